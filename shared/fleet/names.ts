@@ -1,0 +1,61 @@
+/**
+ * How the parts of a fleet are called. Everything follows from a deployment's prefix, a host and a group's name, so
+ * that no part needs a table to find another. Terraform writes the same names (a test compares them).
+ */
+
+/** The CI services. */
+export const HOSTS = ['gha', 'cci', 'bk'] as const;
+export type Host = (typeof HOSTS)[number];
+
+/** A runner group, by host and name. */
+export type Group = { host: Host; name: string };
+
+/** Lower case, digits and inner dashes: safe in ARNs, bucket keys, parameter names and metric dimensions. */
+export const GROUP_NAME = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
+
+/** The same for a warming set, which becomes a folder in the bucket: no dots, no slashes. */
+export const SET_NAME = /^[a-z0-9](?:[a-z0-9_-]{0,46}[a-z0-9])?$/;
+
+/** EC2 instance ids: `i-` and 8 or 17 hexadecimal digits (EC2 User Guide, "Resource IDs"). */
+export const INSTANCE_ID = /^i-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
+
+/** Both hooks of every group, without the prefix. */
+export type HookPhase = 'boot' | 'drain';
+
+/** `gha/default`: a group in reports, parameters and metrics. */
+export function groupId(group: Group): string {
+  return `${group.host}/${group.name}`;
+}
+
+/** The group that `<host>/<name>` names, or undefined if it names none. */
+export function parseGroupId(id: string): Group | undefined {
+  const slash = id.indexOf('/');
+  return toGroup(id.slice(0, slash), id.slice(slash + 1));
+}
+
+/** `aw-gha-default`: the Auto Scaling group of a runner group. */
+export function autoScalingGroupName(prefix: string, group: Group): string {
+  return `${prefix}-${group.host}-${group.name}`;
+}
+
+/** The runner group behind an Auto Scaling group's name, or undefined if it is not one of this deployment. */
+export function parseAutoScalingGroupName(prefix: string, name: string): Group | undefined {
+  if (!name.startsWith(`${prefix}-`)) return undefined;
+  const rest = name.slice(prefix.length + 1);
+  const dash = rest.indexOf('-');
+  return dash < 0 ? undefined : toGroup(rest.slice(0, dash), rest.slice(dash + 1));
+}
+
+/** `aw-boot`, `aw-drain`: the launch and the terminate hook of every group. */
+export function hookName(prefix: string, phase: HookPhase): string {
+  return `${prefix}-${phase}`;
+}
+
+function toGroup(host: string, name: string): Group | undefined {
+  if (!isHost(host) || !GROUP_NAME.test(name)) return undefined;
+  return { host, name };
+}
+
+function isHost(value: string): value is Host {
+  return (HOSTS as readonly string[]).includes(value);
+}

@@ -1,0 +1,55 @@
+import * as v from 'valibot';
+import { ConfigurationError } from './errors.ts';
+
+/** Environment values by name, each with the schema that its text must pass. */
+export type EnvShape = Record<string, v.GenericSchema<unknown, unknown>>;
+
+/** What `readEnv` returns for a shape. */
+export type Env<S extends EnvShape> = { [K in keyof S]: v.InferOutput<S[K]> };
+
+/** Text that is there: Lambda cannot tell an unset value from an empty one, so an empty one is missing. */
+export const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
+
+/** A URL. */
+export const url = v.pipe(text, v.url('must be a URL'));
+
+/** A whole number written as text, in `min..max`. */
+export function integer(min: number, max: number) {
+  return v.pipe(
+    text,
+    v.regex(/^-?\d{1,15}$/, 'must be a whole number'),
+    v.transform(Number),
+    v.minValue(min),
+    v.maxValue(max),
+  );
+}
+
+/** JSON text whose value passes `schema`. */
+export function json<S extends v.GenericSchema>(schema: S) {
+  return v.pipe(text, v.parseJson({}, 'must be JSON'), schema);
+}
+
+/**
+ * Reads and checks the environment once, and names everything that is wrong with it in one error: someone who
+ * repairs a deployment wants the whole list. Values are not repeated, since one may be a secret set by mistake.
+ *
+ * @throws {ConfigurationError}
+ */
+export function readEnv<S extends EnvShape>(
+  shape: S,
+  source: Record<string, string | undefined> = process.env,
+): Env<S> {
+  const problems: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(shape)) {
+    const result = v.safeParse(schema, source[name]);
+    if (result.success) values[name] = result.output;
+    else problems.push(`${name} ${source[name] ? result.issues[0].message : 'is not set'}`);
+  }
+  if (problems.length > 0) {
+    throw new ConfigurationError(
+      `the function's environment is wrong: ${problems.join('; ')}. Terraform sets these values: apply again.`,
+    );
+  }
+  return values as Env<S>;
+}

@@ -1,0 +1,35 @@
+import * as v from 'valibot';
+import { parseOrDie } from './validate.ts';
+
+/**
+ * What EventBridge puts around every event. `time` has whole seconds and can be minutes before delivery.
+ * (EventBridge User Guide, "AWS events structure".)
+ */
+const envelopeSchema = v.object({
+  id: v.string(),
+  source: v.string(),
+  'detail-type': v.string(),
+  account: v.string(),
+  region: v.string(),
+  time: v.pipe(v.string(), v.isoTimestamp()),
+  resources: v.optional(v.array(v.string()), []),
+  detail: v.record(v.string(), v.unknown()),
+});
+
+/** One event from the bus; `detail` still has to be parsed by whoever knows the detail type. */
+export type Envelope = {
+  id: string;
+  source: string;
+  detailType: string;
+  account: string;
+  region: string;
+  time: Date;
+  resources: string[];
+  detail: Record<string, unknown>;
+};
+
+/** @throws {PermanentError} `malformed-envelope` if the body is no EventBridge event */
+export function parseEnvelope(body: unknown): Envelope {
+  const { 'detail-type': detailType, time, ...rest } = parseOrDie(envelopeSchema, body, 'malformed-envelope');
+  return { ...rest, detailType, time: new Date(time) };
+}
