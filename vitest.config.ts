@@ -1,27 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
-// Unit tests stand beside the code they test; what needs a cloud, a mount or a benchmark lives under test/.
+/** Tests that start programs, clouds or mounts: one file at a time, since each takes a machine of two cores. */
+const slow = (name: string, include: string[]) => ({
+  test: { name, include, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
+});
+
+// Unit tests stand beside the code they test; whatever needs more than the code lives under test/.
 export default defineConfig({
   test: {
     projects: [
-      {
-        test: {
-          name: 'unit',
-          include: ['{functions,shared,scripts}/**/*.test.ts'],
-          environment: 'node',
-        },
-      },
-      {
-        test: {
-          name: 'e2e',
-          include: ['test/{e2e,simulation,bundles}/**/*.test.ts'],
-          environment: 'node',
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          // One local cloud at a time: each takes a core and a half of a two-core machine.
-          fileParallelism: false,
-        },
-      },
+      { test: { name: 'unit', include: ['{functions,shared,scripts}/**/*.test.ts'] } },
+      slow('bundles', ['test/bundles/**/*.test.ts']),
+      slow('simulation', ['test/simulation/**/*.test.ts']),
+      slow('infra', ['test/infra/**/*.test.ts']),
+      slow('e2e', ['test/e2e/**/*.test.ts']),
     ],
   },
 });

@@ -1,0 +1,37 @@
+/** The steps of `npm test`, in the order of what fails fastest. */
+export type Step = {
+  name: string;
+  /** Program from `node_modules/.bin`, and its arguments. */
+  command: readonly [string, ...string[]];
+  /** A vitest project: its own count of tests is added up, instead of one for the step. */
+  counts?: true;
+};
+
+/** @param reports folder for vitest's JSON reports */
+export function steps(reports: string): Step[] {
+  const vitest = (project: string): Step => ({
+    name: project,
+    command: [
+      'vitest',
+      'run',
+      '--project',
+      project,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${reports}/${project}.json`,
+    ],
+    counts: true,
+  });
+  return [
+    { name: 'types', command: ['tsc', '-p', '.'] },
+    { name: 'lint', command: ['biome', 'check', '.'] },
+    { name: 'imports', command: ['node', 'scripts/check/imports.ts'] },
+    { name: 'unused', command: ['knip'] },
+    vitest('unit'),
+    { name: 'build', command: ['node', 'scripts/build/main.ts'] },
+    vitest('bundles'),
+    vitest('simulation'),
+    vitest('infra'),
+    vitest('e2e'),
+  ];
+}

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { stepTally, sum, tallyText, vitestTally } from './tally.ts';
+
+const report = (counts: object) =>
+  JSON.stringify({
+    numPassedTests: 0,
+    numFailedTests: 0,
+    numPendingTests: 0,
+    numFailedTestSuites: 0,
+    ...counts,
+  });
+
+describe('the count of npm test', () => {
+  test('takes what vitest counted', () => {
+    const text = report({ numPassedTests: 7, numFailedTests: 2, numPendingTests: 1 });
+    expect(vitestTally(text, 1)).toEqual({ passed: 7, failed: 2, skipped: 1 });
+  });
+
+  test('a run that failed outside of any test has failed', () => {
+    expect(vitestTally(report({ numPassedTests: 7 }), 1).failed).toBe(1);
+    expect(vitestTally(report({ numFailedTestSuites: 2 }), 1).failed).toBe(2);
+  });
+
+  test('a run that left no report has failed', () => {
+    expect(vitestTally(undefined, 137).failed).toBe(1);
+  });
+
+  test('adds up and reads as one plain line', () => {
+    const total = sum([stepTally(0), stepTally(2), { passed: 3, failed: 0, skipped: 4 }]);
+    expect(tallyText(total)).toBe('4 passed, 1 failed, 4 skipped');
+    expect(tallyText({ passed: 4, failed: 0, skipped: 0 })).toBe('4 passed, 0 failed');
+  });
+});

@@ -1,0 +1,47 @@
+import * as v from 'valibot';
+
+/** What one step, or all of them, came to. */
+export type Tally = { passed: number; failed: number; skipped: number };
+
+/** The part of vitest's JSON report that counts. */
+const reportSchema = v.object({
+  numPassedTests: v.number(),
+  numFailedTests: v.number(),
+  numPendingTests: v.number(),
+  numTodoTests: v.optional(v.number(), 0),
+  numFailedTestSuites: v.number(),
+});
+
+/**
+ * The count of a vitest step.
+ *
+ * @param report text of the JSON report, undefined if vitest died before writing one
+ * @param exitCode of vitest: a run can fail with no failed test (a file that does not load, an error outside of tests)
+ */
+export function vitestTally(report: string | undefined, exitCode: number): Tally {
+  if (report === undefined) return { passed: 0, failed: 1, skipped: 0 };
+  const counts = v.parse(reportSchema, JSON.parse(report));
+  const failed = counts.numFailedTests || (exitCode === 0 ? 0 : Math.max(1, counts.numFailedTestSuites));
+  return { passed: counts.numPassedTests, failed, skipped: counts.numPendingTests + counts.numTodoTests };
+}
+
+/** The count of a step that passes or fails as a whole. */
+export function stepTally(exitCode: number): Tally {
+  return exitCode === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
+export function sum(tallies: readonly Tally[]): Tally {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const tally of tallies) {
+    total.passed += tally.passed;
+    total.failed += tally.failed;
+    total.skipped += tally.skipped;
+  }
+  return total;
+}
+
+/** `12 passed, 0 failed, 3 skipped`: what `npm test` prints last. */
+export function tallyText(tally: Tally): string {
+  const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
+  return `${tally.passed} passed, ${tally.failed} failed${skipped}`;
+}
