@@ -1,0 +1,89 @@
+// Gets a fresh machine ready for `npm start` and `npm test`, and finds everything in place on the second run.
+//
+// It runs before anything is installed, so it is plain JavaScript for Node 20 with no dependencies.
+//
+// Usage: node scripts/setup/setup.mjs [--without bundles]
+import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { npmIsCurrent, readStamp, stampOfFiles, stampOfTree, writeStamp } from './stamps.mjs';
+import { commandExists, installPackages, MissingTool, pythonProgram, run } from './system.mjs';
+
+const root = resolve(import.meta.dirname, '../..');
+const requirements = join(root, 'scripts/setup/requirements.txt');
+const venv = join(root, '.local/venv');
+
+/** What goes into the bundles, besides the lock file. */
+const BUNDLED = ['functions', 'shared', 'scripts/runner', 'scripts/build'];
+
+/** Each step says whether there is nothing to do, and otherwise does it. */
+const steps = [
+  {
+    name: 'dependencies',
+    isDone: () => npmIsCurrent(root),
+    // The scripts of the packages that `allowScripts` names bring Node 24 itself.
+    work: () => run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root }),
+  },
+  {
+    name: 'emulator',
+    isDone: () => readStamp(join(venv, '.stamp')) === stampOfFiles([requirements]),
+    work: () => installEmulator(),
+  },
+  {
+    name: 'squashfs-tools',
+    isDone: () => commandExists('mksquashfs') && commandExists('unsquashfs'),
+    work: () => installPackages({ apt: 'squashfs-tools', dnf: 'squashfs-tools', brew: 'squashfs' }),
+  },
+  {
+    name: 'bundles',
+    isDone: () => existsSync(join(root, 'dist')) && readStamp(bundleStampFile()) === bundleStamp(),
+    work: () => {
+      run(join(root, 'node_modules/.bin/node'), ['scripts/build/main.ts'], { cwd: root });
+      writeStamp(bundleStampFile(), bundleStamp());
+    },
+  },
+];
+
+function installEmulator() {
+  const python = pythonProgram();
+  rmSync(venv, { recursive: true, force: true });
+  const made = spawnSync(python, ['-m', 'venv', venv], { encoding: 'utf8' });
+  if (made.status !== 0) {
+    // Debian and Ubuntu ship Python without the part that makes environments.
+    installPackages({ apt: 'python3-venv' });
+    rmSync(venv, { recursive: true, force: true });
+    run(python, ['-m', 'venv', venv]);
+  }
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--require-hashes'];
+  run(join(venv, 'bin/python'), [...pip, '-r', requirements]);
+  writeStamp(join(venv, '.stamp'), stampOfFiles([requirements]));
+}
+
+function bundleStampFile() {
+  return join(root, 'dist/.stamp');
+}
+
+function bundleStamp() {
+  return stampOfTree(root, [...BUNDLED, 'package-lock.json']);
+}
+
+function main(args) {
+  const without = args[0] === '--without' ? args.slice(1) : [];
+  const started = performance.now();
+  for (const step of steps) {
+    if (without.includes(step.name) || step.isDone()) continue;
+    const at = performance.now();
+    console.log(`setup: ${step.name} …`);
+    step.work();
+    console.log(`setup: ${step.name} ready in ${((performance.now() - at) / 1000).toFixed(1)} s`);
+  }
+  console.log(`setup: everything in place (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+}
+
+try {
+  main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof MissingTool)) throw error;
+  console.error(`setup: ${error.message}`);
+  process.exitCode = 1;
+}
