@@ -1,0 +1,50 @@
+import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { mountsBelow, type RunningProcess, runningProcesses } from './machine.ts';
+import { spawnText } from './spawn-text.ts';
+
+/** How long a process may take to be gone after SIGKILL, in milliseconds. */
+const GONE_MS = 5_000;
+
+/**
+ * Ends every process that was started for a run, unmounts what is mounted below its folder and removes the folder.
+ * Everything that a cloud starts has the run's folder in its command line, so nothing has to be written down for this:
+ * it works after a SIGKILL too, and an unrelated process that got a pid again cannot be hit.
+ *
+ * @param folder of the run, absolute
+ * @param spare processes that go on: the caller itself
+ */
+export async function cleanRun(folder: string, spare: readonly number[] = [process.pid]): Promise<void> {
+  await killAll(folder, spare);
+  for (const point of await mountsBelow(folder)) await spawnText('umount', ['--lazy', point]);
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+async function killAll(folder: string, spare: readonly number[]): Promise<void> {
+  const end = performance.now() + GONE_MS;
+  for (;;) {
+    const left = (await startedFor(folder)).filter(({ pid }) => !spare.includes(pid));
+    if (left.length === 0) return;
+    if (performance.now() > end) {
+      throw new Error(
+        `still running below ${folder}: ${left.map(({ pid, command }) => `${pid} ${command}`)}`,
+      );
+    }
+    for (const { pid } of left) kill(pid);
+    await sleep(20);
+  }
+}
+
+/** Processes with the run's folder in their command line. */
+export async function startedFor(folder: string): Promise<RunningProcess[]> {
+  return (await runningProcesses()).filter(({ command }) => `${command} `.includes(`${folder}/`));
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // Gone already, which is what was wanted.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}

@@ -1,0 +1,45 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { spawnText } from './spawn-text.ts';
+
+/** A process of this machine, as far as cleaning up after a cloud needs to know it. */
+export type RunningProcess = { pid: number; command: string };
+
+/** Every process that this user may see, with its whole command line. */
+export async function runningProcesses(): Promise<RunningProcess[]> {
+  return process.platform === 'linux' ? fromProc() : fromPs();
+}
+
+async function fromProc(): Promise<RunningProcess[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      // A process that ends in between has no command line any more.
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      return { pid: Number(pid), command: command.replaceAll('\0', ' ') };
+    }),
+  );
+  return found.filter(({ command }) => command !== '');
+}
+
+async function fromPs(): Promise<RunningProcess[]> {
+  const text = await spawnText('ps', ['-A', '-ww', '-o', 'pid=,command=']);
+  return text.split('\n').flatMap((line) => {
+    const [, pid, command] = /^\s*(\d+) (.*)$/.exec(line) ?? [];
+    return pid && command ? [{ pid: Number(pid), command }] : [];
+  });
+}
+
+/** Mount points below `folder`, innermost and latest first: the order in which they can be unmounted. */
+export async function mountsBelow(folder: string): Promise<string[]> {
+  if (process.platform !== 'linux') return [];
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).trim().split('\n');
+  // The fifth field is the mount point, with blanks and backslashes in octal (proc(5)).
+  const points = lines.map((line) => unescapeOctal(line.split(' ')[4] ?? ''));
+  return points.filter((point) => point.startsWith(`${folder}/`)).reverse();
+}
+
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cleanRun } from './clean.ts';
+import { spawnText } from './spawn-text.ts';
+
+/** `.local/run/<pid>`: everything that one cloud writes, and the mark by which everything that it started is found. */
+export type RunFolder = { path: string; temp: string };
+
+/** Makes this process's run folder, after removing what runs left behind whose process is gone. */
+export async function openRunFolder(root: string): Promise<RunFolder> {
+  await cleanAbandonedRuns(root);
+  const path = join(root, '.local/run', String(process.pid));
+  const temp = join(path, 'tmp');
+  await mkdir(temp, { recursive: true });
+  await writeFile(join(path, 'owner'), (await startOf(process.pid)) ?? '');
+  return { path, temp };
+}
+
+/** Folders of runs whose process is still there, newest last. */
+export async function liveRuns(root: string): Promise<string[]> {
+  const live: string[] = [];
+  for (const { path, alive } of await runs(root)) if (alive) live.push(path);
+  return live;
+}
+
+async function cleanAbandonedRuns(root: string): Promise<void> {
+  for (const { path, alive } of await runs(root)) if (!alive) await cleanRun(path);
+}
+
+async function runs(root: string): Promise<{ path: string; alive: boolean }[]> {
+  const parent = join(root, '.local/run');
+  const names = await readdir(parent).catch(() => []);
+  const pids = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
+  return Promise.all(
+    pids.map(async (pid) => {
+      const path = join(parent, pid);
+      const owner = await readFile(join(path, 'owner'), 'utf8').catch(() => undefined);
+      return { path, alive: owner !== undefined && owner === (await startOf(Number(pid))) };
+    }),
+  );
+}
+
+/** When a process started, in the machine's own words, or undefined if it is gone: tells two uses of one pid apart. */
+async function startOf(pid: number): Promise<string | undefined> {
+  if (process.platform !== 'linux') {
+    return spawnText('ps', ['-o', 'lstart=', '-p', String(pid)]).catch(() => undefined);
+  }
+  try {
+    // Field 22 of proc_pid_stat(5); the second field, the command, may itself hold blanks and parentheses.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
