@@ -1,0 +1,198 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EmulatedService, InjectedFault, ServiceRequest, ServiceResponse } from '../service.ts';
+import type { Call } from './call.ts';
+import { type Callers, createCallers } from './callers.ts';
+import { errorAnswer } from './error-answer.ts';
+import { createFaults, type Faults } from './faults.ts';
+import { createFeed, type Feed } from './feed.ts';
+import { createForwarder, type Forwarder, readAll } from './forwarder.ts';
+import { createFunctionsLog, type FunctionsLog } from './functions-log.ts';
+import { type Incoming, readIncoming } from './incoming.ts';
+import { safeParameters } from './parameters.ts';
+import { createSenders } from './senders.ts';
+import { createShimApi, type ShimApi } from './shim-api.ts';
+
+/** Told of every answered call of the operations that it names, with both bodies. */
+export type Observer = {
+  service: string;
+  operations: readonly string[];
+  observe(request: ServiceRequest, answer: { status: number; body: string }): void;
+};
+
+export type Gateway = {
+  /** `http://127.0.0.1:<port>`: the `AWS_ENDPOINT_URL` of everything that runs in the cloud. */
+  url: string;
+  calls: Feed<Call>;
+  faults: Faults;
+  callers: Callers;
+  functions: FunctionsLog;
+  /** Puts a service in front of the emulator. */
+  mount(service: EmulatedService): void;
+  observe(observer: Observer): void;
+  close(): Promise<void>;
+};
+
+const SENDING = ['SendMessage', 'SendMessageBatch'];
+
+/**
+ * The one door of the local cloud. Each call is named, recorded, perhaps made to fail, and then answered by an
+ * emulated service or by MiniStack.
+ *
+ * @param emulator `http://127.0.0.1:<port>` of MiniStack
+ */
+export async function startGateway(emulator: string): Promise<Gateway> {
+  const callers = createCallers();
+  const senders = createSenders();
+  const functions = createFunctionsLog();
+  const calls = createFeed<Call>();
+  const faults = createFaults();
+  const services: EmulatedService[] = [];
+  const observers: Observer[] = [];
+  const forwarder = createForwarder(emulator);
+  const shims = createShimApi({ callers, senders, log: functions });
+
+  async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const incoming = await readIncoming(req);
+    if (incoming.path.startsWith('/_cloud/')) return serveShim(shims, incoming, res);
+    const at = new Date();
+    const started = performance.now();
+    const caller = callers.of(incoming.accessKeyId).name;
+    const record = (status: number, fault?: string) =>
+      calls.add({
+        at,
+        service: incoming.service,
+        operation: incoming.operation,
+        region: incoming.region,
+        caller,
+        accessKeyId: incoming.accessKeyId,
+        status,
+        ...(fault !== undefined && { fault }),
+        ms: Math.round(performance.now() - started),
+        parameters: safeParameters(incoming),
+      });
+
+    const effect = faults.effectOn({ ...incoming, caller });
+    if (effect?.kind === 'delay') await sleep(effect.ms);
+    if (effect?.kind === 'disconnect') {
+      record(0, 'disconnect');
+      req.socket.destroy();
+      return;
+    }
+    if (effect?.kind === 'error') {
+      record(effect.error.status, effect.error.code);
+      refuse(req, res, incoming, effect.error);
+      return;
+    }
+    record((await answer(req, res, incoming)) ?? 0);
+  }
+
+  /** @returns the answer's status */
+  async function answer(req: IncomingMessage, res: ServerResponse, incoming: Incoming) {
+    const service = services.find((one) => one.name === incoming.service && one.serves(incoming.operation));
+    if (service) {
+      const response = await service.handle(incoming);
+      reply(res, response);
+      tell(incoming, response.status, response.body.toString());
+      return response.status;
+    }
+    const sending = incoming.service === 'sqs' && SENDING.includes(incoming.operation);
+    const keep = sending || observersOf(incoming).length > 0;
+    const forwarded = forwarder.forward(req, res, incoming.streamed ? req : incoming.body, { keep });
+    const body = forwarded.then(
+      (done) => done.body?.toString('utf8'),
+      () => undefined,
+    );
+    if (sending) senders.watch(callers.of(incoming.accessKeyId).senderId, body);
+    try {
+      const { status } = await forwarded;
+      if (keep) tell(incoming, status, (await body) ?? '');
+      return status;
+    } catch (error) {
+      // A client that went away needs no answer; an emulator that did not answer is a fault of the service.
+      if (res.headersSent || res.destroyed) return res.statusCode;
+      refuse(req, res, incoming, unavailable(error));
+      return 503;
+    }
+  }
+
+  function observersOf({ service, operation }: Incoming) {
+    return observers.filter((one) => one.service === service && one.operations.includes(operation));
+  }
+
+  function tell(incoming: Incoming, status: number, body: string) {
+    for (const observer of observersOf(incoming)) observer.observe(incoming, { status, body });
+  }
+
+  const server = createServer((req, res) => {
+    serve(req, res).catch((error: unknown) => {
+      console.error(`gateway: ${req.method} ${req.url}: ${String(error)}`);
+      if (res.headersSent) res.destroy();
+      else res.writeHead(500).end(String(error));
+    });
+  });
+  // Longer than any client keeps an idle connection, so that none is closed under a call; uploads take what they take.
+  server.keepAliveTimeout = 120_000;
+  server.requestTimeout = 0;
+  const url = await listen(server);
+  return {
+    url,
+    calls,
+    faults,
+    callers,
+    functions,
+    mount: (service) => services.push(service),
+    observe: (observer) => observers.push(observer),
+    close: () => shut(server, forwarder),
+  };
+}
+
+async function serveShim(shims: ShimApi, { path, body }: Incoming, res: ServerResponse): Promise<void> {
+  const said = await shims.handle(path.slice('/_cloud/'.length), JSON.parse(body.toString('utf8')));
+  reply(res, {
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(said),
+  });
+}
+
+function refuse(req: IncomingMessage, res: ServerResponse, incoming: Incoming, fault: InjectedFault): void {
+  const response = errorAnswer(incoming, fault);
+  if (!incoming.streamed) {
+    reply(res, response);
+    return;
+  }
+  // What is left of an upload is thrown away first: a client that is still sending would not read the answer.
+  readAll(req).then(
+    () => reply(res, response),
+    () => res.destroy(),
+  );
+}
+
+function reply(res: ServerResponse, { status, headers, body }: ServiceResponse): void {
+  res.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body);
+}
+
+function unavailable(error: unknown): InjectedFault {
+  return {
+    status: 503,
+    code: 'ServiceUnavailable',
+    message: `the emulator did not answer: ${String(error)}`,
+  };
+}
+
+async function listen(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the gateway has no port');
+  return `http://127.0.0.1:${address.port}`;
+}
+
+async function shut(server: Server, forwarder: Forwarder): Promise<void> {
+  forwarder.close();
+  server.close();
+  server.closeAllConnections();
+  if (server.listening) await once(server, 'close');
+}

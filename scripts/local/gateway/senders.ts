@@ -1,0 +1,37 @@
+import { SERVICE_SENDER } from './callers.ts';
+
+/** Remembers who sent which message, as SQS does and the emulator does not. */
+export type Senders = {
+  /**
+   * Watches one SendMessage or SendMessageBatch call.
+   *
+   * @param senderId of whoever signed it
+   * @param answer its response body, once there is one; undefined if the call failed
+   */
+  watch(senderId: string, answer: Promise<string | undefined>): void;
+  /** The `SenderId` of a message; whatever nobody sent through the gateway came from a rule or a schedule. */
+  of(messageId: string): Promise<string>;
+};
+
+export function createSenders(): Senders {
+  const byMessage = new Map<string, string>();
+  const pending = new Set<Promise<void>>();
+  return {
+    watch(senderId, answer) {
+      const settled = answer.then((text) => {
+        for (const id of messageIds(text ?? '')) byMessage.set(id, senderId);
+        pending.delete(settled);
+      });
+      pending.add(settled);
+    },
+    async of(messageId) {
+      // A function can be handed a message before its sender has read the answer: wait for the answers on their way.
+      if (!byMessage.has(messageId)) await Promise.all(pending);
+      return byMessage.get(messageId) ?? SERVICE_SENDER;
+    },
+  };
+}
+
+function messageIds(text: string): string[] {
+  return [...text.matchAll(/"MessageId"\s*:\s*"([^"]+)"/g)].flatMap(([, id]) => (id ? [id] : []));
+}
