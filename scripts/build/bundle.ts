@@ -1,0 +1,52 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build, type Metafile, type Plugin } from 'esbuild';
+import { lambdaCredentials } from './lambda-credentials.ts';
+
+/** One function as a single CommonJS file. */
+export type Bundle = { code: Uint8Array; metafile: Metafile };
+
+/**
+ * Bundles one function's handler.
+ *
+ * CommonJS rather than ES modules, since importing a builtin from an ES module makes Node build a facade of all its
+ * exports; `module` before `main`, so that the SDK's tree-shakable files are taken instead of its CommonJS ones.
+ *
+ * @param root the repository
+ * @param name folder below `functions/`
+ */
+export async function bundleFunction(root: string, name: string): Promise<Bundle> {
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [join('functions', name, 'handler.ts')],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    minify: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    // Powertools, middy and the SDK look at these at import; nothing in a bundle may.
+    define: { 'process.env.NODE_ENV': '"production"' },
+    plugins: [lambdaCredentials(), lightPackageJson()],
+  });
+  const [output] = result.outputFiles;
+  if (!output) throw new Error(`esbuild made no output for ${name}`);
+  return { code: output.contents, metafile: result.metafile };
+}
+
+/** SDK clients import their whole package.json for one field: the version in the user agent. */
+function lightPackageJson(): Plugin {
+  return {
+    name: 'light-package-json',
+    setup(builder) {
+      builder.onLoad({ filter: /node_modules[\\/].*[\\/]package\.json$/ }, async ({ path }) => {
+        const { version } = JSON.parse(await readFile(path, 'utf8'));
+        return { contents: JSON.stringify({ version }), loader: 'json' };
+      });
+    },
+  };
+}
