@@ -1,0 +1,190 @@
+import type { Home, OutgoingEvent } from '../../service.ts';
+
+/**
+ * What the emulated Auto Scaling service knows. Plain values, changed only by the functions beside this file; those
+ * start no timer and call nobody: they read the time from `World.now` and leave what is to be done in `World.effects`.
+ * All times are milliseconds since 1970.
+ */
+
+/** States of an instance in a group (Auto Scaling User Guide, "Instance lifecycle"); no warm pool, no standby. */
+export type LifecycleState =
+  | 'Pending'
+  | 'Pending:Wait'
+  | 'Pending:Proceed'
+  | 'InService'
+  | 'Terminating'
+  | 'Terminating:Wait'
+  | 'Terminating:Proceed'
+  | 'Terminated';
+
+export type Transition = 'autoscaling:EC2_INSTANCE_LAUNCHING' | 'autoscaling:EC2_INSTANCE_TERMINATING';
+export type ActionResult = 'CONTINUE' | 'ABANDON';
+
+export type Hook = {
+  name: string;
+  transition: Transition;
+  /** Seconds. */
+  heartbeatTimeout: number;
+  defaultResult: ActionResult;
+  notificationMetadata: string | undefined;
+  notificationTargetArn: string | undefined;
+  roleArn: string | undefined;
+};
+
+/** Why an action is over. */
+export type EndCause =
+  | 'completed'
+  | 'heartbeat-timeout'
+  | 'global-timeout'
+  /** Another hook's ABANDON made it moot. */
+  | 'skipped'
+  /** The instance was told to go while it was still launching. */
+  | 'superseded'
+  | 'hook-deleted'
+  /** The machine is no more: nothing to wait for. */
+  | 'instance-gone';
+
+export type LifecycleAction = {
+  readonly token: string;
+  /** As it was when the action began: later changes of the hook do not touch it. */
+  readonly hook: Hook;
+  readonly startedAt: number;
+  /** Moved by heartbeats, never past `hardDeadline`. */
+  deadline: number;
+  readonly hardDeadline: number;
+  ended: { result: ActionResult; cause: EndCause; at: number } | undefined;
+};
+
+export type ActivityStatus =
+  | 'PreInService'
+  | 'InProgress'
+  | 'MidLifecycleAction'
+  | 'Successful'
+  | 'Failed'
+  | 'Cancelled';
+
+export type Activity = {
+  readonly id: string;
+  readonly group: string;
+  description: string;
+  cause: string;
+  readonly startTime: number;
+  endTime: number | undefined;
+  status: ActivityStatus;
+  statusMessage: string;
+  readonly zone: string;
+  readonly subnet: string;
+};
+
+export type Instance = {
+  readonly id: string;
+  readonly group: string;
+  readonly zone: string;
+  readonly subnet: string;
+  readonly type: string;
+  readonly purchase: 'spot' | 'on-demand';
+  readonly launchedAt: number;
+  state: LifecycleState;
+  healthy: boolean;
+  protectedFromScaleIn: boolean;
+  /** When a state that is left by itself is left; undefined in `InService` and in the wait states. */
+  stepAt: number | undefined;
+  /** Actions of the wait that it is in, or was in last. */
+  actions: LifecycleAction[];
+  readonly launch: Activity;
+  termination: Activity | undefined;
+  /** Hooks are not run: force-deleted, or the machine is gone. */
+  skipsHooks: boolean;
+  machineGone: boolean;
+  reclaim: { noticedAt: number; goneAt: number } | undefined;
+  rebalanceNoticedAt: number | undefined;
+};
+
+export type Tag = { key: string; value: string; propagate: boolean };
+
+export type Group = {
+  readonly name: string;
+  readonly arn: string;
+  readonly createdAt: number;
+  min: number;
+  max: number;
+  desired: number;
+  readonly zones: string[];
+  readonly subnets: string[];
+  instanceType: string;
+  purchase: 'spot' | 'on-demand';
+  launchTemplate:
+    | { id: string | undefined; name: string | undefined; version: string | undefined }
+    | undefined;
+  defaultCooldown: number;
+  healthCheckType: string;
+  healthCheckGracePeriod: number;
+  newInstancesProtected: boolean;
+  capacityRebalance: boolean;
+  tags: Tag[];
+  hooks: Hook[];
+  instances: Instance[];
+  /** Newest first. */
+  activities: Activity[];
+  /** Why desired is what it is, in AWS's words. */
+  cause: string;
+  /** Launches in a row that did not reach `InService`. */
+  launchFailures: number;
+  nextLaunchAt: number;
+  deleting: boolean;
+  /** Whether it has been said that protection keeps the group above its desired capacity. */
+  scaleInBlocked: boolean;
+};
+
+/** What the outside must now do or hear. */
+export type Effect =
+  | { kind: 'event'; event: OutgoingEvent }
+  /** The machine starts now. */
+  | { kind: 'launch'; instance: Readonly<Instance> }
+  /** The machine stops now, whatever runs on it. */
+  | { kind: 'terminate'; instance: Readonly<Instance> }
+  | { kind: 'action-ended'; instance: Readonly<Instance>; action: Readonly<LifecycleAction> };
+
+/** How the emulation behaves. */
+export type Behaviour = {
+  /** Durations are divided by this; 1 is real time. Points in time stay real. */
+  timeScale: number;
+  /** From the request for a machine until it runs, in seconds. */
+  launchSeconds: number;
+  /** From the order to stop a machine until it is gone, in seconds. */
+  terminateSeconds: number;
+  /** Whether EC2 has a machine of this kind right now. */
+  hasCapacity(request: { group: string; zone: string; instanceType: string }): boolean;
+  /** Whether terminate hooks also run for a machine that is already gone. AWS does not say. */
+  hooksForGoneMachines: boolean;
+};
+
+export type World = {
+  readonly home: Home;
+  readonly behaviour: Behaviour;
+  readonly groups: Map<string, Group>;
+  effects: Effect[];
+  now: number;
+  /** A new UUID, for tokens and activities. */
+  newId(): string;
+  /** A new `i-…`. */
+  newInstanceId(): string;
+};
+
+/** Scaled length of `seconds`, in milliseconds. */
+export function span(world: World, seconds: number): number {
+  return (seconds * 1000) / world.behaviour.timeScale;
+}
+
+/** Whether the instance counts towards the group's capacity: everything that is not on its way out. */
+export function counts(instance: Instance): boolean {
+  return instance.state === 'InService' || instance.state.startsWith('Pending');
+}
+
+export function findInstance(world: World, id: string): { group: Group; instance: Instance } | undefined {
+  for (const group of world.groups.values()) {
+    const instance = group.instances.find((candidate) => candidate.id === id);
+    if (instance !== undefined) return { group, instance };
+  }
+  return undefined;
+}

@@ -1,0 +1,219 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { EmulatedService, FaultHook, Home, OutgoingEvent, PublishEvent } from '../service.ts';
+import { systemTimers, type Timers } from '../timers.ts';
+import { advance, nextDeadline } from './core/advance.ts';
+import { instanceNotFound } from './core/errors.ts';
+import { noticeGoneMachine, reclaim, recommendRebalance } from './core/machine.ts';
+import {
+  type Behaviour,
+  type Effect,
+  findInstance,
+  type Group,
+  type Instance,
+  type LifecycleAction,
+  type World,
+} from './core/model.ts';
+import { answer, errorDocument } from './query/protocol.ts';
+
+/** A machine as the supervisor of the runner processes sees it. */
+export type Machine = {
+  id: string;
+  group: string;
+  zone: string;
+  instanceType: string;
+  purchase: 'spot' | 'on-demand';
+  launchedAt: Date;
+};
+
+/** What an instance's own metadata service tells about it. */
+export type MachineFacts = Machine & {
+  region: string;
+  account: string;
+  /** What Auto Scaling wants it to become. */
+  targetLifecycleState: 'InService' | 'Terminated';
+  /** When EC2 takes it, if it has said so. */
+  reclaimAt: Date | undefined;
+  rebalanceNoticedAt: Date | undefined;
+};
+
+export type AutoScalingOptions = {
+  home: Home;
+  publish: PublishEvent;
+  /** Starts the machine. If it fails, the machine counts as stopped. */
+  onLaunch(machine: Machine): void | Promise<void>;
+  /** Stops the machine at once, whatever runs on it. */
+  onTerminate(machine: Machine): void | Promise<void>;
+  /** Hears of what went wrong where nobody waits for an answer: a callback, or the bus. */
+  onError(error: unknown): void;
+  /** Hears of each lifecycle action's end. */
+  onActionEnded?(instanceId: string, action: Readonly<LifecycleAction>): void;
+  /** How often an event is delivered; once if absent. 0 loses it, as best effort may. */
+  deliveries?(event: OutgoingEvent): number;
+  fault?: FaultHook;
+  timers?: Timers;
+  behaviour?: Partial<Behaviour>;
+};
+
+export type AutoScaling = EmulatedService & {
+  /** The groups as they are now, for tables and tests: to look at, not to change. */
+  groups(): readonly Readonly<Group>[];
+  /** Undefined once the instance has left its group. */
+  facts(instanceId: string): MachineFacts | undefined;
+  /** The machine stopped by itself: its process ended. Says nothing about one that is gone already. */
+  machineStopped(instanceId: string): void;
+  /** EC2 gives a Spot machine its two minutes. @throws if it is no Spot instance of a group */
+  reclaim(instanceId: string): void;
+  /** EC2 expects to reclaim it. @throws if it is no instance of a group */
+  recommendRebalance(instanceId: string): void;
+  /** Changes how the emulation behaves from now on. */
+  behave(change: Partial<Behaviour>): void;
+  /** Resolves when every event so far has been handed to the bus and every callback has returned. */
+  settled(): Promise<void>;
+  /** No timer fires any more. Calls are still answered. */
+  stop(): void;
+};
+
+const USUAL: Behaviour = {
+  timeScale: 1,
+  launchSeconds: 0,
+  terminateSeconds: 0,
+  hasCapacity: () => true,
+  hooksForGoneMachines: false,
+};
+
+/** Auto Scaling as one object: the state machine, driven by the clock and by calls of its real protocol. */
+export function createAutoScaling(options: AutoScalingOptions): AutoScaling {
+  const timers = options.timers ?? systemTimers;
+  const behaviour = { ...USUAL, ...options.behaviour };
+  const world: World = {
+    home: options.home,
+    behaviour,
+    groups: new Map(),
+    effects: [],
+    now: timers.now(),
+    newId: randomUUID,
+    newInstanceId: () => `i-0${randomBytes(8).toString('hex')}`,
+  };
+  const work = backgroundWork(options.onError);
+  let cancelTimer = () => {};
+  let stopped = false;
+
+  /** Runs a command on the world as it is now, then everything that follows from it. */
+  function run<T>(command: () => T): T {
+    world.now = Math.max(world.now, timers.now());
+    try {
+      return command();
+    } finally {
+      pump();
+    }
+  }
+
+  function pump(): void {
+    for (const effect of advance(world, timers.now())) perform(effect);
+    cancelTimer();
+    const next = stopped ? undefined : nextDeadline(world);
+    cancelTimer = next === undefined ? () => {} : timers.at(next, pump);
+  }
+
+  function perform(effect: Effect): void {
+    if (effect.kind === 'event') work.inOrder(() => deliver(options, effect.event));
+    else if (effect.kind === 'action-ended') options.onActionEnded?.(effect.instance.id, effect.action);
+    else if (effect.kind === 'terminate')
+      work.aside(async () => options.onTerminate(toMachine(effect.instance)));
+    else work.aside(() => launch(effect.instance));
+  }
+
+  async function launch(instance: Readonly<Instance>): Promise<void> {
+    try {
+      await options.onLaunch(toMachine(instance));
+    } catch (error) {
+      machineStopped(instance.id);
+      throw error;
+    }
+  }
+
+  function machineStopped(instanceId: string): void {
+    const found = findInstance(world, instanceId);
+    if (found === undefined || found.instance.machineGone) return;
+    run(() => noticeGoneMachine(world, found.group, found.instance));
+  }
+
+  function onInstance(instanceId: string, command: (instance: Instance) => void): void {
+    const found = findInstance(world, instanceId);
+    if (found === undefined) throw instanceNotFound(instanceId);
+    run(() => command(found.instance));
+  }
+
+  return {
+    name: 'autoscaling',
+    // Everything: the emulator's own Auto Scaling accepts anything, and that helps nobody.
+    serves: () => true,
+    async handle(request) {
+      const fault = options.fault?.(request);
+      if (fault !== undefined) return errorDocument(fault);
+      return answer(request, (operation, form) => run(() => operation(world, form)));
+    },
+    groups: () => [...world.groups.values()],
+    facts: (instanceId) => machineFacts(world, instanceId),
+    machineStopped,
+    reclaim: (instanceId) => onInstance(instanceId, (instance) => reclaim(world, instance)),
+    recommendRebalance: (instanceId) =>
+      onInstance(instanceId, (instance) => recommendRebalance(world, instance)),
+    behave: (change) => run(() => Object.assign(behaviour, change)),
+    settled: work.settled,
+    stop() {
+      stopped = true;
+      cancelTimer();
+    },
+  };
+}
+
+async function deliver(options: AutoScalingOptions, event: OutgoingEvent): Promise<void> {
+  const times = options.deliveries?.(event) ?? 1;
+  for (let count = 0; count < times; count += 1) await options.publish(event);
+}
+
+/** Work that nobody waits for: events one after the other, callbacks side by side, failures to `onError`. */
+function backgroundWork(onError: (error: unknown) => void) {
+  let events = Promise.resolve();
+  const asides = new Set<Promise<void>>();
+  return {
+    inOrder(task: () => Promise<void>): void {
+      events = events.then(task).catch(onError);
+    },
+    aside(task: () => Promise<void>): void {
+      const running = task()
+        .catch(onError)
+        .finally(() => asides.delete(running));
+      asides.add(running);
+    },
+    async settled(): Promise<void> {
+      while (asides.size > 0) await Promise.all(asides);
+      await events;
+    },
+  };
+}
+
+function toMachine(instance: Readonly<Instance>): Machine {
+  return {
+    id: instance.id,
+    group: instance.group,
+    zone: instance.zone,
+    instanceType: instance.type,
+    purchase: instance.purchase,
+    launchedAt: new Date(instance.launchedAt),
+  };
+}
+
+function machineFacts(world: World, instanceId: string): MachineFacts | undefined {
+  const instance = findInstance(world, instanceId)?.instance;
+  if (instance === undefined) return undefined;
+  return {
+    ...toMachine(instance),
+    ...world.home,
+    targetLifecycleState: instance.state.startsWith('Terminat') ? 'Terminated' : 'InService',
+    reclaimAt: instance.reclaim && new Date(instance.reclaim.goneAt),
+    rebalanceNoticedAt:
+      instance.rebalanceNoticedAt === undefined ? undefined : new Date(instance.rebalanceNoticedAt),
+  };
+}
