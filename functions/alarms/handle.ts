@@ -1,0 +1,27 @@
+import { dead, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { endingOfError } from '../../shared/runtime/inbox.ts';
+import type { Message } from '../../shared/runtime/message.ts';
+import { isAlarmEvent, parseAlarmEvent } from './alarm-event.ts';
+import { type AlarmDeps, settle } from './settle.ts';
+
+/** After this long, in milliseconds, a page that could not be sent is for the dead-letter queue and its alarm: 6 h. */
+const GIVE_UP_MS = 6 * 3_600_000;
+
+/** Brings one message of the inbox to its ending. */
+export async function handleAlarmMessage(message: Message, prefix: string, deps: AlarmDeps): Promise<Ending> {
+  const event = parseEnvelope(message.body);
+  if (!isAlarmEvent(event)) {
+    return dead('unknown-event', { source: event.source, detailType: event.detailType });
+  }
+  const hint = parseAlarmEvent(event);
+  if (!hint) return skipped('settings-changed');
+  if (!hint.name.startsWith(`${prefix}-`)) return skipped('foreign-alarm', { alarm: hint.name });
+  try {
+    return await settle(hint, deps);
+  } catch (error) {
+    const ending = endingOfError(error);
+    if (ending.ending !== 'retry') return ending;
+    return { ...ending, deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS) };
+  }
+}

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import type { Alarm } from './alarm-source.ts';
+import type { Labels, Severity } from './labels.ts';
+
+/** Limits of PagerDuty's Events API v2, in characters. */
+const MAX_DEDUP_KEY = 255;
+const MAX_SUMMARY = 1024;
+
+/** Ours, so that an incident stays far below PagerDuty's 512 KB whatever an alarm says. */
+const MAX_DETAIL = 4096;
+
+/** What is sent, without the routing key: that one is added last, where nothing is logged. */
+export type IncidentEvent =
+  | { event_action: 'resolve'; dedup_key: string }
+  | {
+      event_action: 'trigger';
+      dedup_key: string;
+      client: string;
+      client_url: string;
+      links: { href: string; text: string }[];
+      payload: {
+        summary: string;
+        source: string;
+        severity: Severity;
+        timestamp?: string;
+        component?: string;
+        group?: string;
+        class?: string;
+        custom_details: Record<string, string>;
+      };
+    };
+
+/** One incident an alarm: its ARN, or the ARN's hash where that is too long. */
+export function dedupKey(arn: string): string {
+  return arn.length <= MAX_DEDUP_KEY ? arn : createHash('sha256').update(arn).digest('hex');
+}
+
+export function resolveEvent(arn: string): IncidentEvent {
+  return { event_action: 'resolve', dedup_key: dedupKey(arn) };
+}
+
+export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
+  const { region, account } = placeOf(alarm.arn);
+  return {
+    event_action: 'trigger',
+    dedup_key: dedupKey(alarm.arn),
+    client: 'Hearth',
+    client_url: consoleUrl(region, alarm.name),
+    links: labels.runbook ? [{ href: labels.runbook, text: 'Runbook' }] : [],
+    payload: {
+      summary: cut(alarm.reason ? `${alarm.name}: ${alarm.reason}` : alarm.name, MAX_SUMMARY),
+      source: cut(alarm.arn, MAX_SUMMARY),
+      severity: labels.severity,
+      ...(alarm.since && { timestamp: alarm.since.toISOString() }),
+      ...(labels.group && { group: labels.group, component: labels.group }),
+      ...(alarm.metric && { class: alarm.metric }),
+      custom_details: {
+        description: cut(alarm.description, MAX_DETAIL),
+        reason: cut(alarm.reason, MAX_DETAIL),
+        dimensions: cut(JSON.stringify(alarm.dimensions), MAX_DETAIL),
+        account,
+        region,
+      },
+    },
+  };
+}
+
+/** At most `max` characters, without half a surrogate pair at the end. */
+function cut(value: string, max: number): string {
+  if (value.length <= max) return value;
+  return `${value.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+}
+
+function placeOf(arn: string): { region: string; account: string } {
+  const [, , , region = '', account = ''] = arn.split(':');
+  return { region, account };
+}
+
+function consoleUrl(region: string, name: string): string {
+  const alarm = encodeURIComponent(name);
+  return `https://console.aws.amazon.com/cloudwatch/home?region=${region}#alarmsV2:alarm/${alarm}`;
+}
