@@ -1,0 +1,60 @@
+import * as v from 'valibot';
+import { type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { endingOfError } from '../../shared/runtime/inbox.ts';
+import type { Message } from '../../shared/runtime/message.ts';
+import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import { handleAwsEvent } from './aws-event.ts';
+import { measure } from './measure.ts';
+import type { AutoScalingPort, ReportBus } from './ports.ts';
+import { actOn } from './reports.ts';
+import { verifyReport } from './verify-report.ts';
+
+/**
+ * How long a message is worth trying, in milliseconds: an hour is longer than any hook of ours waits without a
+ * heartbeat (Auto Scaling's default timeout), and by then it has decided for itself.
+ */
+const GIVE_UP_MS = 3_600_000;
+
+export type LifecycleDeps = {
+  prefix: string;
+  /** Name of the queue that runners report to. */
+  reportsQueue: string;
+  autoScaling: AutoScalingPort;
+  bus: ReportBus;
+  metrics: MetricSink;
+};
+
+/** What Auto Scaling sends to a newly added notification target. */
+const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICATION') });
+
+/** Brings one message of either queue to its ending. */
+export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Ending> {
+  const ending = await endingOf(message, deps);
+  if (ending.ending !== 'retry') return ending;
+  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...ending };
+}
+
+async function endingOf(message: Message, deps: LifecycleDeps): Promise<Ending> {
+  try {
+    if (message.queue === deps.reportsQueue) return await handleReport(message, deps);
+    if (v.is(testNotification, message.body)) return skipped('test-notification');
+    return await handleAwsEvent(parseEnvelope(message.body), deps);
+  } catch (error) {
+    return endingOfError(error);
+  }
+}
+
+/**
+ * Acts first and tells the bus then: a report that is tried again because the bus refused it finds its hook completed,
+ * and is published all the same.
+ */
+async function handleReport(message: Message, deps: LifecycleDeps): Promise<Ending> {
+  const report = verifyReport(message, deps.prefix);
+  const ending = await actOn(report, deps);
+  if (ending.ending === 'retry' || ending.ending === 'dead') return ending;
+  if (ending.ending === 'done') measure(report, deps.metrics);
+  // A heartbeat is between a runner and its hook; nobody else listens to one a minute from each.
+  if (report.report !== 'Runner Heartbeat') await deps.bus.publish(report);
+  return ending;
+}
