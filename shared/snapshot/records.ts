@@ -1,0 +1,84 @@
+import * as v from 'valibot';
+import { issuesText } from '../runtime/validate.ts';
+import { manifestKey, pointerKey } from './layout.ts';
+import { FORMAT_VERSION, type Manifest, manifestSchema } from './manifest.ts';
+import { type Pointer, pointerSchema } from './pointer.ts';
+import type { ObjectStore } from './store.ts';
+
+/** An object of the bucket is not what its key says: broken, foreign, or from a newer Hearth. */
+export class CorruptRecord extends Error {
+  override readonly name = 'CorruptRecord';
+  readonly key: string;
+
+  constructor(key: string, problem: string) {
+    super(`${key}: ${problem}`);
+    this.key = key;
+  }
+}
+
+/**
+ * The pointer of a set and its version, or undefined if the set has none yet.
+ *
+ * @throws {CorruptRecord}
+ */
+export async function readPointer(
+  store: ObjectStore,
+  set: string,
+): Promise<{ pointer: Pointer; etag: string } | undefined> {
+  const key = pointerKey(set);
+  const stored = await store.read(key);
+  return stored && { pointer: parseRecord(key, stored.text, pointerSchema), etag: stored.etag };
+}
+
+/**
+ * Writes the pointer if nobody has changed it since it was read.
+ *
+ * @param etag of the version that was read, undefined if there was none
+ * @returns whether it was written
+ */
+export async function writePointer(
+  store: ObjectStore,
+  set: string,
+  pointer: Pointer,
+  etag: string | undefined,
+): Promise<boolean> {
+  const precondition = etag === undefined ? ({ ifNoneMatch: true } as const) : { ifMatch: etag };
+  return (await store.write(pointerKey(set), pointer, precondition)) !== undefined;
+}
+
+/**
+ * A snapshot's manifest, or undefined if there is no such snapshot.
+ *
+ * @throws {CorruptRecord} also if it belongs to another set or id, or to a format that this code does not know
+ */
+export async function readManifest(
+  store: ObjectStore,
+  set: string,
+  id: string,
+): Promise<Manifest | undefined> {
+  const key = manifestKey(set, id);
+  const stored = await store.read(key);
+  if (!stored) return undefined;
+  const manifest = parseRecord(key, stored.text, manifestSchema);
+  if (manifest.formatVersion > FORMAT_VERSION) {
+    throw new CorruptRecord(
+      key,
+      `has format ${manifest.formatVersion}; this version reads up to ${FORMAT_VERSION}`,
+    );
+  }
+  if (manifest.set !== set || manifest.id !== id) {
+    throw new CorruptRecord(key, `says that it is snapshot ${manifest.id} of set ${manifest.set}`);
+  }
+  return manifest;
+}
+
+/** @throws {CorruptRecord} if the text is no JSON or does not pass the schema */
+export function parseRecord<S extends v.GenericSchema>(
+  key: string,
+  text: string,
+  schema: S,
+): v.InferOutput<S> {
+  const result = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
+  if (!result.success) throw new CorruptRecord(key, issuesText(result.issues));
+  return result.output;
+}
