@@ -4,17 +4,16 @@ import { join } from 'node:path';
 import { cleanRun } from './clean.ts';
 import { spawnText } from './spawn-text.ts';
 
-/** `.local/run/<pid>`: everything that one cloud writes, and the mark by which everything that it started is found. */
-export type RunFolder = { path: string; temp: string };
-
-/** Makes this process's run folder, after removing what runs left behind whose process is gone. */
-export async function openRunFolder(root: string): Promise<RunFolder> {
+/**
+ * Makes `.local/run/<pid>`, after removing what runs left behind whose process is gone. Everything that a cloud writes
+ * is in there, and everything that it starts has this path in its command line.
+ */
+export async function openRunFolder(root: string): Promise<string> {
   await cleanAbandonedRuns(root);
   const path = join(root, '.local/run', String(process.pid));
-  const temp = join(path, 'tmp');
-  await mkdir(temp, { recursive: true });
+  await mkdir(path, { recursive: true });
   await writeFile(join(path, 'owner'), (await startOf(process.pid)) ?? '');
-  return { path, temp };
+  return path;
 }
 
 /** Folders of runs whose process is still there, newest last. */

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../free-port.ts';
+import type { Home } from '../service.ts';
 
 /** What the local cloud uses of MiniStack; the rest stays unloaded. */
 const SERVICES = [
@@ -22,9 +23,6 @@ const SERVICES = [
 
 /** Seconds until a start that gives no answer counts as failed. */
 const START_SECONDS = 30;
-
-/** Runs the server with the run's folder in its command line, by which the janitor finds it. */
-const START = 'import sys; sys.argv = sys.argv[:1]; from ministack.app import main; main()';
 
 export type MiniStack = {
   /** `http://127.0.0.1:<port>`. */
@@ -45,7 +43,7 @@ export type MiniStack = {
 export async function startMiniStack(options: {
   root: string;
   folder: string;
-  region: string;
+  home: Home;
 }): Promise<MiniStack> {
   const python = join(options.root, '.local/venv/bin/python');
   if (!existsSync(python)) {
@@ -53,11 +51,13 @@ export async function startMiniStack(options: {
   }
   const temp = join(options.folder, 'tmp');
   await mkdir(temp, { recursive: true });
+  // Functions are unpacked below here: as in Lambda, no package.json above them says what their files are.
+  await writeFile(join(temp, 'package.json'), '{}');
   const port = await freePort();
   const logFile = join(options.folder, 'ministack.log');
-  const child = spawn(python, ['-c', START, `${options.folder}/`], {
+  const child = spawn(python, [join(import.meta.dirname, 'serve.py'), `${options.folder}/`], {
     cwd: options.folder,
-    env: environment({ port, temp, bin: join(options.root, 'node_modules/.bin'), region: options.region }),
+    env: environment({ port, temp, bin: join(options.root, 'node_modules/.bin'), home: options.home }),
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own, so that Ctrl-C in the terminal leaves the order of stopping to the cloud.
     detached: true,
@@ -95,7 +95,7 @@ export async function startMiniStack(options: {
 }
 
 /** Nothing of the caller's environment goes in: no proxy, no credentials, no other temporary folder. */
-function environment(options: { port: number; temp: string; bin: string; region: string }) {
+function environment(options: { port: number; temp: string; bin: string; home: Home }) {
   return {
     // The functions' workers run the `node` that comes first here: Node 24, as in the Lambda runtime.
     PATH: `${options.bin}:/usr/local/bin:/usr/bin:/bin`,
@@ -106,7 +106,8 @@ function environment(options: { port: number; temp: string; bin: string; region:
     BIND_HOST: '127.0.0.1',
     MINISTACK_HOST: '127.0.0.1',
     GATEWAY_PORT: String(options.port),
-    MINISTACK_REGION: options.region,
+    MINISTACK_REGION: options.home.region,
+    MINISTACK_ACCOUNT_ID: options.home.account,
     SERVICES: SERVICES.join(','),
     LAMBDA_EXECUTOR: 'local',
     IOT_MTLS_ENABLED: '0',

@@ -1,0 +1,26 @@
+import { type CloudWatchClient, PutMetricAlarmCommand } from '@aws-sdk/client-cloudwatch';
+import type { AlarmSettings, Deployment } from './settings.ts';
+
+/** Makes one metric alarm. Missing data is no breach: a fleet that scales to zero says nothing. */
+export async function makeAlarm(
+  cloudWatch: CloudWatchClient,
+  alarm: AlarmSettings,
+  { prefix }: Deployment,
+): Promise<void> {
+  await cloudWatch.send(
+    new PutMetricAlarmCommand({
+      AlarmName: `${prefix}-${alarm.name}`,
+      AlarmDescription: alarm.description,
+      Namespace: alarm.namespace,
+      MetricName: alarm.metric,
+      Dimensions: Object.entries(alarm.dimensions).map(([Name, Value]) => ({ Name, Value })),
+      Statistic: alarm.statistic,
+      ComparisonOperator: alarm.comparison,
+      Threshold: alarm.threshold,
+      Period: alarm.period,
+      EvaluationPeriods: 1,
+      TreatMissingData: 'notBreaching',
+      Tags: Object.entries(alarm.tags ?? {}).map(([Key, Value]) => ({ Key, Value })),
+    }),
+  );
+}

@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import type { FunctionSpec } from '../../functions/spec.ts';
+import type { Clients } from '../clients.ts';
+import { makeAlarm } from './alarms.ts';
+import { environmentOf } from './environment.ts';
+import { makeFunction } from './functions.ts';
+import { makeGroup } from './groups.ts';
+import { type MadeSchedule, makeListeners } from './listeners.ts';
+import { type QueueNames, queueNames } from './names.ts';
+import { makeQueues } from './queues.ts';
+import type { Deployment } from './settings.ts';
+import { shimCode } from './shim-code.ts';
+import { makeBucket, makeSecrets } from './storage.ts';
+
+export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] };
+
+/**
+ * Makes in the local cloud what Terraform makes in an account, out of the same function.json files and the same zips.
+ * The groups come last, since their machines begin to report at once.
+ *
+ * @throws if a bundle is missing, or whatever a service refuses
+ */
+export async function deploy(
+  clients: Clients,
+  specs: readonly FunctionSpec[],
+  deployment: Deployment,
+  options: { root: string; gatewayUrl: string },
+): Promise<Deployed> {
+  const names = queueNames(deployment, options.gatewayUrl);
+  const shim = await shimCode(options.root);
+  const dist = join(options.root, 'dist');
+  await makeBucket(clients.s3, deployment);
+  await makeSecrets(clients.secrets);
+  for (const spec of specs) await makeQueues(clients.sqs, spec, names);
+  const schedules: MadeSchedule[] = [];
+  for (const spec of specs) {
+    const environment = environmentOf(spec, deployment, names, options.gatewayUrl);
+    await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, shim });
+    schedules.push(...(await makeListeners(clients, spec, deployment, names)));
+  }
+  for (const alarm of deployment.alarms) await makeAlarm(clients.cloudWatch, alarm, deployment);
+  for (const group of deployment.groups) await makeGroup(clients.autoScaling, group, deployment);
+  return { queues: names, schedules };
+}

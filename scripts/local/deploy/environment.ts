@@ -1,0 +1,51 @@
+import type { FunctionSpec } from '../../functions/spec.ts';
+import type { QueueNames } from './names.ts';
+import { type Deployment, ROUTING_SECRET } from './settings.ts';
+
+/** Root of the parameters; see DESIGN, "The /aw tree". */
+const PARAMETER_ROOT = '/aw';
+
+/**
+ * A function's environment: what all have, what its function.json asks for, and what the shim needs.
+ *
+ * @throws if it asks for a value that no deployment has
+ */
+export function environmentOf(
+  spec: FunctionSpec,
+  deployment: Deployment,
+  names: QueueNames,
+  gatewayUrl: string,
+): Record<string, string> {
+  const values = deploymentValues(deployment, names);
+  const asked = spec.environment.map((name) => {
+    const value = values[name];
+    if (value === undefined) {
+      throw new Error(
+        `functions/${spec.name}/function.json asks for ${name}, which a deployment does not have`,
+      );
+    }
+    return [name, value];
+  });
+  return {
+    INBOX_URL: names.url(names.inbox(spec.name)),
+    DEAD_LETTER_URL: names.url(names.dead(spec.name)),
+    ...Object.fromEntries(asked),
+    AWS_ENDPOINT_URL: gatewayUrl,
+    LOCAL_FUNCTION: spec.name,
+  };
+}
+
+function deploymentValues(deployment: Deployment, names: QueueNames): Record<string, string> {
+  const sets = Object.entries(deployment.warmingSets).map(([name, { schedule: _, ...set }]) => [name, set]);
+  return {
+    NAME_PREFIX: deployment.prefix,
+    BUCKET: deployment.bucket,
+    REPORTS_URL: names.url(names.extra('reports')),
+    EVENT_BUS: 'default',
+    WARMING_SETS: JSON.stringify(Object.fromEntries(sets)),
+    ROUTING_SECRET_ID: ROUTING_SECRET,
+    PAGERDUTY_URL: deployment.pagerDutyUrl,
+    PARAMETER_ROOT,
+    REPLICA_REGIONS: JSON.stringify(deployment.replicaRegions),
+  };
+}

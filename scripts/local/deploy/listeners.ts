@@ -1,0 +1,91 @@
+import { type EventBridgeClient, PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
+import { CreateScheduleCommand, type SchedulerClient } from '@aws-sdk/client-scheduler';
+import type { FunctionSpec, Listener } from '../../functions/spec.ts';
+import { arn, fill, type QueueNames } from './names.ts';
+import type { Deployment } from './settings.ts';
+
+/** A schedule as it was made, so that it can be made to fire now. */
+export type MadeSchedule = { name: string; expression: string; targetArn: string; input: string };
+
+type Clients = { events: EventBridgeClient; scheduler: SchedulerClient };
+
+/** Makes the rules and schedules that a function listens to. */
+export async function makeListeners(
+  clients: Clients,
+  spec: FunctionSpec,
+  deployment: Deployment,
+  names: QueueNames,
+): Promise<MadeSchedule[]> {
+  const made: MadeSchedule[] = [];
+  const targetArn = names.arn(names.inbox(spec.name));
+  for (const listener of spec.listensTo) {
+    const name = `${deployment.prefix}-${spec.name}-${listener.name}`;
+    if (listener.kind === 'events') {
+      await makeRule(clients.events, name, fill(listener.pattern, placeholders(deployment)), targetArn);
+      continue;
+    }
+    for (const schedule of schedulesOf(listener, name, targetArn, deployment)) {
+      await makeSchedule(clients.scheduler, schedule, deployment);
+      made.push(schedule);
+    }
+  }
+  return made;
+}
+
+async function makeRule(events: EventBridgeClient, Name: string, pattern: object, Arn: string) {
+  await events.send(new PutRuleCommand({ Name, EventPattern: JSON.stringify(pattern) }));
+  await events.send(new PutTargetsCommand({ Rule: Name, Targets: [{ Id: 'inbox', Arn }] }));
+}
+
+type ScheduleListener = Extract<Listener, { kind: 'schedule' }>;
+
+function schedulesOf(
+  listener: ScheduleListener,
+  name: string,
+  targetArn: string,
+  deployment: Deployment,
+): MadeSchedule[] {
+  const one = (scheduleName: string, values: Record<string, string>): MadeSchedule => ({
+    name: scheduleName,
+    targetArn,
+    expression: fill(listener.schedule, values),
+    input: JSON.stringify(scheduledEvent(fill(listener.input, values), scheduleName, deployment)),
+  });
+  const common = placeholders(deployment);
+  if (listener.forEach === undefined) return [one(name, common)];
+  return Object.entries(deployment.warmingSets).map(([set, { schedule }]) =>
+    one(`${name}-${set}`, { ...common, set, schedule }),
+  );
+}
+
+/** The input in EventBridge's envelope; the Scheduler puts id and time in their places when it fires. */
+function scheduledEvent(input: ScheduleListener['input'], name: string, { home }: Deployment) {
+  return {
+    version: '0',
+    id: '<aws.scheduler.execution-id>',
+    account: home.account,
+    region: home.region,
+    time: '<aws.scheduler.scheduled-time>',
+    resources: [arn(home, 'scheduler', `schedule/default/${name}`)],
+    ...input,
+  };
+}
+
+async function makeSchedule(scheduler: SchedulerClient, schedule: MadeSchedule, deployment: Deployment) {
+  await scheduler.send(
+    new CreateScheduleCommand({
+      Name: schedule.name,
+      ScheduleExpression: schedule.expression,
+      FlexibleTimeWindow: { Mode: 'OFF' },
+      Target: {
+        Arn: schedule.targetArn,
+        RoleArn: `arn:aws:iam::${deployment.home.account}:role/${deployment.prefix}-schedules`,
+        Input: schedule.input,
+      },
+    }),
+  );
+}
+
+function placeholders({ prefix, bucket }: Deployment): Record<string, string> {
+  return { prefix, bucket };
+}

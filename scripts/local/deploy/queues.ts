@@ -1,0 +1,33 @@
+import { CreateQueueCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import type { FunctionSpec } from '../../functions/spec.ts';
+import type { QueueNames } from './names.ts';
+
+/** A message stays hidden for so many function timeouts (Lambda Developer Guide: at least six). */
+const VISIBILITY_TIMEOUTS = 6;
+
+/** Longest that SQS keeps a message, in seconds: 14 days (SQS quotas). */
+const KEEP_DEAD_SECONDS = 1_209_600;
+
+/** Makes a function's inbox, the further queues that it polls, and the dead-letter queue behind them all. */
+export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: QueueNames): Promise<void> {
+  const dead = names.dead(spec.name);
+  await make(sqs, dead, { MessageRetentionPeriod: String(KEEP_DEAD_SECONDS) });
+  for (const name of polledQueues(spec, names)) {
+    await make(sqs, name, {
+      VisibilityTimeout: String(spec.timeoutSeconds * VISIBILITY_TIMEOUTS),
+      RedrivePolicy: JSON.stringify({
+        deadLetterTargetArn: names.arn(dead),
+        maxReceiveCount: spec.receiveLimit,
+      }),
+    });
+  }
+}
+
+/** Every queue that a function reads. */
+export function polledQueues(spec: FunctionSpec, names: QueueNames): string[] {
+  return [names.inbox(spec.name), ...spec.extraInboxes.map((queue) => names.extra(queue))];
+}
+
+async function make(sqs: SQSClient, name: string, attributes: Record<string, string>): Promise<void> {
+  await sqs.send(new CreateQueueCommand({ QueueName: name, Attributes: attributes }));
+}

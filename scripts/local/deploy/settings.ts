@@ -1,0 +1,59 @@
+import type { Group } from '../../../shared/fleet/names.ts';
+import type { Home } from '../service.ts';
+
+/** A runner group, as a user of the Terraform module writes it. */
+export type GroupSettings = Group & {
+  min: number;
+  max: number;
+  /** Machines at the start; `min` if absent. */
+  desired?: number;
+  /** Which warming set its runners restore. */
+  warmingSet?: string;
+  /** Whether its runners make snapshots; their role may then write below the set. */
+  warming?: boolean;
+  purchase?: 'spot' | 'on-demand';
+  instanceType?: string;
+  /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
+  heartbeatTimeout?: { boot: number; drain: number };
+};
+
+export type WarmingSetSettings = {
+  /** `<host>/<name>` of the warming group. */
+  group: string;
+  /** An EventBridge Scheduler expression. */
+  schedule: string;
+  deadlineMinutes: number;
+  /** Snapshots that pruning leaves. */
+  keep: number;
+};
+
+/** A metric alarm; names get the deployment's prefix. */
+export type AlarmSettings = {
+  name: string;
+  namespace: string;
+  metric: string;
+  dimensions: Record<string, string>;
+  statistic: 'Sum' | 'Maximum' | 'Minimum' | 'Average' | 'SampleCount';
+  comparison: 'GreaterThanThreshold' | 'GreaterThanOrEqualToThreshold' | 'LessThanThreshold';
+  threshold: number;
+  /** Seconds; 10, 30, or a multiple of 60. */
+  period: number;
+  description?: string;
+  tags?: Record<string, string>;
+};
+
+/** What one deployment consists of, besides what function.json says. */
+export type Deployment = {
+  home: Home;
+  prefix: string;
+  bucket: string;
+  groups: readonly GroupSettings[];
+  warmingSets: Readonly<Record<string, WarmingSetSettings>>;
+  replicaRegions: readonly string[];
+  alarms: readonly AlarmSettings[];
+  /** Origin of PagerDuty's Events API. */
+  pagerDutyUrl: string;
+};
+
+/** Name of the secret with the PagerDuty routing key; the module makes it empty. */
+export const ROUTING_SECRET = 'aw_pd_routing_key_local';

@@ -1,0 +1,20 @@
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+/** The shim as one CommonJS file, which requires the bundle that stands beside it in the zip. */
+export async function shimCode(root: string): Promise<Uint8Array> {
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [join(root, 'scripts/local/shim/main.ts')],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    external: ['./index.js'],
+    logLevel: 'warning',
+  });
+  const [output] = result.outputFiles;
+  if (!output) throw new Error('esbuild made no shim');
+  return output.contents;
+}

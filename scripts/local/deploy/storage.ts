@@ -1,0 +1,60 @@
+import {
+  type BucketLocationConstraint,
+  CreateBucketCommand,
+  PutBucketNotificationConfigurationCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import { CreateSecretCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { groupId } from '../../../shared/fleet/names.ts';
+import { type Deployment, ROUTING_SECRET } from './settings.ts';
+
+/** Makes the snapshot bucket with its events and versions, and puts the declared parameters into it. */
+export async function makeBucket(s3: S3Client, deployment: Deployment): Promise<void> {
+  const Bucket = deployment.bucket;
+  await s3.send(
+    new CreateBucketCommand({
+      Bucket,
+      CreateBucketConfiguration: { LocationConstraint: deployment.home.region as BucketLocationConstraint },
+    }),
+  );
+  await s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }));
+  await s3.send(
+    new PutBucketNotificationConfigurationCommand({
+      Bucket,
+      NotificationConfiguration: { EventBridgeConfiguration: {} },
+    }),
+  );
+  await s3.send(
+    new PutObjectCommand({
+      Bucket,
+      Key: 'config/parameters.json',
+      ContentType: 'application/json',
+      Body: JSON.stringify({ version: 1, parameters: declaredParameters(deployment) }),
+    }),
+  );
+}
+
+/** The declared part of the /aw tree: what the deployment is, and each group's settings. */
+export function declaredParameters(deployment: Deployment): Record<string, string> {
+  const hosts = [...new Set(deployment.groups.map(({ host }) => host))];
+  const groups = deployment.groups.map((group) => [
+    `/aw/groups/${groupId(group)}`,
+    JSON.stringify({
+      minRunners: group.min,
+      maxRunners: group.max,
+      ...(group.warmingSet !== undefined && { warmingSet: group.warmingSet }),
+      warming: group.warming ?? false,
+    }),
+  ]);
+  return {
+    '/aw/deployment': JSON.stringify({ customerId: 'local', version: 'local', hosts }),
+    ...Object.fromEntries(groups),
+  };
+}
+
+/** Makes the secret for the PagerDuty key without a value, as the Terraform module does. */
+export async function makeSecrets(secrets: SecretsManagerClient): Promise<void> {
+  await secrets.send(new CreateSecretCommand({ Name: ROUTING_SECRET }));
+}

@@ -1,0 +1,14 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+
+/** Starts the process that cleans `folder` once this one is gone; `cleanRun` of the folder ends it too. */
+export function guard(root: string, folder: string): void {
+  const child = spawn(process.execPath, [join(root, 'scripts/local/janitor/main.ts'), `${folder}/`], {
+    cwd: root,
+    // Standard input alone ties it to this process. Ctrl-C in the terminal must not reach it: hence its own session.
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
+  child.unref();
+  if (child.stdin && 'unref' in child.stdin && typeof child.stdin.unref === 'function') child.stdin.unref();
+}

@@ -1,0 +1,49 @@
+import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import { callerKey, signFetches } from './caller.ts';
+import { createGatewayLine } from './gateway-line.ts';
+
+/**
+ * The shim around a deployed bundle: it stands in the zip beside the bundle and is what the emulator invokes. It adds
+ * what Lambda and SQS do and the emulator does not: credentials of the function's own, the sender of each message,
+ * the Scheduler's placeholders, and a log that others can read. The bundle itself stays as it was built.
+ */
+declare const require: (path: string) => { handler: (event: SQSEvent, context: unknown) => Promise<unknown> };
+
+const worker = { function: process.env.LOCAL_FUNCTION ?? '', accessKeyId: callerKey() };
+const gateway = createGatewayLine(process.env.AWS_ENDPOINT_URL ?? '', worker);
+
+process.env.AWS_ACCESS_KEY_ID = worker.accessKeyId;
+process.env.AWS_SECRET_ACCESS_KEY = 'local';
+delete process.env.AWS_SESSION_TOKEN;
+gateway.captureOutput();
+signFetches(worker.accessKeyId);
+
+const bundle = require('./index.js');
+
+export async function handler(event: SQSEvent, context: unknown): Promise<unknown> {
+  const messageIds = event.Records.map((record) => record.messageId);
+  const { senders } = await gateway.batchStarted(messageIds);
+  const Records = event.Records.map((record) => asSqsWould(record, senders[record.messageId]));
+  let error: string | undefined;
+  try {
+    return await bundle.handler({ ...event, Records }, context);
+  } catch (thrown) {
+    error = String(thrown);
+    throw thrown;
+  } finally {
+    await gateway.batchEnded(error);
+  }
+}
+
+function asSqsWould(record: SQSRecord, senderId: string | undefined): SQSRecord {
+  const sentAt = new Date(Number(record.attributes.SentTimestamp));
+  // What EventBridge Scheduler writes into an input that asks for it ("context attributes", Scheduler User Guide).
+  const body = record.body
+    .replaceAll('<aws.scheduler.execution-id>', record.messageId)
+    .replaceAll('<aws.scheduler.scheduled-time>', sentAt.toISOString().replace(/\.\d+/, ''));
+  return {
+    ...record,
+    body,
+    attributes: { ...record.attributes, ...(senderId !== undefined && { SenderId: senderId }) },
+  };
+}
