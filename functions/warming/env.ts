@@ -1,0 +1,29 @@
+import * as v from 'valibot';
+import { parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
+import { json, text } from '../../shared/runtime/env.ts';
+
+const positive = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
+
+const warmingSet = v.object({
+  /** The runner group whose machine makes the set's snapshots, as `<host>/<name>`. */
+  group: v.pipe(
+    v.string(),
+    v.check((id) => parseGroupId(id) !== undefined, 'must be <host>/<name>'),
+  ),
+  /** How long a run may take before it is failed. */
+  deadlineMinutes: positive(24 * 60),
+  /** Snapshots kept, the current one included. */
+  keep: positive(100),
+});
+
+/** A warming set, as the deployment declares it. */
+export type WarmingSet = v.InferOutput<typeof warmingSet>;
+
+/** Environment of `warming`; `function.json` names the same values. */
+export const warmingEnv = {
+  NAME_PREFIX: text,
+  /** The snapshot bucket. */
+  BUCKET: text,
+  /** JSON: every warming set by name. */
+  WARMING_SETS: json(v.record(v.pipe(v.string(), v.regex(SET_NAME)), warmingSet)),
+};
