@@ -1,0 +1,19 @@
+/** Rules of Parameter Store for names and values (Systems Manager User Guide, "Requirements and constraints"). */
+const MAX_NAME = 1011;
+const MAX_LEVELS = 15;
+/** Of a standard parameter, in bytes. An advanced one costs money and can never be made standard again. */
+export const MAX_VALUE_BYTES = 4096;
+
+/**
+ * What is wrong with a parameter that someone wants written below `root`, or undefined if nothing is.
+ */
+export function parameterProblem(root: string, name: string, value: string): string | undefined {
+  if (!name.startsWith(`${root}/`)) return `is not below ${root}`;
+  if (name.length > MAX_NAME) return `has a name longer than ${MAX_NAME} characters`;
+  if (!/^(\/[A-Za-z0-9_.-]+)+$/.test(name)) return 'has a character that Parameter Store does not take';
+  if (name.split('/').length - 1 > MAX_LEVELS) return `has more than ${MAX_LEVELS} levels`;
+  if (value === '') return 'has no value';
+  if (Buffer.byteLength(value) > MAX_VALUE_BYTES) return `has a value larger than ${MAX_VALUE_BYTES} bytes`;
+  if (value.includes('{{')) return 'has a value with {{, which Parameter Store takes for a reference';
+  return undefined;
+}

@@ -1,0 +1,26 @@
+import type { Present } from './plan.ts';
+
+/** Parameter Store in one region. */
+export interface ParameterPort {
+  /** Every parameter below `root`, secure ones without their value in clear. */
+  list(root: string): Promise<Present[]>;
+  put(name: string, value: string): Promise<void>;
+  /** Deletes those that are there. */
+  remove(names: readonly string[]): Promise<void>;
+}
+
+/** How many machines a runner group has, by Auto Scaling's word. */
+export type GroupCapacity = {
+  name: string;
+  min: number;
+  max: number;
+  desired: number;
+  inService: number;
+  draining: number;
+};
+
+/** The part of Auto Scaling that this function reads. */
+export interface GroupsPort {
+  /** Groups of this deployment. */
+  list(): Promise<GroupCapacity[]>;
+}
