@@ -1,0 +1,83 @@
+import type { EmulatedService, FaultHook, Home, PublishEvent } from '../service.ts';
+import { systemTimers, type Timers } from '../timers.ts';
+import type { Alarm } from './alarm.ts';
+import { createAlarmBook } from './alarms.ts';
+import { parseEmbeddedMetrics } from './emf.ts';
+import { answer, errorReply } from './protocol.ts';
+import { createSampleStore, type SampleStore } from './samples.ts';
+
+/** CloudWatch looks at alarms once a minute, or more often where a period is shorter. */
+const EVALUATION_SECONDS = 60;
+
+/** However short the scaled minute: more often than this only costs. */
+const SHORTEST_EVALUATION_MS = 100;
+
+export type CloudWatchOptions = {
+  home: Home;
+  publish: PublishEvent;
+  /** Hears of events that could not be published, and of embedded metrics that CloudWatch would drop in silence. */
+  onError(error: unknown): void;
+  fault?: FaultHook;
+  timers?: Timers;
+  /** Periods and the time between evaluations are divided by this; 1 is real time. */
+  timeScale?: number;
+};
+
+export type CloudWatch = EmulatedService & {
+  /** Takes one line of a function's log. Returns how many measurements it held. */
+  ingest(line: string): number;
+  alarms(): readonly Readonly<Alarm>[];
+  samples: Pick<SampleStore, 'between' | 'metrics'>;
+  /** Judges all alarms now, without waiting for the next minute. */
+  evaluate(): void;
+  /** Resolves when every event so far has been handed to the bus. */
+  settled(): Promise<void>;
+  stop(): void;
+};
+
+/** Metrics and static-threshold alarms of CloudWatch, with the events that alarm changes put on the bus. */
+export function createCloudWatch(options: CloudWatchOptions): CloudWatch {
+  const timers = options.timers ?? systemTimers;
+  const timeScale = options.timeScale ?? 1;
+  const samples = createSampleStore();
+  let events = Promise.resolve();
+  const alarms = createAlarmBook({
+    home: options.home,
+    samples,
+    timeScale,
+    now: timers.now,
+    emit: (event) => {
+      events = events.then(() => options.publish(event)).catch(options.onError);
+    },
+  });
+  const every = Math.max(SHORTEST_EVALUATION_MS, (EVALUATION_SECONDS * 1000) / timeScale);
+  let cancel = () => {};
+  const evaluateForEver = () => {
+    cancel = timers.at(timers.now() + every, () => {
+      alarms.evaluate();
+      evaluateForEver();
+    });
+  };
+  evaluateForEver();
+
+  return {
+    name: 'monitoring',
+    // Metrics and alarms belong together: an operation that is missing here would not find them in the emulator.
+    serves: () => true,
+    async handle(request) {
+      const fault = options.fault?.(request);
+      return fault === undefined ? answer({ alarms, samples, now: timers.now }, request) : errorReply(fault);
+    },
+    ingest(line) {
+      const { measurements, problems } = parseEmbeddedMetrics(line);
+      for (const { metric, sample } of measurements) samples.add(metric, sample);
+      for (const problem of problems) options.onError(new Error(`embedded metric dropped: ${problem}`));
+      return measurements.length;
+    },
+    alarms: alarms.all,
+    samples,
+    evaluate: alarms.evaluate,
+    settled: () => events,
+    stop: () => cancel(),
+  };
+}
