@@ -1,16 +1,24 @@
-import { readFunctionSpecs } from '../functions/spec.ts';
+import { randomBytes } from 'node:crypto';
+import { type FunctionSpec, readFunctionSpecs } from '../functions/spec.ts';
 import { type AutoScaling, createAutoScaling } from './autoscaling/service.ts';
 import { type Clients, createClients } from './clients.ts';
 import { type Deployed, deploy } from './deploy/deploy.ts';
+import { queueNames } from './deploy/names.ts';
 import type { AlarmSettings, Deployment, GroupSettings, WarmingSetSettings } from './deploy/settings.ts';
+import type { Descriptor } from './descriptor.ts';
 import { roleSender } from './gateway/callers.ts';
+import { createFeed, type Feed } from './gateway/feed.ts';
 import { type Gateway, startGateway } from './gateway/gateway.ts';
 import { cleanRun } from './janitor/clean.ts';
 import { guard } from './janitor/guard.ts';
 import { openRunFolder } from './janitor/run-folder.ts';
-import { startMiniStack } from './ministack/start.ts';
+import { startMetadataServer } from './metadata/server.ts';
+import { type MiniStack, startMiniStack } from './ministack/start.ts';
+import { createPagerDuty, type PagerDuty } from './pagerduty/receiver.ts';
+import { pagerDutyService } from './pagerduty-service.ts';
 import { servicePublisher } from './publish.ts';
-import type { Home, PublishEvent } from './service.ts';
+import { createRunners, type Runners } from './runners/supervisor.ts';
+import type { Home, OutgoingEvent, PublishEvent } from './service.ts';
 
 export type CloudOptions = {
   /** The repository. */
@@ -21,7 +29,16 @@ export type CloudOptions = {
   alarms?: readonly AlarmSettings[];
   /** Which functions to deploy; all if absent. */
   functions?: readonly string[];
+  /** What a launched machine is: a runner process, or nothing, for tests that speak for their machines themselves. */
+  machines?: 'runners' | 'none';
+  /** Records a batch, instead of what each function.json says. */
+  batchSize?: number;
+  /** How often an Auto Scaling event is delivered; once if absent. */
+  deliveries?(event: OutgoingEvent): number;
 };
+
+/** A lifecycle action that is over. */
+export type EndedAction = { instanceId: string; hook: string; result: string; cause: string };
 
 /** A whole local cloud with Hearth deployed in it. */
 export type Cloud = Deployed & {
@@ -34,8 +51,17 @@ export type Cloud = Deployed & {
   clients: Clients;
   gateway: Gateway;
   autoScaling: AutoScaling;
+  /** Every lifecycle action that is over. */
+  endedActions: Feed<EndedAction>;
+  runners: Runners;
+  pagerDuty: PagerDuty;
+  /** PagerDuty's integration keys, by route: what an operator puts into the routing secret. */
+  routingKeys: Readonly<Record<'default' | 'critical', string>>;
   /** Puts an event on the bus as an AWS service would. */
   publish: PublishEvent;
+  ministackPid: number;
+  /** How another program reaches it; `writeDescriptor` opens it to them. */
+  descriptor: Descriptor;
   /** Fulfilled with what happened if MiniStack ends by itself; the cloud is of no use then. */
   died: Promise<string>;
   /** Stops everything and removes what was written. May be called twice. */
@@ -46,6 +72,9 @@ const HOME: Home = { account: '111122223333', region: 'us-west-2' };
 const PREFIX = 'aw';
 const BUCKET = 'aw-warming-local';
 
+/** What has to be closed again, in the order in which it was started. */
+type Closers = (() => unknown)[];
+
 /**
  * Starts MiniStack, the emulated services and the gateway, and deploys the built functions.
  *
@@ -54,7 +83,7 @@ const BUCKET = 'aw-warming-local';
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const folder = await openRunFolder(options.root);
   guard(options.root, folder);
-  const closers: (() => unknown)[] = [];
+  const closers: Closers = [];
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= stopAll(closers, folder);
@@ -65,58 +94,110 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     closers.push(() => ministack.stop());
     const gateway = await startGateway(ministack.url);
     closers.push(() => gateway.close());
-    const publish = servicePublisher(ministack.url, HOME);
-    const autoScaling = createAutoScaling({
-      home: HOME,
-      publish,
-      onLaunch() {},
-      onTerminate() {},
-      onError: (error) => console.error(error),
-    });
-    closers.push(() => autoScaling.stop());
-    gateway.mount(autoScaling);
-    const deployment: Deployment = {
-      home: HOME,
-      prefix: PREFIX,
-      bucket: BUCKET,
-      groups: options.groups ?? [],
-      warmingSets: options.warmingSets ?? {},
-      replicaRegions: options.replicaRegions ?? [],
-      alarms: options.alarms ?? [],
-      pagerDutyUrl: gateway.url,
-    };
-    const operator = gateway.callers.issue({
-      name: 'operator',
-      senderId: roleSender('operator', 'operator'),
-    });
-    const clients = createClients(gateway.url, HOME.region, operator);
-    const specs = (await readFunctionSpecs(options.root)).filter(
-      ({ name }) => options.functions?.includes(name) ?? true,
-    );
-    const deployed = await deploy(clients, specs, deployment, {
-      root: options.root,
-      gatewayUrl: gateway.url,
-    });
-    return {
-      ...deployed,
-      url: gateway.url,
-      deployment,
-      folder,
-      clients,
-      gateway,
-      autoScaling,
-      publish,
-      died: ministack.died,
-      stop,
-    };
+    return { ...(await furnish(options, { folder, ministack, gateway, closers })), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
+/** Puts the emulated services and the deployment into an empty cloud. */
+async function furnish(
+  options: CloudOptions,
+  empty: { folder: string; ministack: MiniStack; gateway: Gateway; closers: Closers },
+): Promise<Omit<Cloud, 'stop'>> {
+  const { folder, ministack, gateway, closers } = empty;
+  const deployment = deploymentOf(options, gateway.url);
+  const publish = servicePublisher(ministack.url, HOME);
+  const routingKeys = { default: routingKey(), critical: routingKey() };
+  const pagerDuty = createPagerDuty({ routingKeys });
+  gateway.mount(pagerDutyService(pagerDuty));
+
+  const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
+  closers.push(() => metadata.close());
+  const runners = createRunners({
+    root: options.root,
+    folder,
+    deployment,
+    callers: gateway.callers,
+    gatewayUrl: gateway.url,
+    reportsUrl: queueNames(deployment, gateway.url).url(`${PREFIX}-reports`),
+    metadataEndpointOf: metadata.endpointOf,
+    onError,
+  });
+  closers.push(() => runners.stop());
+  const withRunners = options.machines !== 'none';
+  const endedActions = createFeed<EndedAction>();
+  const autoScaling = createAutoScaling({
+    home: HOME,
+    publish,
+    onLaunch: (machine) => (withRunners ? runners.launch(machine) : undefined),
+    onTerminate: (machine) => (withRunners ? runners.terminate(machine) : undefined),
+    onError,
+    onActionEnded(instanceId, { hook, ended }) {
+      if (ended) endedActions.add({ instanceId, hook: hook.name, result: ended.result, cause: ended.cause });
+    },
+    ...(options.deliveries && { deliveries: options.deliveries }),
+  });
+  closers.push(() => autoScaling.stop());
+  gateway.mount(autoScaling);
+
+  const operator = gateway.callers.issue({ name: 'operator', senderId: roleSender('operator', 'operator') });
+  const clients = createClients(gateway.url, HOME.region, operator);
+  const specs = await specsOf(options);
+  const to = { root: options.root, gatewayUrl: gateway.url };
+  const deployed = await deploy(clients, specs, deployment, to);
+  return {
+    ...deployed,
+    url: gateway.url,
+    deployment,
+    folder,
+    clients,
+    gateway,
+    autoScaling,
+    endedActions,
+    runners,
+    pagerDuty,
+    routingKeys,
+    publish,
+    ministackPid: ministack.pid,
+    descriptor: { url: gateway.url, ...HOME, prefix: PREFIX, bucket: BUCKET, ...operator },
+    died: ministack.died,
+  };
+}
+
+function deploymentOf(options: CloudOptions, gatewayUrl: string): Deployment {
+  return {
+    home: HOME,
+    prefix: PREFIX,
+    bucket: BUCKET,
+    groups: options.groups ?? [],
+    warmingSets: options.warmingSets ?? {},
+    replicaRegions: options.replicaRegions ?? [],
+    alarms: options.alarms ?? [],
+    pagerDutyUrl: gatewayUrl,
+  };
+}
+
+async function specsOf({ root, functions, batchSize }: CloudOptions): Promise<FunctionSpec[]> {
+  const specs = await readFunctionSpecs(root);
+  return specs
+    .filter(({ name }) => functions?.includes(name) ?? true)
+    .map((spec) => ({ ...spec, ...(batchSize !== undefined && { batchSize }) }));
+}
+
+/** Integration keys have 32 characters (PagerDuty Events API v2). */
+function routingKey(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** What went wrong where nobody waits for an answer. */
+function onError(error: unknown): void {
+  console.error(`local cloud: ${String(error)}`);
+}
+
 /** Stops in the reverse order of starting, whatever fails on the way, and cleans up at the end. */
-async function stopAll(closers: readonly (() => unknown)[], folder: string): Promise<void> {
+async function stopAll(closers: Closers, folder: string): Promise<void> {
   const failures: unknown[] = [];
   for (const close of [...closers].reverse()) {
     try {

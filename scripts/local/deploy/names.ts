@@ -14,10 +14,15 @@ export function queueNames({ home, prefix }: Deployment, gatewayUrl: string): Qu
   return {
     url: (name) => `${gatewayUrl}/${home.account}/${name}`,
     arn: (name) => arn(home, 'sqs', name),
-    inbox: (functionName) => `${prefix}-${functionName}-inbox`,
+    inbox: (functionName) => inboxName(prefix, functionName),
     dead: (functionName) => `${prefix}-${functionName}-dead`,
     extra: (queue) => `${prefix}-${queue}`,
   };
+}
+
+/** `aw-lifecycle-inbox`. */
+export function inboxName(prefix: string, functionName: string): string {
+  return `${prefix}-${functionName}-inbox`;
 }
 
 export function arn(home: Home, service: string, resource: string): string {

@@ -9,12 +9,24 @@ export type GroupSettings = Group & {
   desired?: number;
   /** Which warming set its runners restore. */
   warmingSet?: string;
-  /** Whether its runners make snapshots; their role may then write below the set. */
-  warming?: boolean;
   purchase?: 'spot' | 'on-demand';
   instanceType?: string;
   /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
   heartbeatTimeout?: { boot: number; drain: number };
+  /** What differs from `USUAL_RUNNER`. */
+  runner?: Partial<RunnerSettings>;
+};
+
+/** What the group's machines are told in their configuration (`scripts/runner/config.ts`). */
+export type RunnerSettings = {
+  /** How a machine of a warming group makes the snapshot; absent elsewhere. */
+  warming?: { command: readonly string[] } & Record<string, unknown>;
+  bootTimeoutSeconds: number;
+  drainTimeoutSeconds: number;
+  idleTimeoutMinutes: number;
+  heartbeatSeconds: number;
+  /** The host's agent: `driver`, and what the driver needs. */
+  agent: { driver: string } & Record<string, unknown>;
 };
 
 export type WarmingSetSettings = {
@@ -25,6 +37,15 @@ export type WarmingSetSettings = {
   deadlineMinutes: number;
   /** Snapshots that pruning leaves. */
   keep: number;
+};
+
+/** Times of a group that does not say its own; boots and drains of the local cloud take seconds. */
+export const USUAL_RUNNER: RunnerSettings = {
+  bootTimeoutSeconds: 240,
+  drainTimeoutSeconds: 240,
+  idleTimeoutMinutes: 30,
+  heartbeatSeconds: 30,
+  agent: { driver: 'simulated' },
 };
 
 /** A metric alarm; names get the deployment's prefix. */

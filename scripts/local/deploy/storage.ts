@@ -45,7 +45,7 @@ export function declaredParameters(deployment: Deployment): Record<string, strin
       minRunners: group.min,
       maxRunners: group.max,
       ...(group.warmingSet !== undefined && { warmingSet: group.warmingSet }),
-      warming: group.warming ?? false,
+      warming: group.runner?.warming !== undefined,
     }),
   ]);
   return {

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EmulatedService, InjectedFault, ServiceRequest, ServiceResponse } from '../service.ts';
 import type { Call } from './call.ts';
 import { type Callers, createCallers } from './callers.ts';
+import { type CloudApi, createCloudApi } from './cloud-api.ts';
 import { errorAnswer } from './error-answer.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { createFeed, type Feed } from './feed.ts';
@@ -12,7 +13,6 @@ import { createFunctionsLog, type FunctionsLog } from './functions-log.ts';
 import { type Incoming, readIncoming } from './incoming.ts';
 import { safeParameters } from './parameters.ts';
 import { createSenders } from './senders.ts';
-import { createShimApi, type ShimApi } from './shim-api.ts';
 
 /** Told of every answered call of the operations that it names, with both bodies. */
 export type Observer = {
@@ -51,11 +51,11 @@ export async function startGateway(emulator: string): Promise<Gateway> {
   const services: EmulatedService[] = [];
   const observers: Observer[] = [];
   const forwarder = createForwarder(emulator);
-  const shims = createShimApi({ callers, senders, log: functions });
+  const api = createCloudApi({ callers, senders, log: functions, calls });
 
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const incoming = await readIncoming(req);
-    if (incoming.path.startsWith('/_cloud/')) return serveShim(shims, incoming, res);
+    if (incoming.path.startsWith('/_cloud/')) return serveApi(api, incoming, res);
     const at = new Date();
     const started = performance.now();
     const caller = callers.of(incoming.accessKeyId).name;
@@ -148,8 +148,8 @@ export async function startGateway(emulator: string): Promise<Gateway> {
   };
 }
 
-async function serveShim(shims: ShimApi, { path, body }: Incoming, res: ServerResponse): Promise<void> {
-  const said = await shims.handle(path.slice('/_cloud/'.length), JSON.parse(body.toString('utf8')));
+async function serveApi(api: CloudApi, { path, body }: Incoming, res: ServerResponse): Promise<void> {
+  const said = await api.handle(path.slice('/_cloud/'.length), JSON.parse(body.toString('utf8')));
   reply(res, {
     status: 200,
     headers: { 'content-type': 'application/json' },

@@ -12,7 +12,6 @@ const SAFE = new Set([
   'Name',
   'Path',
   'QueueName',
-  'QueueUrl',
   'SecretId',
   'ShouldDecrementDesiredCapacity',
   'VisibilityTimeout',
@@ -27,6 +26,7 @@ export function safeParameters(call: CallShape): Record<string, string> {
   if (call.service === 's3') return ofS3(call);
   const found: Record<string, string> = {};
   for (const [name, value] of fields(call)) {
+    if (name === 'QueueUrl') found.Queue = String(value).slice(String(value).lastIndexOf('/') + 1);
     if (SAFE.has(name) && ['string', 'number', 'boolean'].includes(typeof value)) {
       found[name] = String(value).slice(0, MAX_CHARS);
     }

@@ -112,6 +112,8 @@ function environment(options: { port: number; temp: string; bin: string; home: H
     LAMBDA_EXECUTOR: 'local',
     IOT_MTLS_ENABLED: '0',
     SFTP_ENABLED: '0',
+    // MiniStack's own worker script calls url.parse in every function.
+    NODE_OPTIONS: '--disable-warning=DEP0169',
     LOG_LEVEL: 'WARNING',
   };
 }

@@ -1,29 +1,37 @@
 import * as v from 'valibot';
+import type { Call } from './call.ts';
 import { type Callers, roleSender } from './callers.ts';
+import type { Feed } from './feed.ts';
 import type { Batch, FunctionsLog } from './functions-log.ts';
+import { handledMessage } from './handled.ts';
 import type { Senders } from './senders.ts';
 
-/** What the shim around each deployed bundle tells the gateway. */
+/** What the shim around each deployed bundle says, and what `invoke` asks. */
 const worker = { function: v.string(), accessKeyId: v.string() };
 
 const startSchema = v.object({ ...worker, messageIds: v.array(v.string()) });
 const linesSchema = v.object({ ...worker, lines: v.array(v.string()) });
 const endSchema = v.object({ ...worker, error: v.optional(v.string()) });
+const handledSchema = v.object({ messageId: v.string(), seconds: v.number() });
 
-export type ShimApi = {
-  /** Answers `POST /_cloud/<name>` of a shim. @throws if there is no such name, or the body is wrong */
+/** The gateway's own API, below `/_cloud/`. */
+export type CloudApi = {
+  /** Answers `POST /_cloud/<name>`. @throws if there is no such name, or the body is wrong */
   handle(name: string, body: unknown): Promise<unknown>;
 };
 
-export function createShimApi(parts: { callers: Callers; senders: Senders; log: FunctionsLog }): ShimApi {
+export function createCloudApi(parts: {
+  callers: Callers;
+  senders: Senders;
+  log: FunctionsLog;
+  calls: Feed<Call>;
+}): CloudApi {
   const running = new Map<string, Batch>();
 
   async function batchStarted(body: unknown) {
     const { messageIds, ...from } = v.parse(startSchema, body);
-    parts.callers.register(from.accessKeyId, {
-      name: from.function,
-      senderId: roleSender(from.function, from.function),
-    });
+    const senderId = roleSender(from.function, from.function);
+    parts.callers.register(from.accessKeyId, { name: from.function, senderId });
     const batch: Batch = { ...from, messageIds, startedAt: new Date(), endedAt: undefined, error: undefined };
     running.set(from.accessKeyId, batch);
     const senders = await Promise.all(messageIds.map(async (id) => [id, await parts.senders.of(id)]));
@@ -45,15 +53,21 @@ export function createShimApi(parts: { callers: Callers; senders: Senders; log: 
     return {};
   }
 
-  const routes: Record<string, (body: unknown) => unknown> = {
-    'batch-started': batchStarted,
-    lines,
-    'batch-ended': batchEnded,
-  };
+  async function handled(body: unknown) {
+    const { messageId, seconds } = v.parse(handledSchema, body);
+    return { handled: await handledMessage(parts, messageId, seconds) };
+  }
+
+  const routes = new Map<string, (body: unknown) => unknown>([
+    ['batch-started', batchStarted],
+    ['lines', lines],
+    ['batch-ended', batchEnded],
+    ['handled', handled],
+  ]);
 
   return {
     async handle(name, body) {
-      const route = routes[name];
+      const route = routes.get(name);
       if (!route) throw new Error(`the gateway has no /_cloud/${name}`);
       return route(body);
     },

@@ -1,0 +1,57 @@
+import type { Call } from './call.ts';
+import type { Feed } from './feed.ts';
+import type { Batch, FunctionsLog } from './functions-log.ts';
+
+/** How a function handled one message, the first time that it received it. */
+export type Handled = {
+  ending: 'done' | 'skipped' | 'retry' | 'dead';
+  reason: string | undefined;
+  detail: Record<string, unknown> | undefined;
+  /** Every call that the function made meanwhile, in order. */
+  calls: readonly Call[];
+};
+
+/**
+ * Waits until a message has been handled once.
+ *
+ * @param seconds after which waiting serves nothing
+ * @returns undefined if no function took it in time
+ */
+export async function handledMessage(
+  parts: { log: FunctionsLog; calls: Feed<Call> },
+  messageId: string,
+  seconds: number,
+): Promise<Handled | undefined> {
+  const batch = await firstBatch(parts.log, messageId, seconds * 1000);
+  if (!batch) return undefined;
+  const ending = parts.log.endings.all.find((one) => one.messageId === messageId);
+  return {
+    // A function that throws says nothing about its records: SQS hands them out again.
+    ending: ending?.ending ?? 'retry',
+    reason: ending ? ending.reason : `function-error: ${batch.error ?? 'the record was not logged'}`,
+    detail: ending?.detail,
+    calls: parts.calls.all.filter((call) => madeDuring(batch, call)),
+  };
+}
+
+function firstBatch({ batches }: FunctionsLog, messageId: string, ms: number): Promise<Batch | undefined> {
+  const holds = (batch: Batch) => batch.messageIds.includes(messageId);
+  const already = batches.all.find(holds);
+  if (already) return Promise.resolve(already);
+  return new Promise((resolve) => {
+    const finish = (batch: Batch | undefined) => {
+      clearTimeout(timer);
+      unfollow();
+      resolve(batch);
+    };
+    const timer = setTimeout(() => finish(undefined), ms);
+    const unfollow = batches.follow((batch) => {
+      if (holds(batch)) finish(batch);
+    });
+  });
+}
+
+/** A worker has one batch at a time and a key of its own, so key and time together say what a call was for. */
+function madeDuring({ accessKeyId, startedAt, endedAt }: Batch, call: Call): boolean {
+  return call.accessKeyId === accessKeyId && call.at >= startedAt && (!endedAt || call.at <= endedAt);
+}

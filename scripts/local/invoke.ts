@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SendMessageCommand } from '@aws-sdk/client-sqs';
+import * as v from 'valibot';
+import { readFunctionSpecs } from '../functions/spec.ts';
+import { createClients } from './clients.ts';
+import { inboxName } from './deploy/names.ts';
+import { type Descriptor, findRunningCloud } from './descriptor.ts';
+import { CloudEnded, withCloud } from './with-cloud.ts';
+
+/**
+ * `npm run invoke -- <function> <event.json>...`: sends each file, on its own, as a message through the function's
+ * inbox, in the cloud that `npm start -- --keep` left running or else in one of its own, and prints one JSON line a
+ * file: how the message ended, why, and every call that the function made for it.
+ */
+const USAGE = 'usage: npm run invoke -- <function> <event.json>...';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** How long one message may take, in seconds; a cold start and a slow schedule are well within. */
+const PATIENCE_SECONDS = 60;
+
+const answerSchema = v.object({
+  handled: v.optional(
+    v.object({
+      ending: v.string(),
+      reason: v.optional(v.string()),
+      calls: v.array(
+        v.object({
+          service: v.string(),
+          operation: v.string(),
+          status: v.number(),
+          parameters: v.record(v.string(), v.string()),
+        }),
+      ),
+    }),
+  ),
+});
+
+async function main(args: readonly string[]): Promise<number> {
+  const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
+  const [functionName, ...files] = positionals;
+  if (!functionName || files.length === 0) throw new UsageError(USAGE);
+  const names = (await readFunctionSpecs(root)).map(({ name }) => name);
+  if (!names.includes(functionName)) {
+    throw new UsageError(`no function ${functionName}; there are ${names.join(', ')}\n${USAGE}`);
+  }
+  const bodies = await Promise.all(files.map(async (file) => ({ file, body: await readFile(file, 'utf8') })));
+  const running = await findRunningCloud(root);
+  if (running) return sendAll(running, functionName, bodies);
+  const options = { root, functions: [functionName], batchSize: 1, ...DEPLOYMENT };
+  return withCloud(options, (cloud) => sendAll(cloud.descriptor, functionName, bodies));
+}
+
+/** What a cloud of its own consists of: groups and a warming set to which events can refer. */
+const DEPLOYMENT = {
+  groups: [
+    { host: 'gha', name: 'default', min: 0, max: 5, warmingSet: 'default' },
+    { host: 'gha', name: 'warming', min: 0, max: 1, warmingSet: 'default' },
+  ],
+  warmingSets: {
+    default: { group: 'gha/warming', schedule: 'rate(1 day)', deadlineMinutes: 60, keep: 3 },
+  },
+  machines: 'none',
+} as const;
+
+class UsageError extends Error {}
+
+/** @returns the exit code: 1 if a message was not handled in time */
+async function sendAll(
+  cloud: Descriptor,
+  functionName: string,
+  bodies: readonly { file: string; body: string }[],
+): Promise<number> {
+  let exitCode = 0;
+  for (const { file, body } of bodies) {
+    const handled = await send(cloud, functionName, body);
+    if (!handled) exitCode = 1;
+    const { ending = null, reason = null, calls = [] } = handled ?? { reason: 'not handled in time' };
+    console.log(JSON.stringify({ file, ending, reason, calls }));
+  }
+  return exitCode;
+}
+
+async function send(cloud: Descriptor, functionName: string, body: string) {
+  const { sqs } = createClients(cloud.url, cloud.region, cloud);
+  const QueueUrl = `${cloud.url}/${cloud.account}/${inboxName(cloud.prefix, functionName)}`;
+  const { MessageId } = await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: body }));
+  const answer = await fetch(`${cloud.url}/_cloud/handled`, {
+    method: 'POST',
+    body: JSON.stringify({ messageId: MessageId, seconds: PATIENCE_SECONDS }),
+  });
+  if (!answer.ok) throw new Error(`the gateway answered ${answer.status}: ${await answer.text()}`);
+  return v.parse(answerSchema, await answer.json()).handled;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof UsageError) && !(error instanceof CloudEnded)) throw error;
+  console.error(error.message);
+  process.exitCode = error instanceof CloudEnded ? error.exitCode : 2;
+}

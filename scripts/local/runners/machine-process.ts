@@ -1,0 +1,56 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+/** A program that runs on a machine, in a process group of its own. */
+export type MachineProcess = {
+  /** Fulfilled when it has ended: its exit code, or null after a signal. */
+  ended: Promise<number | null>;
+  /** Ends it and everything that it started, at once. */
+  kill(): Promise<void>;
+};
+
+/**
+ * @param options.logFile gets everything that it prints, appended
+ * @param options.onLine called with each printed line
+ */
+export function startProcess(
+  program: string,
+  args: readonly string[],
+  options: { cwd: string; env: Record<string, string>; logFile: string; onLine: (line: string) => void },
+): MachineProcess {
+  const child = spawn(program, [...args], {
+    cwd: options.cwd,
+    env: options.env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  const log = createWriteStream(options.logFile, { flags: 'a' });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => {
+      log.write(`${line}\n`);
+      options.onLine(line);
+    });
+  }
+  const ended = once(child, 'close').then(([code]: (number | null)[]) => {
+    log.end();
+    return code ?? null;
+  });
+  return {
+    ended,
+    async kill() {
+      killGroup(child);
+      await ended.catch(() => null);
+    },
+  };
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}

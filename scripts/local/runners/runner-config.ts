@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { autoScalingGroupName, groupId } from '../../../shared/fleet/names.ts';
+import { type Deployment, type GroupSettings, USUAL_RUNNER } from '../deploy/settings.ts';
+
+/** Where a runner's machine keeps what; all below one folder of the machine's own. */
+export type MachineDirectories = { layers: string; warm: string; state: string };
+
+export function machineDirectories(folder: string): MachineDirectories {
+  return { layers: join(folder, 'layers'), warm: join(folder, 'warm'), state: join(folder, 'state') };
+}
+
+/**
+ * What user data writes to `/etc/aw-runner/config.json` on a real machine.
+ *
+ * @param options.metadataEndpoint of this machine
+ */
+export function runnerConfig(
+  group: GroupSettings,
+  deployment: Deployment,
+  options: { reportsUrl: string; metadataEndpoint: string; directories: MachineDirectories },
+): Record<string, unknown> {
+  const { warming, ...runner } = { ...USUAL_RUNNER, ...group.runner };
+  return {
+    version: 1,
+    region: deployment.home.region,
+    bucket: deployment.bucket,
+    reportsUrl: options.reportsUrl,
+    group: groupId(group),
+    autoScalingGroup: autoScalingGroupName(deployment.prefix, group),
+    ...(group.warmingSet !== undefined && { warmingSet: group.warmingSet }),
+    warming: warming ?? false,
+    metadataEndpoint: options.metadataEndpoint,
+    directories: options.directories,
+    ...runner,
+  };
+}
