@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterEach, expect, test } from 'vitest';
+import { until } from '../../scripts/local/day/until.ts';
+import { startedFor } from '../../scripts/local/janitor/clean.ts';
+import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+
+type Held = {
+  command: ChildProcess;
+  folder: string;
+  ministackPid: number;
+  /** Everything that the command said on standard error. */
+  said: Promise<string>;
+  ended: Promise<[number | null, NodeJS.Signals | null]>;
+};
+
+let held: Held | undefined;
+afterEach(() => held?.command.kill('SIGKILL'));
+
+async function hold(): Promise<Held> {
+  const command = spawn(process.execPath, ['test/e2e/programs/hold-cloud.ts'], { cwd: root });
+  const said = text(command.stderr);
+  const ended = once(command, 'exit').then(([code, signal]): [number | null, NodeJS.Signals | null] => [
+    code,
+    signal,
+  ]);
+  const [line] = await Promise.race([
+    once(command.stdout, 'data'),
+    said.then((message) => Promise.reject(new Error(`the command did not start: ${message}`))),
+  ]);
+  const started: Held = { command, said, ended, ...JSON.parse(String(line)) };
+  held = started;
+  return started;
+}
+
+async function expectNothingLeft(folder: string): Promise<void> {
+  await until('the end of its processes', async () => (await startedFor(folder)).length === 0, {
+    seconds: 10,
+  });
+  expect(await mountsBelow(folder)).toEqual([]);
+  expect(existsSync(folder)).toBe(false);
+}
+
+test('kill -9 of MiniStack ends the command with a clear message and no leftovers', async () => {
+  const { folder, ministackPid, said, ended } = await hold();
+  expect(existsSync(folder)).toBe(true);
+  process.kill(ministackPid, 'SIGKILL');
+  expect(await ended).toEqual([1, null]);
+  expect(await said).toContain('MiniStack died (SIGKILL)');
+  await expectNothingLeft(folder);
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s ends the command with exit code %i and no leftovers', async (signal, exitCode) => {
+  const { command, folder, said, ended } = await hold();
+  command.kill(signal);
+  expect(await ended).toEqual([exitCode, null]);
+  expect(await said).toContain(`interrupted by ${signal}`);
+  await expectNothingLeft(folder);
+});
+
+test('kill -9 of the command itself leaves nothing either', async () => {
+  const { command, folder, ended } = await hold();
+  command.kill('SIGKILL');
+  expect(await ended).toEqual([null, 'SIGKILL']);
+  await expectNothingLeft(folder);
+});
