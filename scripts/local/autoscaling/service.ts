@@ -77,6 +77,7 @@ const USUAL: Behaviour = {
   timeScale: 1,
   launchSeconds: 0,
   terminateSeconds: 0,
+  actionDelaySeconds: 0,
   hasCapacity: () => true,
   hooksForGoneMachines: false,
 };

@@ -41,10 +41,13 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
 
   function become(alarm: Alarm, state: AlarmState): void {
     const previous = alarm.state;
-    alarm.state = state;
-    // Only transitions are events; a new reason for the same state is none.
-    if (state.value === previous.value) alarm.state.since = previous.since;
-    else emit(stateChangeEvent(alarm, previous));
+    if (state.value === previous.value) {
+      // No transition, no event; but what was set by hand says who set it.
+      alarm.state = { ...state, since: previous.since };
+    } else {
+      alarm.state = state;
+      emit(stateChangeEvent(alarm, previous));
+    }
   }
 
   function create(settings: MetricAlarmSettings): void {
@@ -121,7 +124,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
     evaluate() {
       for (const alarm of alarms.values()) {
         const verdict = judge(alarm.settings, datapoints(alarm));
-        if (verdict !== undefined) {
+        if (verdict !== undefined && verdict.value !== alarm.state.value) {
           become(alarm, stateOf(alarm.settings, verdict, alarm.state.value, now()));
         }
       }

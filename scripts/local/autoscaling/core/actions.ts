@@ -100,6 +100,7 @@ function findOpenAction(world: World, reference: ActionReference) {
     const action = instance.actions.find(
       (candidate) =>
         candidate.ended === undefined &&
+        candidate.startedAt + span(world, world.behaviour.actionDelaySeconds) <= world.now &&
         candidate.hook.name === reference.hook &&
         (token === undefined ? instance.id === instanceId : candidate.token === token),
     );
@@ -109,7 +110,7 @@ function findOpenAction(world: World, reference: ActionReference) {
 }
 
 /** The answer to a call that comes too late, or, now and then on AWS, too early. */
-export function noActiveAction(reference: Pick<ActionReference, 'token' | 'instanceId'>) {
+function noActiveAction(reference: Pick<ActionReference, 'token' | 'instanceId'>) {
   const which =
     reference.token === undefined ? `instance ID ${reference.instanceId}` : `token ${reference.token}`;
   return validationError(`No active Lifecycle Action found with ${which}`);

@@ -88,6 +88,7 @@ function simulation(options: { hooksForGoneMachines: boolean }) {
       timeScale: 1,
       launchSeconds: 20,
       terminateSeconds: 10,
+      actionDelaySeconds: 0,
       hasCapacity: () => hasCapacity,
       hooksForGoneMachines: options.hooksForGoneMachines,
     },

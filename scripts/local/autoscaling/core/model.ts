@@ -155,6 +155,11 @@ export type Behaviour = {
   terminateSeconds: number;
   /** Whether EC2 has a machine of this kind right now. */
   hasCapacity(request: { group: string; zone: string; instanceType: string }): boolean;
+  /**
+   * How long after its event an action cannot be completed yet, in seconds: on AWS the event is sometimes the faster of
+   * the two, and "No active Lifecycle Action found" is premature.
+   */
+  actionDelaySeconds: number;
   /** Whether terminate hooks also run for a machine that is already gone. AWS does not say. */
   hooksForGoneMachines: boolean;
 };
