@@ -52,6 +52,3 @@ export type Home = { account: string; region: string };
 
 /** An error that a fault hook asks for instead of an answer. */
 export type InjectedFault = { status: number; code: string; message: string };
-
-/** Asked before each call: a fault to answer with, or undefined to serve the call. */
-export type FaultHook = (request: ServiceRequest) => InjectedFault | undefined;

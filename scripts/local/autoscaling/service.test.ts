@@ -14,7 +14,6 @@ import {
   PutScalingPolicyCommand,
   paginateDescribeAutoScalingGroups,
   RecordLifecycleActionHeartbeatCommand,
-  ResourceContentionFault,
   ResourceInUseFault,
   ScalingActivityInProgressFault,
   SetDesiredCapacityCommand,
@@ -24,7 +23,7 @@ import {
   UpdateAutoScalingGroupCommand,
 } from '@aws-sdk/client-auto-scaling';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { InjectedFault, OutgoingEvent } from '../service.ts';
+import type { OutgoingEvent } from '../service.ts';
 import { type Served, serve } from '../testing/serve.ts';
 import { simulatedTimers } from '../timers.ts';
 import { type AutoScaling, createAutoScaling, type Machine } from './service.ts';
@@ -36,14 +35,13 @@ let timers: ReturnType<typeof simulatedTimers>;
 let events: OutgoingEvent[];
 let launched: Machine[];
 let terminated: Machine[];
-let fault: InjectedFault | undefined;
 let autoScaling: AutoScaling;
 let served: Served;
 let client: AutoScalingClient;
 
 beforeEach(async () => {
   timers = simulatedTimers(START);
-  [events, launched, terminated, fault] = [[], [], [], undefined];
+  [events, launched, terminated] = [[], [], []];
   autoScaling = createAutoScaling({
     home: { account: '210987654321', region: 'us-west-2' },
     timers,
@@ -53,7 +51,6 @@ beforeEach(async () => {
     onError: (error) => {
       throw error;
     },
-    fault: () => fault,
   });
   served = await serve(autoScaling);
   client = new AutoScalingClient({ ...served.client, maxAttempts: 1 });
@@ -393,17 +390,7 @@ describe('the Auto Scaling API over its own client', () => {
     await expect(remove(true)).rejects.toThrow('AutoScalingGroup name not found');
   });
 
-  it('fails calls on request, and never takes an operation that it does not emulate for done', async () => {
-    await createFleet(0);
-    fault = { status: 500, code: 'ResourceContention', message: 'You already have a pending update' };
-    await expect(client.send(new DescribeAutoScalingGroupsCommand({}))).rejects.toBeInstanceOf(
-      ResourceContentionFault,
-    );
-    fault = { status: 400, code: 'Throttling', message: 'Rate exceeded' };
-    await expect(client.send(new DescribeAutoScalingGroupsCommand({}))).rejects.toMatchObject({
-      name: 'Throttling',
-    });
-    fault = undefined;
+  it('never takes an operation that it does not emulate for done', async () => {
     const policy = client.send(new PutScalingPolicyCommand({ AutoScalingGroupName: GROUP, PolicyName: 'p' }));
     await expect(policy).rejects.toMatchObject({ name: 'InvalidAction' });
   });

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { EmulatedService, FaultHook, Home, OutgoingEvent, PublishEvent } from '../service.ts';
+import type { EmulatedService, Home, OutgoingEvent, PublishEvent } from '../service.ts';
 import { systemTimers, type Timers } from '../timers.ts';
 import { advance, nextDeadline } from './core/advance.ts';
 import { instanceNotFound } from './core/errors.ts';
@@ -13,7 +13,7 @@ import {
   type LifecycleAction,
   type World,
 } from './core/model.ts';
-import { answer, errorDocument } from './query/protocol.ts';
+import { answer } from './query/protocol.ts';
 
 /** A machine as the supervisor of the runner processes sees it. */
 export type Machine = {
@@ -49,7 +49,6 @@ export type AutoScalingOptions = {
   onActionEnded?(instanceId: string, action: Readonly<LifecycleAction>): void;
   /** How often an event is delivered; once if absent. 0 loses it, as best effort may. */
   deliveries?(event: OutgoingEvent): number;
-  fault?: FaultHook;
   timers?: Timers;
   behaviour?: Partial<Behaviour>;
 };
@@ -150,8 +149,6 @@ export function createAutoScaling(options: AutoScalingOptions): AutoScaling {
     // Everything: the emulator's own Auto Scaling accepts anything, and that helps nobody.
     serves: () => true,
     async handle(request) {
-      const fault = options.fault?.(request);
-      if (fault !== undefined) return errorDocument(fault);
       return answer(request, (operation, form) => run(() => operation(world, form)));
     },
     groups: () => [...world.groups.values()],

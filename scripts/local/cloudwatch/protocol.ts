@@ -32,7 +32,7 @@ export function answer(service: Service, request: ServiceRequest): ServiceRespon
 }
 
 /** An error with the header from which clients learn its name in the query protocol. */
-export function errorReply(error: { code: string; message: string; status: number }): ServiceResponse {
+function errorReply(error: { code: string; message: string; status: number }): ServiceResponse {
   const response = reply(error.status, {
     __type: `com.amazonaws.cloudwatch#${error.code}`,
     message: error.message,

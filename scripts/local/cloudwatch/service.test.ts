@@ -16,7 +16,7 @@ import {
   UntagResourceCommand,
 } from '@aws-sdk/client-cloudwatch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { InjectedFault, OutgoingEvent } from '../service.ts';
+import type { OutgoingEvent } from '../service.ts';
 import { type Served, serve } from '../testing/serve.ts';
 import { simulatedTimers } from '../timers.ts';
 import { type CloudWatch, createCloudWatch } from './service.ts';
@@ -27,20 +27,18 @@ const ARN = 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:aw-launch-failures'
 let timers: ReturnType<typeof simulatedTimers>;
 let events: OutgoingEvent[];
 let problems: unknown[];
-let fault: InjectedFault | undefined;
 let cloudWatch: CloudWatch;
 let served: Served;
 let client: CloudWatchClient;
 
 beforeEach(async () => {
   timers = simulatedTimers(START);
-  [events, problems, fault] = [[], [], undefined];
+  [events, problems] = [[], []];
   cloudWatch = createCloudWatch({
     home: { account: '210987654321', region: 'us-west-2' },
     timers,
     publish: async (event) => void events.push(event),
     onError: (error) => problems.push(error),
-    fault: () => fault,
   });
   served = await serve(cloudWatch);
   client = new CloudWatchClient({ ...served.client, maxAttempts: 1 });
@@ -267,7 +265,5 @@ describe('CloudWatch over its own client', () => {
     await expect(putAlarm({ Metrics: [{ Id: 'm', Expression: 'a+b' }] })).rejects.toThrow('not emulated');
     const dashboard = client.send(new PutDashboardCommand({ DashboardName: 'd', DashboardBody: '{}' }));
     await expect(dashboard).rejects.toMatchObject({ name: 'InvalidAction' });
-    fault = { status: 400, code: 'Throttling', message: 'Rate exceeded' };
-    await expect(alarm()).rejects.toMatchObject({ name: 'Throttling' });
   });
 });

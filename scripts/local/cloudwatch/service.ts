@@ -1,9 +1,9 @@
-import type { EmulatedService, FaultHook, Home, PublishEvent } from '../service.ts';
+import type { EmulatedService, Home, PublishEvent } from '../service.ts';
 import { systemTimers, type Timers } from '../timers.ts';
 import type { Alarm } from './alarm.ts';
 import { createAlarmBook } from './alarms.ts';
 import { parseEmbeddedMetrics } from './emf.ts';
-import { answer, errorReply } from './protocol.ts';
+import { answer } from './protocol.ts';
 import { createSampleStore, type SampleStore } from './samples.ts';
 
 /** CloudWatch looks at alarms once a minute, or more often where a period is shorter. */
@@ -17,7 +17,6 @@ export type CloudWatchOptions = {
   publish: PublishEvent;
   /** Hears of events that could not be published, and of embedded metrics that CloudWatch would drop in silence. */
   onError(error: unknown): void;
-  fault?: FaultHook;
   timers?: Timers;
   /** Periods and the time between evaluations are divided by this; 1 is real time. */
   timeScale?: number;
@@ -50,10 +49,14 @@ export function createCloudWatch(options: CloudWatchOptions): CloudWatch {
       events = events.then(() => options.publish(event)).catch(options.onError);
     },
   });
-  const every = Math.max(SHORTEST_EVALUATION_MS, (EVALUATION_SECONDS * 1000) / timeScale);
+  const untilNext = () => {
+    const periods = alarms.all().map(({ settings }) => settings.Period);
+    const seconds = Math.min(EVALUATION_SECONDS, ...periods);
+    return Math.max(SHORTEST_EVALUATION_MS, (seconds * 1000) / timeScale);
+  };
   let cancel = () => {};
   const evaluateForEver = () => {
-    cancel = timers.at(timers.now() + every, () => {
+    cancel = timers.at(timers.now() + untilNext(), () => {
       alarms.evaluate();
       evaluateForEver();
     });
@@ -64,10 +67,7 @@ export function createCloudWatch(options: CloudWatchOptions): CloudWatch {
     name: 'monitoring',
     // Metrics and alarms belong together: an operation that is missing here would not find them in the emulator.
     serves: () => true,
-    async handle(request) {
-      const fault = options.fault?.(request);
-      return fault === undefined ? answer({ alarms, samples, now: timers.now }, request) : errorReply(fault);
-    },
+    handle: async (request) => answer({ alarms, samples, now: timers.now }, request),
     ingest(line) {
       const { measurements, problems } = parseEmbeddedMetrics(line);
       for (const { metric, sample } of measurements) samples.add(metric, sample);

@@ -35,9 +35,9 @@ export function answer(request: ServiceRequest, run: (operation: Operation, form
 }
 
 /** An error as the service puts it on the wire. */
-export function errorDocument(
+function errorDocument(
   error: { code: string; message: string; status: number },
-  requestId: string = randomUUID(),
+  requestId: string,
 ): ServiceResponse {
   return document(error.status, errorXml(error.code, error.message, error.status, requestId), requestId);
 }
