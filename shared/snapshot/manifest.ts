@@ -26,6 +26,11 @@ const layerSchema = v.pipe(
     chunkBytes: v.pipe(bytes, v.minValue(1024), v.maxValue(64 * 1024 * 1024)),
     /** sha256 of each chunk, in order. */
     chunks: v.pipe(v.array(sha256), v.minLength(1)),
+    /**
+     * Only an overlay mount shows this layer as it is: it hides a whole directory of the layers below, or has moved one.
+     * Without root it cannot be extracted over them.
+     */
+    overlayOnly: v.optional(v.boolean(), false),
     /** Regular files in the layer. */
     files: bytes,
     /** Size of the layer's content before compression. */

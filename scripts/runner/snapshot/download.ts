@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
+import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { layerKey } from '../../../shared/snapshot/layout.ts';
+import type { Layer } from '../../../shared/snapshot/manifest.ts';
+import type { Places } from './places.ts';
+import type { Progress } from './progress.ts';
+
+/**
+ * Ranges under way at once. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill the link of
+ * any instance; each holds one network buffer, never a chunk.
+ */
+const PARALLEL_RANGES = 24;
+
+/** Tries of one range: a dropped connection is common, a checksum that is wrong three times is a broken layer. */
+const TRIES = 3;
+
+/** What S3 holds is not what the manifest says. */
+export class BrokenLayer extends Error {
+  override readonly name = 'BrokenLayer';
+}
+
+/** Where layers come from. */
+export type LayerSource = { s3: Pick<S3Client, 'send'>; bucket: string; set: string };
+
+/** One chunk of one layer. */
+type Range = { layer: Layer; index: number; start: number; length: number };
+
+/**
+ * Brings layers to the disk, all of their chunks in parallel, each verified while it arrives and written in place. What is
+ * there already is not fetched again: whole layers by name, and chunks of an interrupted download by their checksum.
+ *
+ * @returns bytes that were fetched
+ * @throws {BrokenLayer}; what S3 and the file system throw
+ */
+export async function downloadLayers(
+  layers: readonly Layer[],
+  source: LayerSource,
+  places: Places,
+  progress: Progress,
+  signal?: AbortSignal,
+): Promise<number> {
+  await mkdir(places.layers, { recursive: true });
+  const missing: Layer[] = [];
+  for (const layer of layers) if (!(await isComplete(places, layer))) missing.push(layer);
+  progress.begin(
+    'download',
+    missing.reduce((sum, layer) => sum + layer.bytes, 0),
+  );
+
+  const files = new Map<string, FileHandle>();
+  try {
+    for (const layer of missing) files.set(layer.sha256, await openPart(places, layer));
+    const fetched = await fetchRanges(missing.flatMap(rangesOf), files, source, progress, signal);
+    for (const [sha256, file] of files) {
+      await file.sync();
+      await rename(places.partFile(sha256), places.layerFile(sha256));
+    }
+    progress.end(`${layers.length - missing.length} of ${layers.length} layers were there`);
+    return fetched;
+  } finally {
+    for (const file of files.values()) await file.close();
+  }
+}
+
+/** A layer gets its name only when all of it was verified. */
+async function isComplete(places: Places, layer: Layer): Promise<boolean> {
+  const found = await stat(places.layerFile(layer.sha256)).catch(() => undefined);
+  return found?.size === layer.bytes;
+}
+
+async function openPart(places: Places, layer: Layer): Promise<FileHandle> {
+  const file = await open(places.partFile(layer.sha256), 'a+').then(async (created) => {
+    await created.close();
+    return open(places.partFile(layer.sha256), 'r+');
+  });
+  await file.truncate(layer.bytes);
+  return file;
+}
+
+function rangesOf(layer: Layer): Range[] {
+  return layer.chunks.map((_, index) => {
+    const start = index * layer.chunkBytes;
+    return { layer, index, start, length: Math.min(layer.chunkBytes, layer.bytes - start) };
+  });
+}
+
+async function fetchRanges(
+  ranges: readonly Range[],
+  files: ReadonlyMap<string, FileHandle>,
+  source: LayerSource,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const queue = ranges.values();
+  const stop = new AbortController();
+  const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  let fetched = 0;
+  const worker = async () => {
+    for (const range of queue) {
+      both.throwIfAborted();
+      const file = files.get(range.layer.sha256);
+      if (!file) throw new Error(`layer ${range.layer.sha256} has no file`);
+      if (await isThere(range, file)) progress.advance(range.length);
+      else fetched += await fetchRange(range, file, source, progress, both);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: PARALLEL_RANGES }, worker));
+  } catch (error) {
+    // The other workers have nothing to do any more.
+    stop.abort(error);
+    throw error;
+  }
+  return fetched;
+}
+
+/** Whether an interrupted download has left this chunk. A hole reads as zeros, which no checksum of a layer matches. */
+async function isThere({ layer, index, start, length }: Range, file: FileHandle): Promise<boolean> {
+  const first = Buffer.alloc(Math.min(4096, length));
+  await file.read(first, 0, first.length, start);
+  if (first.every((byte) => byte === 0)) return false;
+  const hash = createHash('sha256');
+  const piece = Buffer.allocUnsafe(1024 * 1024);
+  for (let at = 0; at < length; ) {
+    const { bytesRead } = await file.read(piece, 0, Math.min(piece.length, length - at), start + at);
+    if (bytesRead === 0) return false;
+    hash.update(piece.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+  return hash.digest('hex') === layer.chunks[index];
+}
+
+async function fetchRange(
+  range: Range,
+  file: FileHandle,
+  source: LayerSource,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<number> {
+  for (let attempt = 1; ; attempt += 1) {
+    let received = 0;
+    try {
+      const hash = createHash('sha256');
+      for await (const piece of await openRange(range, source, signal)) {
+        hash.update(piece);
+        await file.write(piece, 0, piece.length, range.start + received);
+        received += piece.length;
+        progress.advance(piece.length);
+      }
+      if (received !== range.length || hash.digest('hex') !== range.layer.chunks[range.index]) {
+        throw new BrokenLayer(
+          `chunk ${range.index} of layer ${range.layer.sha256} is not what the manifest says (${received} bytes)`,
+        );
+      }
+      return received;
+    } catch (error) {
+      progress.advance(-received);
+      if (attempt >= TRIES || signal.aborted || isFinal(error)) throw error;
+    }
+  }
+}
+
+async function openRange(
+  { layer, start, length }: Range,
+  { s3, bucket, set }: LayerSource,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  try {
+    const { Body } = await s3.send(
+      new GetObjectCommand({
+        Bucket: bucket,
+        Key: layerKey(set, layer.sha256),
+        Range: `bytes=${start}-${start + length - 1}`,
+      }),
+      { abortSignal: signal },
+    );
+    return Body as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    // A layer that a manifest names and S3 does not have, or not so long, will not come back by trying.
+    if (error instanceof Error && /^(NoSuchKey|NotFound|InvalidRange)$/.test(error.name)) {
+      throw new BrokenLayer(`layer ${layer.sha256} is missing or too short: ${error.name}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** Errors that the next try would meet again. */
+function isFinal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  return (
+    error.name === 'AccessDenied' || error.name === 'NoSuchBucket' || code === 'ENOSPC' || code === 'EROFS'
+  );
+}

@@ -1,0 +1,47 @@
+import type { Dirent } from 'node:fs';
+import { lstat, readdir } from 'node:fs/promises';
+
+/** Names on Linux are bytes, not text: a path is kept as it is, since decoding it could lose it. */
+export type RawPath = Buffer;
+
+const SLASH = Buffer.from('/');
+
+/** What a tree comes to. */
+export type TreeSize = { files: number; contentBytes: number };
+
+export function joined(folder: RawPath, name: RawPath): RawPath {
+  return Buffer.concat([folder, SLASH, name]);
+}
+
+/** Entries of a directory; none if there is no such directory. */
+export async function entriesOf(folder: RawPath): Promise<Dirent<Buffer>[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true, encoding: 'buffer' });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+/** Counts regular files and their bytes; hard links once. */
+export async function measureTree(root: string): Promise<TreeSize> {
+  const size: TreeSize = { files: 0, contentBytes: 0 };
+  const seen = new Set<string>();
+  const folders: RawPath[] = [Buffer.from(root)];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for (const entry of await entriesOf(folder)) {
+      const path = joined(folder, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      if (!entry.isFile()) continue;
+      const { size: bytes, nlink, dev, ino } = await lstat(path);
+      if (nlink > 1) {
+        if (seen.has(`${dev}:${ino}`)) continue;
+        seen.add(`${dev}:${ino}`);
+      }
+      size.files += 1;
+      size.contentBytes += bytes;
+    }
+  }
+  return size;
+}
