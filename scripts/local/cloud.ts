@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FunctionSpec, readFunctionSpecs } from '../functions/spec.ts';
 import { type AutoScaling, createAutoScaling } from './autoscaling/service.ts';
 import { type Clients, createClients } from './clients.ts';
+import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
 import { type Deployed, deploy } from './deploy/deploy.ts';
 import { queueNames } from './deploy/names.ts';
 import type { AlarmSettings, Deployment, GroupSettings, WarmingSetSettings } from './deploy/settings.ts';
@@ -16,7 +17,9 @@ import { startMetadataServer } from './metadata/server.ts';
 import { type MiniStack, startMiniStack } from './ministack/start.ts';
 import { createPagerDuty, type PagerDuty } from './pagerduty/receiver.ts';
 import { pagerDutyService } from './pagerduty-service.ts';
+import { parameterObserver } from './parameter-bridge.ts';
 import { servicePublisher } from './publish.ts';
+import { startQueueMetrics } from './queue-metrics.ts';
 import { createRunners, type Runners } from './runners/supervisor.ts';
 import type { Home, OutgoingEvent, PublishEvent } from './service.ts';
 
@@ -31,6 +34,8 @@ export type CloudOptions = {
   functions?: readonly string[];
   /** What a launched machine is: a runner process, or nothing, for tests that speak for their machines themselves. */
   machines?: 'runners' | 'none';
+  /** By how much CloudWatch's minutes are shortened; 60 makes them seconds, and is usual. */
+  cloudWatchTimeScale?: number;
   /** Records a batch, instead of what each function.json says. */
   batchSize?: number;
   /** How often an Auto Scaling event is delivered; once if absent. */
@@ -54,6 +59,7 @@ export type Cloud = Deployed & {
   /** Every lifecycle action that is over. */
   endedActions: Feed<EndedAction>;
   runners: Runners;
+  cloudWatch: CloudWatch;
   pagerDuty: PagerDuty;
   /** PagerDuty's integration keys, by route: what an operator puts into the routing secret. */
   routingKeys: Readonly<Record<'default' | 'critical', string>>;
@@ -112,6 +118,8 @@ async function furnish(
   const routingKeys = { default: routingKey(), critical: routingKey() };
   const pagerDuty = createPagerDuty({ routingKeys });
   gateway.mount(pagerDutyService(pagerDuty));
+  gateway.observe(parameterObserver(HOME, publish, onError));
+  const cloudWatch = addCloudWatch(options, empty, publish);
 
   const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
   closers.push(() => metadata.close());
@@ -157,6 +165,7 @@ async function furnish(
     autoScaling,
     endedActions,
     runners,
+    cloudWatch,
     pagerDuty,
     routingKeys,
     publish,
@@ -164,6 +173,28 @@ async function furnish(
     descriptor: { url: gateway.url, ...HOME, prefix: PREFIX, bucket: BUCKET, ...operator },
     died: ministack.died,
   };
+}
+
+/** Mounts CloudWatch and everything that it is fed from: the functions' logs, and SQS's own measuring. */
+function addCloudWatch(
+  options: CloudOptions,
+  { ministack, gateway, closers }: { ministack: MiniStack; gateway: Gateway; closers: Closers },
+  publish: PublishEvent,
+): CloudWatch {
+  const timeScale = options.cloudWatchTimeScale ?? 60;
+  const cloudWatch = createCloudWatch({ home: HOME, publish, onError, timeScale });
+  closers.push(() => cloudWatch.stop());
+  gateway.mount(cloudWatch);
+  gateway.functions.lines.follow(({ text }) => cloudWatch.ingest(text));
+  const queueMetrics = startQueueMetrics({
+    emulator: ministack.url,
+    home: HOME,
+    timeScale,
+    ingest: cloudWatch.ingest,
+    onError,
+  });
+  closers.push(() => queueMetrics.stop());
+  return cloudWatch;
 }
 
 function deploymentOf(options: CloudOptions, gatewayUrl: string): Deployment {

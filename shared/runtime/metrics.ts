@@ -57,7 +57,8 @@ export function createMetrics(service: string): MetricSink {
         metrics.clearDefaultDimensions();
         metrics.clearDimensions();
         const named = Object.fromEntries(set.map((key) => [key, dimensions[key as keyof typeof dimensions]]));
-        if (set.length > 0) metrics.addDimensions(named);
+        // An empty set too: the format wants at least one set, and `[[]]` is the metric without dimensions.
+        metrics.addDimensions(named);
         metrics.addMetric(name, unit, value);
         metrics.publishStoredMetrics();
       }

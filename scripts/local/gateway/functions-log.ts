@@ -40,15 +40,10 @@ const endingLine = v.object({
   }),
 });
 
-/** A metric in CloudWatch's embedded format. */
-const metricLine = v.looseObject({ _aws: v.looseObject({ CloudWatchMetrics: v.array(v.unknown()) }) });
-
 /** What functions print, and what can be read out of it. */
 export type FunctionsLog = {
   lines: Feed<FunctionLine>;
   endings: Feed<RecordEnding>;
-  /** Lines in CloudWatch's embedded format, parsed. */
-  metrics: Feed<Record<string, unknown>>;
   batches: Feed<Batch>;
   take(line: FunctionLine): void;
 };
@@ -57,22 +52,18 @@ export function createFunctionsLog(): FunctionsLog {
   const log = {
     lines: createFeed<FunctionLine>(),
     endings: createFeed<RecordEnding>(),
-    metrics: createFeed<Record<string, unknown>>(),
     batches: createFeed<Batch>(),
   };
   return {
     ...log,
     take(line) {
       log.lines.add(line);
-      const parsed = parseJson(line.text);
-      const ending = v.safeParse(endingLine, parsed);
+      const ending = v.safeParse(endingLine, parseJson(line.text));
       if (ending.success) {
         const { reason, detail, ...record } = ending.output.record;
         const { at, accessKeyId } = line;
         log.endings.add({ at, function: line.function, accessKeyId, reason, detail, ...record });
       }
-      const metric = v.safeParse(metricLine, parsed);
-      if (metric.success) log.metrics.add(metric.output);
     },
   };
 }
