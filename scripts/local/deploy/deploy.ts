@@ -10,7 +10,7 @@ import { type QueueNames, queueNames } from './names.ts';
 import { makeQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
 import { shimCode } from './shim-code.ts';
-import { makeBucket, makeSecrets } from './storage.ts';
+import { declareParameters, makeBucket, makeSecrets } from './storage.ts';
 
 export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] };
 
@@ -38,6 +38,7 @@ export async function deploy(
     await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, shim });
     schedules.push(...(await makeListeners(clients, spec, deployment, names)));
   }
+  await declareParameters(clients.s3, deployment);
   for (const alarm of deployment.alarms) await makeAlarm(clients.cloudWatch, alarm, deployment);
   for (const group of deployment.groups) await makeGroup(clients.autoScaling, group, deployment);
   return { queues: names, schedules };

@@ -10,7 +10,7 @@ import { CreateSecretCommand, type SecretsManagerClient } from '@aws-sdk/client-
 import { groupId } from '../../../shared/fleet/names.ts';
 import { type Deployment, ROUTING_SECRET } from './settings.ts';
 
-/** Makes the snapshot bucket with its events and versions, and puts the declared parameters into it. */
+/** Makes the snapshot bucket with its events and versions. */
 export async function makeBucket(s3: S3Client, deployment: Deployment): Promise<void> {
   const Bucket = deployment.bucket;
   await s3.send(
@@ -26,9 +26,13 @@ export async function makeBucket(s3: S3Client, deployment: Deployment): Promise<
       NotificationConfiguration: { EventBridgeConfiguration: {} },
     }),
   );
+}
+
+/** Writes what is declared of the /aw tree; `parameters` hears of it. */
+export async function declareParameters(s3: S3Client, deployment: Deployment): Promise<void> {
   await s3.send(
     new PutObjectCommand({
-      Bucket,
+      Bucket: deployment.bucket,
       Key: 'config/parameters.json',
       ContentType: 'application/json',
       Body: JSON.stringify({ version: 1, parameters: declaredParameters(deployment) }),

@@ -1,0 +1,140 @@
+import { resolve } from 'node:path';
+import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
+import { PutSecretValueCommand } from '@aws-sdk/client-secrets-manager';
+import { SendMessageCommand } from '@aws-sdk/client-sqs';
+import { GetParameterCommand, PutParameterCommand } from '@aws-sdk/client-ssm';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createClients } from '../../scripts/local/clients.ts';
+import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import { until } from '../../scripts/local/day/until.ts';
+import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
+import { ROUTING_SECRET } from '../../scripts/local/deploy/settings.ts';
+import { roleSender } from '../../scripts/local/gateway/callers.ts';
+import { messagesIn } from '../../scripts/local/queue-depth.ts';
+
+/** What the local cloud adds to the emulator, from one end to the other. */
+let cloud: Cloud;
+
+const DEPLOYMENT = '/aw/deployment';
+
+beforeAll(async () => {
+  cloud = await startCloud({
+    root: resolve(import.meta.dirname, '../..'),
+    functions: ['lifecycle', 'alarms', 'parameters'],
+    machines: 'none',
+    groups: [{ host: 'gha', name: 'default', min: 0, max: 2 }],
+    replicaRegions: ['eu-west-1'],
+    alarms: [
+      {
+        name: 'lifecycle-dead-letters',
+        namespace: 'AWS/SQS',
+        metric: 'ApproximateNumberOfMessagesVisible',
+        dimensions: { QueueName: 'aw-lifecycle-dead' },
+        statistic: 'Maximum',
+        comparison: 'GreaterThanThreshold',
+        threshold: 0,
+        period: 60,
+      },
+    ],
+  });
+  await cloud.clients.secrets.send(
+    new PutSecretValueCommand({
+      SecretId: ROUTING_SECRET,
+      SecretString: JSON.stringify(cloud.routingKeys),
+    }),
+  );
+});
+afterAll(() => cloud?.stop());
+
+async function parameter(name: string, region = 'us-west-2'): Promise<string | undefined> {
+  try {
+    const { Parameter } = await cloud.clients.ssmOf(region).send(new GetParameterCommand({ Name: name }));
+    return Parameter?.Value;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ParameterNotFound') return undefined;
+    throw error;
+  }
+}
+
+async function sendReport(by: string, about: string): Promise<string | undefined> {
+  const key = cloud.gateway.callers.issue({ name: by, senderId: roleSender('runner', by) });
+  const { sqs } = createClients(cloud.url, 'us-west-2', key);
+  const report = {
+    report: 'Runner Ready',
+    group: 'gha/default',
+    instanceId: about,
+    autoScalingGroup: 'aw-gha-default',
+    at: new Date().toISOString(),
+    snapshot: { set: 'default', outcome: 'cold' },
+    seconds: { restore: 1, boot: 2 },
+  };
+  const { MessageId } = await sqs.send(
+    new SendMessageCommand({
+      QueueUrl: cloud.queues.url('aw-reports'),
+      MessageBody: JSON.stringify(report),
+    }),
+  );
+  return MessageId;
+}
+
+function endingOf(messageId: string | undefined) {
+  return until(
+    `the ending of ${messageId}`,
+    () => cloud.gateway.functions.endings.all.find((ending) => ending.messageId === messageId),
+    { seconds: 20 },
+  );
+}
+
+test('what is declared is in the tree, here and in the replica region; a hand edit is repaired', async () => {
+  const declared = await until('the declared parameter', () => parameter(DEPLOYMENT), { seconds: 20 });
+  await until('its replica', async () => (await parameter(DEPLOYMENT, 'eu-west-1')) === declared, {
+    seconds: 20,
+  });
+  await cloud.clients.ssm.send(
+    new PutParameterCommand({ Name: DEPLOYMENT, Value: 'edited', Overwrite: true }),
+  );
+  await until('the repair', async () => (await parameter(DEPLOYMENT)) === declared, { seconds: 30 });
+});
+
+test('SQS says who sent a report: only the machine itself completes its hook', async () => {
+  const { autoScaling } = cloud.clients;
+  const AutoScalingGroupName = 'aw-gha-default';
+  await autoScaling.send(new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity: 2 }));
+  await cloud.autoScaling.settled();
+  const [victim, thief] = cloud.autoScaling.groups()[0]?.instances.map(({ id }) => id) ?? [];
+  if (!victim || !thief) throw new Error('no machines were launched');
+
+  expect(await endingOf(await sendReport(thief, victim))).toMatchObject({ ending: 'dead' });
+  expect(await endingOf(await sendReport(victim, victim))).toMatchObject({ ending: 'done' });
+  expect(cloud.endedActions.all).toEqual([
+    { instanceId: victim, hook: 'aw-boot', result: 'CONTINUE', cause: 'completed' },
+  ]);
+});
+
+test('a message in a dead-letter queue raises an alarm, and the alarm an incident', async () => {
+  const sent = await cloud.clients.sqs.send(
+    new SendMessageCommand({
+      QueueUrl: cloud.queues.url(cloud.queues.inbox('lifecycle')),
+      MessageBody: '{poison',
+    }),
+  );
+  expect(await endingOf(sent.MessageId)).toMatchObject({ ending: 'dead', reason: 'malformed-json' });
+  expect(await messagesIn(cloud, cloud.queues.dead('lifecycle'))).toBeGreaterThan(0);
+  const incident = await until(
+    'an incident',
+    () => cloud.pagerDuty.incidents().find(({ summary }) => summary.includes('lifecycle-dead-letters')),
+    { seconds: 30, state: () => cloud.pagerDuty.calls() },
+  );
+  expect(incident.status).toBe('triggered');
+});
+
+test('a schedule that fires puts its input into the inbox, with id and time filled in', async () => {
+  const before = cloud.gateway.functions.endings.all.length;
+  await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-parameters-reconcile');
+  const ending = await until(
+    'the ending of the schedule',
+    () => cloud.gateway.functions.endings.all.slice(before).find((one) => one.function === 'parameters'),
+    { seconds: 20 },
+  );
+  expect(ending.ending).toBe('done');
+});
