@@ -15,6 +15,8 @@ export function reconcile(world: World, group: Group): boolean {
   }
   if (active > group.desired) return scaleIn(world, group, active);
   group.scaleInBlocked = false;
+  // The request is met: what follows has reasons of its own.
+  if (active === group.desired) group.cause = '';
   return false;
 }
 
@@ -44,7 +46,7 @@ function replaceUnhealthy(world: World, group: Group, instance: Instance): boole
 function scaleIn(world: World, group: Group, active: number): boolean {
   const chosen = chooseForScaleIn(group);
   const shrink = `an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from ${active} to ${active - 1}.`;
-  const cause = `${group.cause}  At ${stamp(world.now)} ${shrink}`;
+  const cause = `${group.cause}  At ${stamp(world.now)} ${shrink}`.trimStart();
   if (chosen === undefined) return sayBlocked(world, group);
   group.scaleInBlocked = false;
   const selected = `  At ${stamp(world.now)} instance ${chosen.id} was selected for termination.`;

@@ -20,7 +20,8 @@ export function launchInstance(world: World, group: Group): void {
   const subnet = group.subnets[group.zones.indexOf(place)] ?? '';
   const launch = beginActivity(world, group, {
     description: 'Launching a new EC2 instance',
-    cause: `${group.cause}  At ${stamp(world.now)} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from ${active} to ${active + 1}.`,
+    cause:
+      `${group.cause}  At ${stamp(world.now)} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from ${active} to ${active + 1}.`.trimStart(),
     status: 'InProgress',
     zone: place,
     subnet,

@@ -126,7 +126,7 @@ export type Group = {
   instances: Instance[];
   /** Newest first. */
   activities: Activity[];
-  /** Why desired is what it is, in AWS's words. */
+  /** Who asked for the desired capacity, in AWS's words; empty once the group has it. */
   cause: string;
   /** Launches in a row that did not reach `InService`. */
   launchFailures: number;
