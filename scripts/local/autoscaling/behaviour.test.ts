@@ -172,8 +172,8 @@ describe('what can be asked of the emulation', () => {
     expect(terminated, 'there was nothing left to stop').toEqual([]);
   });
 
-  it('may run the terminate hooks of a machine that is gone, until they time out', async () => {
-    start({ behaviour: { hooksForGoneMachines: true } });
+  it('runs the terminate hooks of a machine that is gone, until they time out', async () => {
+    start();
     const drain = Object.fromEntries(
       Object.entries(HOOK).map(([key, value]) => [key, value.replace('LAUNCHING', 'TERMINATING')]),
     );

@@ -78,7 +78,6 @@ const USUAL: Behaviour = {
   terminateSeconds: 0,
   actionDelaySeconds: 0,
   hasCapacity: () => true,
-  hooksForGoneMachines: false,
 };
 
 /** Auto Scaling as one object: the state machine, driven by the clock and by calls of its real protocol. */

@@ -79,7 +79,7 @@ function hook(
 }
 
 /** A world, what came out of it so far, and the checks that must hold whenever it has settled. */
-function simulation(options: { hooksForGoneMachines: boolean }) {
+function simulation() {
   let ids = 0;
   let hasCapacity = true;
   const world: World = {
@@ -90,7 +90,6 @@ function simulation(options: { hooksForGoneMachines: boolean }) {
       terminateSeconds: 10,
       actionDelaySeconds: 0,
       hasCapacity: () => hasCapacity,
-      hooksForGoneMachines: options.hooksForGoneMachines,
     },
     groups: new Map(),
     effects: [],
@@ -249,8 +248,8 @@ const NO_SETTINGS = {
 describe('any history of a group', () => {
   it('keeps every invariant, empties every wait, and ends at the desired capacity', () => {
     fc.assert(
-      fc.property(fc.array(happening, { maxLength: 60 }), fc.boolean(), (history, hooksForGoneMachines) => {
-        const sim = simulation({ hooksForGoneMachines });
+      fc.property(fc.array(happening, { maxLength: 60 }), (history) => {
+        const sim = simulation();
         sim.settle();
         for (const event of history) apply(sim, event);
 
@@ -276,7 +275,7 @@ describe('any history of a group', () => {
   });
 
   it('launches ever more slowly while launches fail', () => {
-    const sim = simulation({ hooksForGoneMachines: false });
+    const sim = simulation();
     sim.setCapacity(false);
     sim.pass(3_600_000);
     const failures = sim.group.launchFailures;
@@ -291,7 +290,7 @@ describe('any history of a group', () => {
   });
 
   it('cannot be held longer than a hundred timeouts, however many heartbeats come', () => {
-    const sim = simulation({ hooksForGoneMachines: false });
+    const sim = simulation();
     sim.group.hooks = HOOKS.slice(0, 1);
     setDesiredCapacity(sim.world, NAME, 1);
     sim.settle();
@@ -311,7 +310,7 @@ describe('any history of a group', () => {
   });
 
   it('skips the other terminate hooks once one abandons', () => {
-    const sim = simulation({ hooksForGoneMachines: false });
+    const sim = simulation();
     sim.group.hooks = HOOKS.slice(2);
     sim.pass(20_000);
     const [instance] = sim.group.instances;

@@ -25,37 +25,32 @@ export function recommendRebalance(world: World, instance: Instance): void {
   world.effects.push({ kind: 'event', event: rebalanceEvent(world, instance) });
 }
 
-/** Takes a reclaimed machine whose notice has run out. Returns whether something changed. */
+/** Takes a reclaimed machine whose notice has run out; no hook holds it. Returns whether something changed. */
 export function takeReclaimed(world: World, group: Group, instance: Instance): boolean {
   const { reclaim: notice } = instance;
   if (notice === undefined || notice.goneAt > world.now || instance.machineGone) return false;
+  instance.skipsHooks = true;
   haltMachine(world, instance);
+  if (instance.state === 'Terminating:Wait') endOpenActions(world, instance, 'CONTINUE', 'instance-gone');
   noticeGoneMachine(world, group, instance);
   return true;
 }
 
-/** The machine stopped without being told to: reclaimed, crashed, shut down from inside. */
+/**
+ * The machine stopped without being told to: reclaimed, crashed, shut down from inside. Auto Scaling finds that out by a
+ * health check and then runs the terminate hooks as for any other, although nobody is left to answer them (so says AWS
+ * Support; getsocial-rnd/ecs-drain-lambda#6): their timeout ends that.
+ */
 export function noticeGoneMachine(world: World, group: Group, instance: Instance): void {
   instance.machineGone = true;
   instance.healthy = false;
-  instance.skipsHooks = !world.behaviour.hooksForGoneMachines;
-  if (instance.state === 'Terminating:Wait' && instance.skipsHooks) {
-    endOpenActions(world, instance, 'CONTINUE', 'instance-gone');
-  }
   if (!counts(instance)) return;
   if (instance.state !== 'InService') {
     endOpenActions(world, instance, 'ABANDON', 'instance-gone');
-    failLaunch(
-      world,
-      group,
-      instance,
-      'Instance became unhealthy while waiting for instance to be in InService state.',
-    );
+    const message = 'Instance became unhealthy while waiting for instance to be in InService state.';
+    failLaunch(world, group, instance, message);
   }
-  beginTermination(
-    world,
-    group,
-    instance,
-    `At ${stamp(world.now)} an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped.`,
-  );
+  const check = 'an EC2 health check indicating it has been terminated or stopped';
+  const cause = `At ${stamp(world.now)} an instance was taken out of service in response to ${check}.`;
+  beginTermination(world, group, instance, cause);
 }

@@ -93,7 +93,7 @@ export type Instance = {
   actions: LifecycleAction[];
   readonly launch: Activity;
   termination: Activity | undefined;
-  /** Hooks are not run: force-deleted, or the machine is gone. */
+  /** Hooks are not run: force-deleted, or reclaimed. */
   skipsHooks: boolean;
   machineGone: boolean;
   reclaim: { noticedAt: number; goneAt: number } | undefined;
@@ -160,8 +160,6 @@ export type Behaviour = {
    * the two, and "No active Lifecycle Action found" is premature.
    */
   actionDelaySeconds: number;
-  /** Whether terminate hooks also run for a machine that is already gone. AWS does not say. */
-  hooksForGoneMachines: boolean;
 };
 
 export type World = {
