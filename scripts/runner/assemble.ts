@@ -1,0 +1,55 @@
+import { S3Client } from '@aws-sdk/client-s3';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import type { HostDriver } from '../../shared/hosts/host.ts';
+import { simulatedHost } from '../../shared/hosts/simulated.ts';
+import { agentProcess } from './agent-process.ts';
+import type { RunnerConfig } from './config.ts';
+import { instanceMetadata } from './metadata.ts';
+import { sqsReporter } from './reporter.ts';
+import type { Runner } from './runner.ts';
+import { restoreSnapshot, terminalProgress } from './snapshot/index.ts';
+import { type StateFile, stateFile } from './state.ts';
+import { version } from './version.ts';
+import { warmingHost } from './warming-run.ts';
+
+/** One line on standard error, which systemd's journal and the log agent read. */
+export function log(line: string): void {
+  process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+}
+
+/** Clients and adapters of a real machine. */
+export async function assemble(config: RunnerConfig): Promise<Runner> {
+  const metadata = instanceMetadata(config.metadataEndpoint);
+  const instanceId = await metadata.instanceId();
+  const { region } = config;
+  const s3 = new S3Client({ region });
+  const states = stateFile(config.directories.state);
+  return {
+    config,
+    instanceId,
+    metadata,
+    states,
+    reporter: sqsReporter(new SQSClient({ region }), config, instanceId, log),
+    host: hostOf(config, instanceId, s3, states),
+    restore: (signal) =>
+      restoreSnapshot({
+        s3,
+        bucket: config.bucket,
+        set: config.warmingSet,
+        directories: config.directories,
+        progress: terminalProgress(),
+        signal,
+        warn: log,
+      }),
+    now: Date.now,
+    log,
+  };
+}
+
+function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: StateFile): HostDriver {
+  if (config.warming && config.warmingSet !== undefined) {
+    const { warming, warmingSet: set } = config;
+    return warmingHost({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
+  }
+  return simulatedHost(config.agent, instanceId, agentProcess(config.directories.state));
+}

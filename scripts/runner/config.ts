@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises';
+import * as v from 'valibot';
+import { parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
+import { simulatedSettings } from '../../shared/hosts/simulated.ts';
+import { issuesText } from '../../shared/runtime/validate.ts';
+
+/** Where user data writes it on an instance. */
+export const CONFIG_FILE = '/etc/aw-runner/config.json';
+
+const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
+const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
+
+/** How a machine of a warming group makes the snapshot. */
+const warmingSettings = v.strictObject({
+  /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
+  command: v.pipe(v.array(v.string()), v.minLength(1)),
+  /** The command is ended after so many seconds. */
+  timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
+});
+
+/** `/etc/aw-runner/config.json`: all that a runner has to be told. Terraform's user data writes it. */
+const configSchema = v.strictObject({
+  version: v.literal(1),
+  region: v.string(),
+  /** The snapshot bucket. */
+  bucket: v.string(),
+  /** URL of the queue that runners report to. */
+  reportsUrl: v.pipe(v.string(), v.url()),
+  /** `<host>/<name>`. */
+  group: v.pipe(
+    v.string(),
+    v.check((id) => parseGroupId(id) !== undefined, 'must be <host>/<name>'),
+  ),
+  autoScalingGroup: v.string(),
+  /** The set to restore; without one every boot is cold. */
+  warmingSet: v.optional(v.pipe(v.string(), v.regex(SET_NAME))),
+  warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
+  /** The instance metadata service. */
+  metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
+  directories: v.strictObject({ layers: path, warm: path, state: path }),
+  /** A boot ends as Ready or Failed within this time. */
+  bootTimeoutSeconds: v.optional(seconds(10, 7_200), 900),
+  /** Heartbeats of a drain end after this time: then Auto Scaling lets the machine go, with whatever runs on it. */
+  drainTimeoutSeconds: v.optional(seconds(10, 172_800), 21_600),
+  idleTimeoutMinutes: v.optional(v.pipe(v.number(), v.minValue(0.01), v.maxValue(720)), 30),
+  /** Between two heartbeats. */
+  heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
+  /** Between two looks at the metadata and the agent. */
+  pollSeconds: v.optional(seconds(0.1, 60), 5),
+  agent: v.variant('driver', [simulatedSettings]),
+});
+
+export type RunnerConfig = v.InferOutput<typeof configSchema>;
+export type WarmingSettings = v.InferOutput<typeof warmingSettings>;
+
+/** The configuration is missing or wrong. */
+export class BadConfig extends Error {
+  override readonly name = 'BadConfig';
+}
+
+/** @throws {BadConfig} naming the file and the first few problems */
+export async function readConfig(file: string): Promise<RunnerConfig> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new BadConfig(`${file} cannot be read: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+  return parseConfig(text, file);
+}
+
+/** @throws {BadConfig} */
+export function parseConfig(text: string, file: string): RunnerConfig {
+  const result = v.safeParse(v.pipe(v.string(), v.parseJson(), configSchema), text);
+  if (!result.success) throw new BadConfig(`${file}: ${issuesText(result.issues)}`);
+  return result.output;
+}
