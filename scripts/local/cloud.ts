@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FunctionSpec, readFunctionSpecs } from '../functions/spec.ts';
 import { type AutoScaling, createAutoScaling } from './autoscaling/service.ts';
+import { type CiService, startCiService } from './ci/service.ts';
 import { type Clients, createClients } from './clients.ts';
 import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
 import { type Deployed, deploy } from './deploy/deploy.ts';
@@ -59,6 +60,8 @@ export type Cloud = Deployed & {
   /** Every lifecycle action that is over. */
   endedActions: Feed<EndedAction>;
   runners: Runners;
+  /** The CI service whose jobs the runners' agents take. */
+  ci: CiService;
   cloudWatch: CloudWatch;
   pagerDuty: PagerDuty;
   /** PagerDuty's integration keys, by route: what an operator puts into the routing secret. */
@@ -123,6 +126,8 @@ async function furnish(
 
   const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
   closers.push(() => metadata.close());
+  const ci = await startCiService();
+  closers.push(() => ci.close());
   const runners = createRunners({
     root: options.root,
     folder,
@@ -130,6 +135,7 @@ async function furnish(
     callers: gateway.callers,
     gatewayUrl: gateway.url,
     reportsUrl: queueNames(deployment, gateway.url).url(`${PREFIX}-reports`),
+    ciUrl: ci.url,
     metadataEndpointOf: metadata.endpointOf,
     onError,
   });
@@ -165,6 +171,7 @@ async function furnish(
     autoScaling,
     endedActions,
     runners,
+    ci,
     cloudWatch,
     pagerDuty,
     routingKeys,

@@ -13,6 +13,8 @@ export type GroupSettings = Group & {
   instanceType?: string;
   /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
   heartbeatTimeout?: { boot: number; drain: number };
+  /** Whose jobs its agents take, on the simulated CI service; `<host>/<name>` if absent. */
+  queue?: string;
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };
@@ -20,13 +22,12 @@ export type GroupSettings = Group & {
 /** What the group's machines are told in their configuration (`scripts/runner/config.ts`). */
 export type RunnerSettings = {
   /** How a machine of a warming group makes the snapshot; absent elsewhere. */
-  warming?: { command: readonly string[] } & Record<string, unknown>;
+  warming?: { command: readonly string[]; timeoutSeconds?: number };
   bootTimeoutSeconds: number;
   drainTimeoutSeconds: number;
   idleTimeoutMinutes: number;
   heartbeatSeconds: number;
-  /** The host's agent: `driver`, and what the driver needs. */
-  agent: { driver: string } & Record<string, unknown>;
+  pollSeconds: number;
 };
 
 export type WarmingSetSettings = {
@@ -45,7 +46,7 @@ export const USUAL_RUNNER: RunnerSettings = {
   drainTimeoutSeconds: 240,
   idleTimeoutMinutes: 30,
   heartbeatSeconds: 30,
-  agent: { driver: 'simulated' },
+  pollSeconds: 0.25,
 };
 
 /** A metric alarm; names get the deployment's prefix. */

@@ -8,10 +8,10 @@ const GONE_MS = 5_000;
 
 /**
  * Ends every process that was started for a run, unmounts what is mounted below its folder and removes the folder.
- * Everything that a cloud starts has the run's folder in its command line, so nothing has to be written down for this:
- * it works after a SIGKILL too, and an unrelated process that got a pid again cannot be hit.
+ * Everything that a cloud starts has the run's folder in its command line or in its environment, so nothing has to be
+ * written down for this: it works after a SIGKILL too, and an unrelated process that got a pid again cannot be hit.
  *
- * @param folder of the run, absolute
+ * @param folder of the run or of one machine in it, absolute
  * @param spare processes that go on: the caller itself
  */
 export async function cleanRun(folder: string, spare: readonly number[] = [process.pid]): Promise<void> {
@@ -35,9 +35,11 @@ async function killAll(folder: string, spare: readonly number[]): Promise<void> 
   }
 }
 
-/** Processes with the run's folder in their command line. */
+/** Processes with the run's folder in their command line, or in the environment that they got from one that has. */
 export async function startedFor(folder: string): Promise<RunningProcess[]> {
-  return (await runningProcesses()).filter(({ command }) => `${command} `.includes(`${folder}/`));
+  return (await runningProcesses()).filter(
+    ({ command, run }) => command.includes(`${folder}/`) || run?.startsWith(`${folder}/`),
+  );
 }
 
 function kill(pid: number): void {

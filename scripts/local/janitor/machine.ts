@@ -2,7 +2,15 @@ import { readdir, readFile } from 'node:fs/promises';
 import { spawnText } from './spawn-text.ts';
 
 /** A process of this machine, as far as cleaning up after a cloud needs to know it. */
-export type RunningProcess = { pid: number; command: string };
+export type RunningProcess = {
+  pid: number;
+  command: string;
+  /** Its value of `RUN_VARIABLE`, where the system shows it. */
+  run: string | undefined;
+};
+
+/** Environment variable by which the children of a cloud's processes are found, whatever their command line is. */
+export const RUN_VARIABLE = 'HEARTH_LOCAL_RUN';
 
 /** Every process that this user may see, with its whole command line. */
 export async function runningProcesses(): Promise<RunningProcess[]> {
@@ -11,21 +19,23 @@ export async function runningProcesses(): Promise<RunningProcess[]> {
 
 async function fromProc(): Promise<RunningProcess[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => {
-      // A process that ends in between has no command line any more.
-      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-      return { pid: Number(pid), command: command.replaceAll('\0', ' ') };
-    }),
-  );
+  const found = await Promise.all(pids.map(async (pid) => readProc(Number(pid))));
   return found.filter(({ command }) => command !== '');
+}
+
+async function readProc(pid: number): Promise<RunningProcess> {
+  // A process that ends in between has no files any more; another user's environment cannot be read.
+  const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
+  const [command, environment] = await Promise.all([read('cmdline'), read('environ')]);
+  const run = environment.split('\0').find((entry) => entry.startsWith(`${RUN_VARIABLE}=`));
+  return { pid, command: command.replaceAll('\0', ' '), run: run?.slice(RUN_VARIABLE.length + 1) };
 }
 
 async function fromPs(): Promise<RunningProcess[]> {
   const text = await spawnText('ps', ['-A', '-ww', '-o', 'pid=,command=']);
   return text.split('\n').flatMap((line) => {
     const [, pid, command] = /^\s*(\d+) (.*)$/.exec(line) ?? [];
-    return pid && command ? [{ pid: Number(pid), command }] : [];
+    return pid && command ? [{ pid: Number(pid), command, run: undefined }] : [];
   });
 }
 

@@ -5,6 +5,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../free-port.ts';
+import { RUN_VARIABLE } from '../janitor/machine.ts';
 import type { Home } from '../service.ts';
 
 /** What the local cloud uses of MiniStack; the rest stays unloaded. */
@@ -57,7 +58,10 @@ export async function startMiniStack(options: {
   const logFile = join(options.folder, 'ministack.log');
   const child = spawn(python, [join(import.meta.dirname, 'serve.py'), `${options.folder}/`], {
     cwd: options.folder,
-    env: environment({ port, temp, bin: join(options.root, 'node_modules/.bin'), home: options.home }),
+    env: {
+      ...environment({ port, temp, bin: join(options.root, 'node_modules/.bin'), home: options.home }),
+      [RUN_VARIABLE]: `${options.folder}/`,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own, so that Ctrl-C in the terminal leaves the order of stopping to the cloud.
     detached: true,

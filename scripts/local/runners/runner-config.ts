@@ -17,7 +17,12 @@ export function machineDirectories(folder: string): MachineDirectories {
 export function runnerConfig(
   group: GroupSettings,
   deployment: Deployment,
-  options: { reportsUrl: string; metadataEndpoint: string; directories: MachineDirectories },
+  options: {
+    reportsUrl: string;
+    metadataEndpoint: string;
+    directories: MachineDirectories;
+    agent: Record<string, unknown>;
+  },
 ): Record<string, unknown> {
   const { warming, ...runner } = { ...USUAL_RUNNER, ...group.runner };
   return {
@@ -32,5 +37,6 @@ export function runnerConfig(
     metadataEndpoint: options.metadataEndpoint,
     directories: options.directories,
     ...runner,
+    agent: options.agent,
   };
 }

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { autoScalingGroupName, groupId } from '../../../shared/fleet/names.ts';
@@ -6,8 +6,8 @@ import type { Machine } from '../autoscaling/service.ts';
 import type { Deployment, GroupSettings } from '../deploy/settings.ts';
 import { type AccessKey, type Callers, roleSender } from '../gateway/callers.ts';
 import { createFeed, type Feed } from '../gateway/feed.ts';
-import { mountsBelow } from '../janitor/machine.ts';
-import { spawnText } from '../janitor/spawn-text.ts';
+import { cleanRun } from '../janitor/clean.ts';
+import { RUN_VARIABLE } from '../janitor/machine.ts';
 import { type MachineProcess, startProcess } from './machine-process.ts';
 import { machineDirectories, runnerConfig } from './runner-config.ts';
 
@@ -33,6 +33,8 @@ export type RunnersOptions = {
   callers: Callers;
   gatewayUrl: string;
   reportsUrl: string;
+  /** The simulated CI service. */
+  ciUrl: string;
   metadataEndpointOf(instanceId: string): string;
   onError(error: unknown): void;
 };
@@ -65,7 +67,7 @@ export function createRunners(options: RunnersOptions): Runners {
     for (;;) {
       if (entry.gone) return;
       entry.process = startProcess(
-        join(options.root, 'node_modules/.bin/node'),
+        nodeProgram(options.root),
         [join(options.root, 'dist/aw-runner.mjs'), 'run', '--config', config],
         {
           cwd: folderOf(machine.id),
@@ -85,9 +87,8 @@ export function createRunners(options: RunnersOptions): Runners {
     if (!entry || entry.gone) return;
     entry.gone = true;
     await entry.process?.kill();
-    const folder = folderOf(machine.id);
-    for (const point of await mountsBelow(folder)) await spawnText('umount', ['--lazy', point]);
-    await rm(folder, { recursive: true, force: true });
+    // Its agent may be in a group of its own.
+    await cleanRun(folderOf(machine.id));
   }
 
   return {
@@ -127,9 +128,19 @@ async function prepare(
     reportsUrl: options.reportsUrl,
     metadataEndpoint: options.metadataEndpointOf(machine.id),
     directories,
+    agent: {
+      driver: 'simulated',
+      url: options.ciUrl,
+      queue: group.queue ?? groupId(group),
+      command: [nodeProgram(options.root), join(options.root, 'scripts/local/ci/agent.ts')],
+    },
   });
   await writeFile(config, JSON.stringify(settings, undefined, 2));
   return config;
+}
+
+function nodeProgram(root: string): string {
+  return join(root, 'node_modules/.bin/node');
 }
 
 /** Nothing of the caller's environment, as on a fresh machine. */
@@ -144,5 +155,6 @@ function environment(options: RunnersOptions, machine: Machine, key: AccessKey):
     AWS_ENDPOINT_URL: options.gatewayUrl,
     AWS_ACCESS_KEY_ID: key.accessKeyId,
     AWS_SECRET_ACCESS_KEY: key.secretAccessKey,
+    [RUN_VARIABLE]: `${options.folder}/runners/${machine.id}/`,
   };
 }
