@@ -35,6 +35,11 @@ async function hold(): Promise<Held> {
   ]);
   const started: Held = { command, said, ended, ...JSON.parse(String(line)) };
   held = started;
+  // There is something to clean up: the emulator, its workers, the guard, a runner and its agent; as root, a mount.
+  expect((await startedFor(started.folder)).length).toBeGreaterThanOrEqual(5);
+  if (process.platform === 'linux' && process.getuid?.() === 0) {
+    expect(await mountsBelow(started.folder)).not.toEqual([]);
+  }
   return started;
 }
 

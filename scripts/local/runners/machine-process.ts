@@ -33,10 +33,9 @@ export function startProcess(
       options.onLine(line);
     });
   }
-  const ended = once(child, 'close').then(([code]: (number | null)[]) => {
-    log.end();
-    return code ?? null;
-  });
+  child.once('close', () => log.end());
+  // Not `close`: what the program started may live on and hold its output open, as an agent with a job does.
+  const ended = once(child, 'exit').then(([code]: (number | null)[]) => code ?? null);
   return {
     ended,
     async kill() {

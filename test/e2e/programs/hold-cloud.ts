@@ -1,15 +1,25 @@
 import { once } from 'node:events';
 import { resolve } from 'node:path';
+import { until } from '../../../scripts/local/day/until.ts';
 import { CloudEnded, withCloud } from '../../../scripts/local/with-cloud.ts';
 
 /**
- * A command that holds a cloud until something ends it, for the tests of endings. Prints one JSON line when it is up,
- * and ends as the commands of `scripts/local` do.
+ * A command that holds a cloud with one running machine until something ends it, for the tests of endings. Prints one
+ * JSON line when the machine is in service, and ends as the commands of `scripts/local` do.
  */
-const root = resolve(import.meta.dirname, '../../..');
+const options = {
+  root: resolve(import.meta.dirname, '../../..'),
+  functions: ['lifecycle'],
+  groups: [{ host: 'gha', name: 'default', min: 1, max: 1, warmingSet: 'default' }],
+} as const;
 
 try {
-  await withCloud({ root, functions: ['lifecycle'], machines: 'none' }, async (cloud, signal) => {
+  await withCloud(options, async (cloud, signal) => {
+    const machines = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
+    await until('a machine in service', () => machines().some(({ state }) => state === 'InService'), {
+      seconds: 60,
+      signal,
+    });
     console.log(JSON.stringify({ folder: cloud.folder, ministackPid: cloud.ministackPid }));
     await once(signal, 'abort');
   });
