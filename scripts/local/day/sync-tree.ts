@@ -1,11 +1,11 @@
 import { cp, lstat, mkdir, readdir, readlink, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 
 /**
  * The warming command of the local cloud's sets: brings real dependency trees into the warm directory, changing only
  * what differs, as a package manager or Bazel's repository cache would.
  *
- * Usage: node sync-tree.ts <warm directory> <source directory>...
+ * Usage: AW_WARM_DIR=<warm directory> node sync-tree.ts <source directory>...
  */
 
 /** @returns how many files were copied or removed */
@@ -40,13 +40,14 @@ async function isSame(from: string, to: string): Promise<boolean> {
 }
 
 if (import.meta.main) {
-  const [warm, ...sources] = process.argv.slice(2).map((path) => resolve(path));
+  const warm = process.env.AW_WARM_DIR;
+  const sources = process.argv.slice(2);
   if (!warm || sources.length === 0) {
-    console.error('usage: sync-tree.ts <warm directory> <source directory>...');
+    console.error('usage: AW_WARM_DIR=<warm directory> sync-tree.ts <source directory>...');
     process.exit(2);
   }
   for (const source of sources) {
-    const changed = await syncTree(source, join(warm, source.replaceAll('/', '_')));
-    console.log(`${source}: ${changed} changed`);
+    const changed = await syncTree(source, join(warm, basename(source)));
+    console.log(`${basename(source)}: ${changed} changed`);
   }
 }

@@ -1,0 +1,104 @@
+import { cp, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CiService } from '../ci/service.ts';
+import type { CloudOptions } from '../cloud.ts';
+
+/** Queue of the simulated CI service that the fleet serves. */
+export const QUEUE = 'default';
+
+export const DEFAULT_GROUP = 'aw-gha-default';
+export const WARMING_GROUP = 'aw-gha-warming';
+export const SET = 'default';
+
+/** The alarms of the day, without the deployment's prefix. */
+export const ALARMS = {
+  launchFailures: 'gha-default-launch-failures',
+  deadLetters: 'lifecycle-dead-letters',
+} as const;
+
+/** Folder below the repository that stands for a checkout; made and removed by the day. */
+export function checkoutFolder(root: string): string {
+  return join(root, '.local', 'checkout');
+}
+
+/** A copy of the project's own sources: the part of the warm tree that changes between two runs. */
+export async function makeCheckout(root: string): Promise<void> {
+  const folder = checkoutFolder(root);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  for (const part of ['functions', 'shared', 'scripts']) {
+    await cp(join(root, part), join(folder, part), { recursive: true, preserveTimestamps: true });
+  }
+}
+
+/** What changes before the second warming run: one dependency is checked in. */
+export async function vendorOnePackage(root: string): Promise<void> {
+  await cp(join(root, 'node_modules/valibot'), join(checkoutFolder(root), 'vendor/valibot'), {
+    recursive: true,
+  });
+}
+
+/** The deployment of the day: one group of runners, one that warms for it, and two alarms. */
+export function fleet(root: string, ci: CiService): CloudOptions {
+  const agent = {
+    driver: 'simulated',
+    url: ci.url,
+    queue: QUEUE,
+    command: [join(root, 'node_modules/.bin/node'), join(root, 'scripts/local/ci/agent.ts')],
+  };
+  const runner = { pollSeconds: 0.5, heartbeatSeconds: 5, agent };
+  const warm = [join(root, 'node_modules'), join(root, '.local/venv'), checkoutFolder(root)];
+  return {
+    root,
+    groups: [
+      { host: 'gha', name: 'default', min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
+      {
+        host: 'gha',
+        name: 'warming',
+        min: 0,
+        max: 1,
+        warmingSet: SET,
+        runner: {
+          ...runner,
+          warming: {
+            command: [
+              join(root, 'node_modules/.bin/node'),
+              join(root, 'scripts/local/day/sync-tree.ts'),
+              ...warm,
+            ],
+          },
+        },
+      },
+    ],
+    warmingSets: {
+      [SET]: { group: 'gha/warming', schedule: 'cron(0 3 * * ? *)', deadlineMinutes: 30, keep: 3 },
+    },
+    replicaRegions: ['eu-central-1'],
+    alarms: [
+      {
+        name: ALARMS.launchFailures,
+        namespace: 'Hearth',
+        metric: 'LaunchFailures',
+        dimensions: { Group: 'gha/default' },
+        statistic: 'Sum',
+        comparison: 'GreaterThanOrEqualToThreshold',
+        threshold: 1,
+        period: 300,
+        description: 'Machines of this group could not be launched.',
+        tags: { 'hearth:severity': 'critical', 'hearth:runbook': 'https://runbooks.example/launch-failures' },
+      },
+      {
+        name: ALARMS.deadLetters,
+        namespace: 'AWS/SQS',
+        metric: 'ApproximateNumberOfMessagesVisible',
+        dimensions: { QueueName: 'aw-lifecycle-dead' },
+        statistic: 'Maximum',
+        comparison: 'GreaterThanOrEqualToThreshold',
+        threshold: 1,
+        period: 60,
+        description: 'A message could not be handled.',
+        tags: { 'hearth:severity': 'warning' },
+      },
+    ],
+  };
+}
