@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { liveRuns } from './janitor/run-folder.ts';
+import { liveRuns, runFolder } from './janitor/run-folder.ts';
 
 /** What another program needs to use a running cloud; lies in its run folder as `cloud.json`. */
 const schema = v.object({
@@ -18,9 +18,14 @@ const schema = v.object({
 
 export type Descriptor = v.InferOutput<typeof schema>;
 
-/** Opens a cloud to other programs of this machine. */
-export async function writeDescriptor(folder: string, descriptor: Descriptor): Promise<void> {
-  await writeFile(join(folder, 'cloud.json'), JSON.stringify(descriptor, undefined, 2), { mode: 0o600 });
+/**
+ * Opens this process's cloud to other programs of this machine.
+ *
+ * @param root the repository
+ */
+export async function writeDescriptor(root: string, descriptor: Descriptor): Promise<void> {
+  const file = join(runFolder(root), 'cloud.json');
+  await writeFile(file, JSON.stringify(descriptor, undefined, 2), { mode: 0o600 });
 }
 
 /** The newest cloud of this repository that is open to other programs, if there is one. */

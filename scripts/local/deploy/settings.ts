@@ -28,6 +28,8 @@ export type RunnerSettings = {
   idleTimeoutMinutes: number;
   heartbeatSeconds: number;
   pollSeconds: number;
+  /** The host's agent, if not one of the cloud's own CI service: `driver`, and what the driver needs. */
+  agent?: { driver: string } & Record<string, unknown>;
 };
 
 export type WarmingSetSettings = {

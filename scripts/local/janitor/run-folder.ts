@@ -10,10 +10,15 @@ import { spawnText } from './spawn-text.ts';
  */
 export async function openRunFolder(root: string): Promise<string> {
   await cleanAbandonedRuns(root);
-  const path = join(root, '.local/run', String(process.pid));
+  const path = runFolder(root);
   await mkdir(path, { recursive: true });
   await writeFile(join(path, 'owner'), (await startOf(process.pid)) ?? '');
   return path;
+}
+
+/** This process's own. */
+export function runFolder(root: string): string {
+  return join(root, '.local/run', String(process.pid));
 }
 
 /** Folders of runs whose process is still there, newest last. */

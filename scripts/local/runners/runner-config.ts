@@ -36,7 +36,7 @@ export function runnerConfig(
     warming: warming ?? false,
     metadataEndpoint: options.metadataEndpoint,
     directories: options.directories,
-    ...runner,
     agent: options.agent,
+    ...runner,
   };
 }
