@@ -12,6 +12,9 @@ export class CloudEnded extends Error {
   }
 }
 
+/** One Ctrl-C can arrive twice, from the terminal and from npm; a person who insists takes longer, in milliseconds. */
+const INSIST_MS = 1_000;
+
 /** Signals that ask a program to end, with the exit code that shells expect of it then. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
@@ -53,11 +56,14 @@ function rejection(signal: AbortSignal): Promise<never> {
 }
 
 function listenForSignals(end: (error: CloudEnded) => void): { close(): void } {
-  let heard = false;
+  let heardAt: number | undefined;
   const listeners = Object.entries(SIGNALS).map(([signal, exitCode]) => {
     const listener = () => {
-      if (heard) process.exit(exitCode);
-      heard = true;
+      if (heardAt !== undefined) {
+        if (performance.now() - heardAt > INSIST_MS) process.exit(exitCode);
+        return;
+      }
+      heardAt = performance.now();
       end(new CloudEnded(`interrupted by ${signal}`, exitCode));
     };
     process.on(signal, listener);

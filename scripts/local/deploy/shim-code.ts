@@ -11,7 +11,6 @@ export async function shimCode(root: string): Promise<Uint8Array> {
     platform: 'node',
     target: 'node24',
     format: 'cjs',
-    external: ['./index.js'],
     logLevel: 'warning',
   });
   const [output] = result.outputFiles;

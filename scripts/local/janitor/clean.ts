@@ -16,8 +16,17 @@ const GONE_MS = 5_000;
  */
 export async function cleanRun(folder: string, spare: readonly number[] = [process.pid]): Promise<void> {
   await killAll(folder, spare);
-  for (const point of await mountsBelow(folder)) await spawnText('umount', ['--lazy', point]);
+  for (const point of await mountsBelow(folder)) await unmount(folder, point);
   await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+async function unmount(folder: string, point: string): Promise<void> {
+  try {
+    await spawnText('umount', ['--lazy', point]);
+  } catch (error) {
+    // Two may clean up after the same run: the guard of a dead cloud, and the next start.
+    if ((await mountsBelow(folder)).includes(point)) throw error;
+  }
 }
 
 async function killAll(folder: string, spare: readonly number[]): Promise<void> {

@@ -1,17 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { cleanRun } from './clean.ts';
 import { spawnText } from './spawn-text.ts';
 
 /**
  * Makes `.local/run/<pid>`, after removing what runs left behind whose process is gone. Everything that a cloud writes
- * is in there, and everything that it starts has this path in its command line.
+ * is in there, and everything that it starts has this path in its command line or environment.
+ *
+ * @throws if this process has a run folder already
  */
 export async function openRunFolder(root: string): Promise<string> {
   await cleanAbandonedRuns(root);
   const path = runFolder(root);
-  await mkdir(path, { recursive: true });
+  await mkdir(dirname(path), { recursive: true });
+  await mkdir(path).catch((cause: unknown) => {
+    throw new Error(`${path} is in use: a process can have one local cloud at a time`, { cause });
+  });
   await writeFile(join(path, 'owner'), (await startOf(process.pid)) ?? '');
   return path;
 }

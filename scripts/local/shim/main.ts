@@ -18,7 +18,9 @@ delete process.env.AWS_SESSION_TOKEN;
 gateway.captureOutput();
 signFetches(worker.accessKeyId);
 
-const bundle = require('./index.js');
+/** The bundle, which lies beside the shim in the zip. */
+const BUNDLE = './index.js';
+const bundle = require(BUNDLE);
 
 export async function handler(event: SQSEvent, context: unknown): Promise<unknown> {
   const messageIds = event.Records.map((record) => record.messageId);
