@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SendMessageCommand } from '@aws-sdk/client-sqs';
+import { SendMessageCommand, SQSServiceException } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
 import { readFunctionSpecs } from '../functions/spec.ts';
 import { createClients } from './clients.ts';
@@ -67,7 +67,7 @@ const DEPLOYMENT = {
 
 class UsageError extends Error {}
 
-/** @returns the exit code: 1 if a message was not handled in time */
+/** @returns the exit code: 1 if a message could not be sent, or was not handled in time */
 async function sendAll(
   cloud: Descriptor,
   functionName: string,
@@ -76,9 +76,12 @@ async function sendAll(
   let exitCode = 0;
   for (const { file, body } of bodies) {
     const handled = await send(cloud, functionName, body);
-    if (!handled) exitCode = 1;
-    const { ending = null, reason = null, calls = [] } = handled ?? { reason: 'not handled in time' };
-    console.log(JSON.stringify({ file, ending, reason, calls }));
+    if ('problem' in handled) exitCode = 1;
+    const line =
+      'problem' in handled
+        ? { ending: null, reason: handled.problem, calls: [] }
+        : { ending: handled.ending, reason: handled.reason ?? null, calls: handled.calls };
+    console.log(JSON.stringify({ file, ...line }));
   }
   return exitCode;
 }
@@ -86,13 +89,21 @@ async function sendAll(
 async function send(cloud: Descriptor, functionName: string, body: string) {
   const { sqs } = createClients(cloud.url, cloud.region, cloud);
   const QueueUrl = `${cloud.url}/${cloud.account}/${inboxName(cloud.prefix, functionName)}`;
-  const { MessageId } = await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: body }));
+  let messageId: string | undefined;
+  try {
+    messageId = (await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: body }))).MessageId;
+  } catch (error) {
+    // An empty file, or one that is too large for SQS, can reach no function.
+    if (!(error instanceof SQSServiceException)) throw error;
+    return { problem: `SQS refused it: ${error.message}` };
+  }
   const answer = await fetch(`${cloud.url}/_cloud/handled`, {
     method: 'POST',
-    body: JSON.stringify({ messageId: MessageId, seconds: PATIENCE_SECONDS }),
+    body: JSON.stringify({ messageId, seconds: PATIENCE_SECONDS }),
   });
   if (!answer.ok) throw new Error(`the gateway answered ${answer.status}: ${await answer.text()}`);
-  return v.parse(answerSchema, await answer.json()).handled;
+  const { handled } = v.parse(answerSchema, await answer.json());
+  return handled ?? { problem: `not handled within ${PATIENCE_SECONDS} s` };
 }
 
 try {
