@@ -24,14 +24,15 @@ export function secretReader(
   secretId: string,
   clock: Clock,
 ): SecretReader {
-  let cached: { text: string | undefined; at: number } | undefined;
+  let cached: { text: string; at: number } | undefined;
   return {
     async get() {
       const now = clock.now().getTime();
       if (cached && now - cached.at < FRESH_MS) return cached.text;
       const text = await read(client, secretId);
       if (text !== undefined) registerSecret(text);
-      cached = { text, at: now };
+      // Somebody who has just given the secret its first value expects it to work.
+      cached = text === undefined ? undefined : { text, at: now };
       return text;
     },
     refresh() {

@@ -1,4 +1,3 @@
-import type { CiService } from '../ci/service.ts';
 import type { Cloud } from '../cloud.ts';
 import type { until as untilTrue } from './until.ts';
 
@@ -6,7 +5,6 @@ import type { until as untilTrue } from './until.ts';
 export type Day = {
   root: string;
   cloud: Cloud;
-  ci: CiService;
   /** Tells the person who looks on what has just happened. */
   tell(line: string): void;
   until: typeof untilTrue;

@@ -1,10 +1,9 @@
 import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CiService } from '../ci/service.ts';
 import type { CloudOptions } from '../cloud.ts';
 
 /** Queue of the simulated CI service that the fleet serves. */
-export const QUEUE = 'default';
+export const QUEUE = 'gha/default';
 
 export const DEFAULT_GROUP = 'aw-gha-default';
 export const WARMING_GROUP = 'aw-gha-warming';
@@ -39,14 +38,8 @@ export async function vendorOnePackage(root: string): Promise<void> {
 }
 
 /** The deployment of the day: one group of runners, one that warms for it, and two alarms. */
-export function fleet(root: string, ci: CiService): CloudOptions {
-  const agent = {
-    driver: 'simulated',
-    url: ci.url,
-    queue: QUEUE,
-    command: [join(root, 'node_modules/.bin/node'), join(root, 'scripts/local/ci/agent.ts')],
-  };
-  const runner = { pollSeconds: 0.5, heartbeatSeconds: 5, agent };
+export function fleet(root: string): CloudOptions {
+  const runner = { pollSeconds: 0.5, heartbeatSeconds: 5 };
   const warm = [join(root, 'node_modules'), join(root, '.local/venv'), checkoutFolder(root)];
   return {
     root,

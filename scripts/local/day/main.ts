@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startCiService } from '../ci/service.ts';
 import { writeDescriptor } from '../descriptor.ts';
 import { CloudEnded, withCloud } from '../with-cloud.ts';
 import { alarmToIncident, poisonedMessage } from './chapters/paging.ts';
@@ -32,11 +31,10 @@ const CHAPTERS: readonly Chapter[] = [
 async function main(keep: boolean): Promise<number> {
   const root = resolve(import.meta.dirname, '../../..');
   const say = narrator();
-  const ci = await startCiService();
   const began = performance.now();
   try {
     await makeCheckout(root);
-    return await withCloud(fleet(root, ci), async (cloud, signal) => {
+    return await withCloud(fleet(root), async (cloud, signal) => {
       const upSeconds = (performance.now() - began) / 1000;
       const rows: Row[] = [
         {
@@ -50,7 +48,6 @@ async function main(keep: boolean): Promise<number> {
       const day: Day = {
         root,
         cloud,
-        ci,
         tell: say.line,
         until: (what, probe, options) => until(what, probe, { ...options, signal }),
         known: {},
@@ -68,7 +65,6 @@ async function main(keep: boolean): Promise<number> {
       return failed === 0 ? 0 : 1;
     });
   } finally {
-    await ci.close();
     await rm(checkoutFolder(root), { recursive: true, force: true });
   }
 

@@ -12,7 +12,7 @@ export async function setCapacity({ cloud }: Day, desired: number): Promise<void
 
 /** Gives every runner a job, and waits until all of them run. */
 async function occupy(day: Day, runners: number, seconds: number): Promise<Job[]> {
-  const jobs = Array.from({ length: runners }, () => day.ci.enqueue(QUEUE, seconds));
+  const jobs = Array.from({ length: runners }, () => day.cloud.ci.enqueue(QUEUE, seconds));
   await day.until('every job to run', () => jobs.every((job) => job.state === 'running'), {
     seconds: 30,
     state: () => jobs.map((job) => job.state),
@@ -73,7 +73,7 @@ export const protectedFromScaleIn: Chapter = {
     const job = jobs.find((one) => one.agent === id);
     expectThat(job?.state === 'running', `the job on ${id} is ${job?.state}, not running`);
     day.tell(`${id} is told to go while it runs a job; the terminate hook holds it`);
-    const late = day.ci.enqueue(QUEUE, 1);
+    const late = day.cloud.ci.enqueue(QUEUE, 1);
     await untilFinished(day, [...jobs]);
     await day.until(
       'the runner to go',
