@@ -7,6 +7,8 @@ import { createInterface } from 'node:readline';
 export type MachineProcess = {
   /** Fulfilled when it has ended: its exit code, or null after a signal. */
   ended: Promise<number | null>;
+  /** Ends the program alone, at once, as a crash does: what it started lives on. */
+  crash(): void;
   /** Ends it and everything that it started, at once. */
   kill(): Promise<void>;
 };
@@ -38,6 +40,9 @@ export function startProcess(
   const ended = once(child, 'exit').then(([code]: (number | null)[]) => code ?? null);
   return {
     ended,
+    crash() {
+      child.kill('SIGKILL');
+    },
     async kill() {
       killGroup(child);
       await ended.catch(() => null);

@@ -20,6 +20,8 @@ export type Runners = {
   launch(machine: Machine): Promise<void>;
   /** Pulls the plug: whatever runs on the machine ends, and its disks are gone. */
   terminate(machine: Machine): Promise<void>;
+  /** Kills aw-runner alone; the machine starts it again a second later. @throws if it does not run */
+  crash(instanceId: string): void;
   /** Where a machine's disks are; also of one that is gone. */
   folderOf(instanceId: string): string;
   stop(): Promise<void>;
@@ -95,6 +97,11 @@ export function createRunners(options: RunnersOptions): Runners {
     lines,
     launch,
     terminate,
+    crash(instanceId) {
+      const running = machines.get(instanceId)?.process;
+      if (!running) throw new Error(`${instanceId} runs no aw-runner`);
+      running.crash();
+    },
     folderOf,
     async stop() {
       const running = [...machines.values()].filter((entry) => !entry.gone);

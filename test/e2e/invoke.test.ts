@@ -1,0 +1,94 @@
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+const samples = 'test/fixtures/events';
+const files = readdirSync(join(root, samples)).filter((name) => name.endsWith('.json'));
+
+type Line = {
+  file: string;
+  ending: 'done' | 'skipped' | 'retry' | 'dead';
+  reason: string | null;
+  calls: { service: string; operation: string; status: number }[];
+};
+
+/** Runs the command as a person would, on every sample at once. */
+async function invoke(functionName: string): Promise<Map<string, Line>> {
+  const args = ['scripts/local/invoke.ts', functionName, ...files.map((name) => `${samples}/${name}`)];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root });
+  const lines: Line[] = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return new Map(lines.map((line) => [line.file.slice(samples.length + 1).replace('.json', ''), line]));
+}
+
+/** Samples that are no EventBridge event at all. */
+const FOREIGN = [
+  'aspect-secret-cci-per-group',
+  'buildkite-agent-metrics-response',
+  'circleci-list-runners-response',
+  'eventbridge-dlq-sqs-message',
+  'github-list-runners-response',
+  'lambda-async-on-failure-destination',
+  'pagerduty-enqueue-trigger',
+  'pagerduty-response-400',
+];
+
+/** What some samples, which name groups, alarms and buckets of other deployments, come to. */
+const EXPECTED: Record<string, Record<string, Pick<Line, 'ending' | 'reason'>>> = {
+  lifecycle: {
+    'autoscaling-launch-lifecycle-action': { ending: 'skipped', reason: 'runner-reports-itself' },
+    'ec2-rebalance-recommendation': { ending: 'skipped', reason: 'rebalance-is-advice' },
+    'ec2-spot-interruption-warning-terminate': { ending: 'skipped', reason: 'not-in-group' },
+    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { ending: 'dead', reason: 'unknown-event' },
+  },
+  alarms: {
+    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { ending: 'skipped', reason: 'no-routing-key' },
+    'cloudwatch-alarm-configuration-change-update': { ending: 'skipped', reason: 'settings-changed' },
+    's3-object-created-put': { ending: 'dead', reason: 'unknown-event' },
+  },
+  warming: {
+    's3-object-created-put': { ending: 'skipped', reason: 'no-manifest' },
+    'ec2-state-change-running': { ending: 'dead', reason: 'unknown-event' },
+  },
+  parameters: {
+    'ssm-parameter-store-change-update': { ending: 'done', reason: null },
+    's3-object-created-put': { ending: 'skipped', reason: 'foreign-bucket' },
+  },
+};
+
+describe.each(Object.entries(EXPECTED))('npm run invoke -- %s', (functionName, expected) => {
+  test('gives every sample an ending with a reason, and says what was called', async () => {
+    const lines = await invoke(functionName);
+    expect([...lines.keys()].sort()).toEqual(files.map((name) => name.replace('.json', '')).sort());
+    for (const [sample, { ending, reason, calls }] of lines) {
+      const text = `${sample}: ${ending} ${reason}`;
+      expect(['done', 'skipped', 'dead'], text).toContain(ending);
+      if (ending !== 'done') expect(reason, text).toMatch(/^[a-z][a-z-]+$/);
+      const buried = calls.some(({ service, operation }) => `${service} ${operation}` === 'sqs SendMessage');
+      expect(buried, text).toBe(ending === 'dead');
+      expect(
+        calls.filter(({ status }) => status >= 500),
+        text,
+      ).toEqual([]);
+    }
+    for (const [sample, line] of Object.entries(expected)) expect(lines.get(sample)).toMatchObject(line);
+    for (const sample of FOREIGN) {
+      expect(lines.get(sample)).toMatchObject({ ending: 'dead', reason: 'malformed-envelope' });
+    }
+  });
+});
+
+test('a function that does not exist is named, with those that do', async () => {
+  const running = promisify(execFile)(process.execPath, ['scripts/local/invoke.ts', 'nosuch', 'x.json'], {
+    cwd: root,
+  });
+  await expect(running).rejects.toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/no function nosuch; there are alarms, lifecycle/),
+  });
+});

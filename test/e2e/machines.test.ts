@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import { until } from '../../scripts/local/day/until.ts';
+import { startedFor } from '../../scripts/local/janitor/clean.ts';
+import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+
+let cloud: Cloud;
+
+beforeAll(async () => {
+  cloud = await startCloud({
+    root: resolve(import.meta.dirname, '../..'),
+    functions: ['lifecycle'],
+    groups: [{ host: 'gha', name: 'default', min: 0, max: 3, warmingSet: 'default', purchase: 'spot' }],
+  });
+});
+afterAll(() => cloud?.stop());
+
+function machines() {
+  return cloud.autoScaling.groups().flatMap((group) => group.instances);
+}
+
+async function setDesired(DesiredCapacity: number): Promise<void> {
+  const AutoScalingGroupName = 'aw-gha-default';
+  await cloud.clients.autoScaling.send(
+    new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity }),
+  );
+}
+
+function inService(count: number) {
+  return until(
+    `${count} machines in service`,
+    () => {
+      const ready = machines().filter(({ state }) => state === 'InService');
+      return ready.length === count && ready.map(({ id }) => id);
+    },
+    { seconds: 60, state: () => machines().map(({ id, state }) => `${id} ${state}`) },
+  );
+}
+
+test('a machine whose aw-runner crashes while a job runs drains all the same, and the job survives', async () => {
+  await setDesired(1);
+  const [id = ''] = await inService(1);
+  const job = cloud.ci.enqueue('gha/default', 4);
+  await until('the job runs', () => job.state === 'running', { seconds: 20 });
+
+  cloud.runners.crash(id);
+  await setDesired(0);
+  await until('the machine is gone', () => machines().length === 0, { seconds: 60 });
+
+  expect(job).toMatchObject({ state: 'finished', agent: id });
+  expect(cloud.endedActions.all.filter(({ instanceId }) => instanceId === id)).toEqual([
+    { instanceId: id, hook: 'aw-boot', result: 'CONTINUE', cause: 'completed' },
+    { instanceId: id, hook: 'aw-drain', result: 'CONTINUE', cause: 'completed' },
+  ]);
+  const starts = cloud.runners.lines.all.filter(({ instanceId, text }) => {
+    return instanceId === id && text.includes(' run on ');
+  });
+  expect(starts).toHaveLength(2);
+});
+
+test('a machine that is gone leaves no process, no mount and no disk', async () => {
+  await setDesired(2);
+  const ids = await inService(2);
+  const folders = ids.map((id) => cloud.runners.folderOf(id));
+  for (const folder of folders) expect((await startedFor(folder)).length).toBeGreaterThanOrEqual(2);
+  await setDesired(0);
+  await until('the machines are gone', () => machines().length === 0, { seconds: 60 });
+  await cloud.autoScaling.settled();
+  for (const folder of folders) {
+    expect(await startedFor(folder)).toEqual([]);
+    expect(await mountsBelow(folder)).toEqual([]);
+    expect(existsSync(folder)).toBe(false);
+  }
+});
