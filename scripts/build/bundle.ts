@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
-import { lambdaCredentials } from './lambda-credentials.ts';
+import { replacedModules } from './replaced-modules.ts';
+import { unusedSchemas } from './unused-schemas.ts';
 
 /** One function as a single CommonJS file. */
 export type Bundle = { code: Uint8Array; metafile: Metafile };
@@ -31,7 +32,7 @@ export async function bundleFunction(root: string, name: string): Promise<Bundle
     logLevel: 'warning',
     // Powertools, middy and the SDK look at these at import; nothing in a bundle may.
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [lambdaCredentials(), lightPackageJson()],
+    plugins: [replacedModules(), lightPackageJson(), unusedSchemas()],
   });
   const [output] = result.outputFiles;
   if (!output) throw new Error(`esbuild made no output for ${name}`);
