@@ -25,6 +25,9 @@ const SERVICES = [
 /** Seconds until a start that gives no answer counts as failed. */
 const START_SECONDS = 30;
 
+/** Lines of its log that are shown when it died. */
+const LOG_LINES = 10;
+
 export type MiniStack = {
   /** `http://127.0.0.1:<port>`. */
   url: string;
@@ -73,8 +76,8 @@ export async function startMiniStack(options: {
   let stopping = false;
   const ended = once(child, 'exit').then(([code, signal]) => `${signal ?? `exit code ${code}`}`);
   const died = new Promise<string>((resolve) => {
-    ended.then((how) => {
-      if (!stopping) resolve(`MiniStack died (${how}); its log was ${logFile}`);
+    ended.then(async (how) => {
+      if (!stopping) resolve([`MiniStack died (${how})`, ...(await lastLines(logFile))].join('\n'));
     });
   });
   const url = `http://127.0.0.1:${port}`;
@@ -92,10 +95,19 @@ export async function startMiniStack(options: {
     ]);
   } catch (error) {
     await stop();
-    const tail = (await readFile(logFile, 'utf8')).trim().split('\n').slice(-10).join('\n');
-    throw new Error(`MiniStack did not start: ${String(error)}\n${tail}`);
+    throw new Error(`MiniStack did not start: ${String(error)}`);
   }
   return { url, pid: child.pid ?? 0, died, stop };
+}
+
+/** What it said last; its log is removed with the run. */
+async function lastLines(logFile: string): Promise<string[]> {
+  const text = await readFile(logFile, 'utf8').catch(() => '');
+  return text
+    .trim()
+    .split('\n')
+    .slice(-LOG_LINES)
+    .filter((line) => line !== '');
 }
 
 /** Nothing of the caller's environment goes in: no proxy, no credentials, no other temporary folder. */
