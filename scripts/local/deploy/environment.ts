@@ -2,7 +2,7 @@ import type { FunctionSpec } from '../../functions/spec.ts';
 import type { QueueNames } from './names.ts';
 import { type Deployment, ROUTING_SECRET } from './settings.ts';
 
-/** Root of the parameters; see DESIGN, "The /aw tree". */
+/** Root of the parameters that `functions/parameters` owns. */
 const PARAMETER_ROOT = '/aw';
 
 /**

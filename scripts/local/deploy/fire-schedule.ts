@@ -26,7 +26,7 @@ export async function fireSchedule(
       FlexibleTimeWindow: { Mode: 'OFF' },
       Target: {
         Arn: schedule.targetArn,
-        RoleArn: 'arn:aws:iam::111122223333:role/aw-schedules',
+        RoleArn: schedule.roleArn,
         Input: schedule.input,
       },
     }),

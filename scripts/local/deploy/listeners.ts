@@ -5,7 +5,13 @@ import { arn, fill, type QueueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
 
 /** A schedule as it was made, so that it can be made to fire now. */
-export type MadeSchedule = { name: string; expression: string; targetArn: string; input: string };
+export type MadeSchedule = {
+  name: string;
+  expression: string;
+  targetArn: string;
+  roleArn: string;
+  input: string;
+};
 
 type Clients = { events: EventBridgeClient; scheduler: SchedulerClient };
 
@@ -25,7 +31,7 @@ export async function makeListeners(
       continue;
     }
     for (const schedule of schedulesOf(listener, name, targetArn, deployment)) {
-      await makeSchedule(clients.scheduler, schedule, deployment);
+      await makeSchedule(clients.scheduler, schedule);
       made.push(schedule);
     }
   }
@@ -48,6 +54,7 @@ function schedulesOf(
   const one = (scheduleName: string, values: Record<string, string>): MadeSchedule => ({
     name: scheduleName,
     targetArn,
+    roleArn: `arn:aws:iam::${deployment.home.account}:role/${deployment.prefix}-schedules`,
     expression: fill(listener.schedule, values),
     input: JSON.stringify(scheduledEvent(fill(listener.input, values), scheduleName, deployment)),
   });
@@ -71,7 +78,7 @@ function scheduledEvent(input: ScheduleListener['input'], name: string, { home }
   };
 }
 
-async function makeSchedule(scheduler: SchedulerClient, schedule: MadeSchedule, deployment: Deployment) {
+async function makeSchedule(scheduler: SchedulerClient, schedule: MadeSchedule) {
   await scheduler.send(
     new CreateScheduleCommand({
       Name: schedule.name,
@@ -79,7 +86,7 @@ async function makeSchedule(scheduler: SchedulerClient, schedule: MadeSchedule, 
       FlexibleTimeWindow: { Mode: 'OFF' },
       Target: {
         Arn: schedule.targetArn,
-        RoleArn: `arn:aws:iam::${deployment.home.account}:role/${deployment.prefix}-schedules`,
+        RoleArn: schedule.roleArn,
         Input: schedule.input,
       },
     }),

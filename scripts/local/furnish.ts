@@ -1,0 +1,151 @@
+import { randomBytes } from 'node:crypto';
+import { type FunctionSpec, readFunctionSpecs } from '../functions/spec.ts';
+import { createAutoScaling } from './autoscaling/service.ts';
+import { startCiService } from './ci/service.ts';
+import { createClients } from './clients.ts';
+import type { Closers, Cloud, CloudOptions, EndedAction } from './cloud.ts';
+import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
+import { deploy } from './deploy/deploy.ts';
+import { queueNames } from './deploy/names.ts';
+import type { Deployment } from './deploy/settings.ts';
+import { roleSender } from './gateway/callers.ts';
+import { createFeed } from './gateway/feed.ts';
+import type { Gateway } from './gateway/gateway.ts';
+import { startMetadataServer } from './metadata/server.ts';
+import type { MiniStack } from './ministack/start.ts';
+import { createPagerDuty } from './pagerduty/receiver.ts';
+import { pagerDutyService } from './pagerduty-service.ts';
+import { parameterObserver } from './parameter-bridge.ts';
+import { servicePublisher } from './publish.ts';
+import { startQueueMetrics } from './queue-metrics.ts';
+import { createRunners } from './runners/supervisor.ts';
+import type { Home, PublishEvent } from './service.ts';
+
+/** Account and region of every local cloud. */
+export const HOME: Home = { account: '111122223333', region: 'us-west-2' };
+const PREFIX = 'aw';
+const BUCKET = 'aw-warming-local';
+
+/** A cloud with nothing in it yet. */
+type EmptyCloud = { folder: string; ministack: MiniStack; gateway: Gateway; closers: Closers };
+
+/** Puts the emulated services and the deployment into an empty cloud. */
+export async function furnish(options: CloudOptions, empty: EmptyCloud): Promise<Omit<Cloud, 'stop'>> {
+  const { folder, ministack, gateway, closers } = empty;
+  const deployment = deploymentOf(options, gateway.url);
+  const publish = servicePublisher(ministack.url, HOME);
+  const routingKeys = { default: routingKey(), critical: routingKey() };
+  const pagerDuty = createPagerDuty({ routingKeys });
+  gateway.mount(pagerDutyService(pagerDuty));
+  gateway.observe(parameterObserver(HOME, publish, onError));
+  const cloudWatch = addCloudWatch(options, empty, publish);
+
+  const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
+  closers.push(() => metadata.close());
+  const ci = await startCiService();
+  closers.push(() => ci.close());
+  const runners = createRunners({
+    root: options.root,
+    folder,
+    deployment,
+    callers: gateway.callers,
+    gatewayUrl: gateway.url,
+    reportsUrl: queueNames(deployment, gateway.url).url(`${PREFIX}-reports`),
+    ciUrl: ci.url,
+    metadataEndpointOf: metadata.endpointOf,
+    onError,
+  });
+  closers.push(() => runners.stop());
+  const withRunners = options.machines !== 'none';
+  const endedActions = createFeed<EndedAction>();
+  const autoScaling = createAutoScaling({
+    home: HOME,
+    publish,
+    onLaunch: (machine) => (withRunners ? runners.launch(machine) : undefined),
+    onTerminate: (machine) => (withRunners ? runners.terminate(machine) : undefined),
+    onError,
+    onActionEnded(instanceId, { hook, ended }) {
+      if (ended) endedActions.add({ instanceId, hook: hook.name, result: ended.result, cause: ended.cause });
+    },
+    ...(options.deliveries && { deliveries: options.deliveries }),
+  });
+  closers.push(() => autoScaling.stop());
+  gateway.mount(autoScaling);
+
+  const operator = gateway.callers.issue({ name: 'operator', senderId: roleSender('operator', 'operator') });
+  const clients = createClients(gateway.url, HOME.region, operator);
+  const specs = await specsOf(options);
+  const to = { root: options.root, gatewayUrl: gateway.url };
+  const deployed = await deploy(clients, specs, deployment, to);
+  return {
+    ...deployed,
+    url: gateway.url,
+    deployment,
+    folder,
+    clients,
+    gateway,
+    autoScaling,
+    endedActions,
+    runners,
+    ci,
+    cloudWatch,
+    pagerDuty,
+    routingKeys,
+    publish,
+    ministackPid: ministack.pid,
+    descriptor: { url: gateway.url, ...HOME, prefix: PREFIX, bucket: BUCKET, ...operator },
+    died: ministack.died,
+  };
+}
+
+/** Mounts CloudWatch and everything that it is fed from: the functions' logs, and SQS's own measuring. */
+function addCloudWatch(
+  options: CloudOptions,
+  { ministack, gateway, closers }: EmptyCloud,
+  publish: PublishEvent,
+): CloudWatch {
+  const timeScale = options.cloudWatchTimeScale ?? 60;
+  const cloudWatch = createCloudWatch({ home: HOME, publish, onError, timeScale });
+  closers.push(() => cloudWatch.stop());
+  gateway.mount(cloudWatch);
+  gateway.functions.lines.follow(({ text }) => cloudWatch.ingest(text));
+  const queueMetrics = startQueueMetrics({
+    emulator: ministack.url,
+    home: HOME,
+    timeScale,
+    ingest: cloudWatch.ingest,
+    onError,
+  });
+  closers.push(() => queueMetrics.stop());
+  return cloudWatch;
+}
+
+function deploymentOf(options: CloudOptions, gatewayUrl: string): Deployment {
+  return {
+    home: HOME,
+    prefix: PREFIX,
+    bucket: BUCKET,
+    groups: options.groups ?? [],
+    warmingSets: options.warmingSets ?? {},
+    replicaRegions: options.replicaRegions ?? [],
+    alarms: options.alarms ?? [],
+    pagerDutyUrl: gatewayUrl,
+  };
+}
+
+async function specsOf({ root, functions, batchSize }: CloudOptions): Promise<FunctionSpec[]> {
+  const specs = await readFunctionSpecs(root);
+  return specs
+    .filter(({ name }) => functions?.includes(name) ?? true)
+    .map((spec) => ({ ...spec, ...(batchSize !== undefined && { batchSize }) }));
+}
+
+/** Integration keys have 32 characters (PagerDuty Events API v2). */
+function routingKey(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** What went wrong where nobody waits for an answer. */
+function onError(error: unknown): void {
+  console.error(`local cloud: ${String(error)}`);
+}
