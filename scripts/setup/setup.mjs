@@ -67,17 +67,18 @@ function bundleStamp() {
   return stampOfTree(root, [...BUNDLED, 'package-lock.json']);
 }
 
+/** Says what it does on standard error: what the command prints on standard output may be for a program to read. */
 function main(args) {
   const without = args[0] === '--without' ? args.slice(1) : [];
   const started = performance.now();
   for (const step of steps) {
     if (without.includes(step.name) || step.isDone()) continue;
     const at = performance.now();
-    console.log(`setup: ${step.name} …`);
+    console.error(`setup: ${step.name} …`);
     step.work();
-    console.log(`setup: ${step.name} ready in ${((performance.now() - at) / 1000).toFixed(1)} s`);
+    console.error(`setup: ${step.name} ready in ${((performance.now() - at) / 1000).toFixed(1)} s`);
   }
-  console.log(`setup: everything in place (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+  console.error(`setup: everything in place (${((performance.now() - started) / 1000).toFixed(1)} s)`);
 }
 
 try {
