@@ -1,43 +1,128 @@
 import * as v from 'valibot';
-import { groupId, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { DECLARED_PARAMETERS_KEY, snapshotTime } from '../../shared/snapshot/layout.ts';
+import { type Group, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
+import {
+  DECLARED_PARAMETERS_KEY,
+  parseSetKey,
+  pointerKey,
+  snapshotTime,
+} from '../../shared/snapshot/layout.ts';
 import { CorruptRecord, parseRecord, readManifest, readPointer } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
-import type { GroupCapacity } from './ports.ts';
+import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
+import type { GroupsPort } from './ports.ts';
+
+/** A value that should be, and since when: whoever changed it after that was not this function. */
+export type Wanted = {
+  value: string;
+  /** Undefined where the source has no date: Auto Scaling's numbers. */
+  since?: Date;
+};
+
+/** What the tree should be, as far as it can be known now. */
+export type Desired = {
+  wanted: ReadonlyMap<string, Wanted>;
+  /** Whether a name's source could not be read: it stays as it is, whatever that is. */
+  isHeld: (name: string) => boolean;
+  /** When the declared part was written. */
+  declaredAt: Date;
+  /** What could not be read, and why. */
+  unread: { source: string; error: unknown }[];
+};
 
 /** `config/parameters.json`, as Terraform writes it. */
 const declaredSchema = v.object({
   version: v.literal(1),
-  /** Warming sets of the deployment: their snapshots become parameters. */
-  warmingSets: v.optional(v.array(v.string()), []),
   /** Values by full name. */
   parameters: v.record(v.string(), v.string()),
 });
 
-export type Declared = v.InferOutput<typeof declaredSchema>;
+export type Sources = { prefix: string; root: string; store: ObjectStore; groups: GroupsPort };
 
-/** @returns undefined if Terraform has not written it yet, or someone deleted it: no reason to delete a tree */
-export async function readDeclared(store: ObjectStore): Promise<Declared | undefined> {
+/**
+ * Reads what is declared and what is live. A live source that fails holds its own names and nothing else.
+ *
+ * @returns undefined if Terraform has not written the declared part yet, or someone deleted it: no reason to delete a tree
+ * @throws if the declared part cannot be read; {CorruptRecord} if it is not what it should be
+ */
+export async function readDesired(sources: Sources): Promise<Desired | undefined> {
+  const declared = await readDeclared(sources.store);
+  if (!declared) return undefined;
+  const { root } = sources;
+  const unread: Desired['unread'] = [];
+  const wanted = new Map<string, Wanted>();
+  for (const [name, value] of Object.entries(declared.parameters)) {
+    wanted.set(name, { value, since: declared.writtenAt });
+  }
+  const held = new Set<string>();
+  let areSnapshotsHeld = false;
+  let areCapacitiesHeld = false;
+  try {
+    for (const set of await setsWithPointer(sources.store)) {
+      const name = snapshotName(root, set);
+      try {
+        const snapshot = await snapshotParameter(sources.store, set);
+        if (snapshot) wanted.set(name, snapshot);
+      } catch (error) {
+        held.add(name);
+        unread.push({ source: pointerKey(set), error });
+      }
+    }
+  } catch (error) {
+    areSnapshotsHeld = true;
+    unread.push({ source: 'sets/', error });
+  }
+  try {
+    for (const [name, value] of await capacityParameters(sources, declared.parameters)) {
+      wanted.set(name, { value });
+    }
+  } catch (error) {
+    areCapacitiesHeld = true;
+    unread.push({ source: 'Auto Scaling', error });
+  }
+  const isHeld = (name: string) =>
+    held.has(name) ||
+    (areSnapshotsHeld && isSnapshotName(root, name)) ||
+    (areCapacitiesHeld && isCapacityName(root, name));
+  return { wanted, isHeld, declaredAt: declared.writtenAt, unread };
+}
+
+async function readDeclared(store: ObjectStore) {
+  // Its date before its text: a newer text with an older date errs towards counting drift, never towards hiding it.
+  let writtenAt = new Date(0);
+  for await (const { key, lastModified } of store.list(DECLARED_PARAMETERS_KEY)) {
+    if (key === DECLARED_PARAMETERS_KEY) writtenAt = lastModified;
+  }
   const stored = await store.read(DECLARED_PARAMETERS_KEY);
-  return stored && parseRecord(DECLARED_PARAMETERS_KEY, stored.text, declaredSchema);
+  if (!stored) return undefined;
+  return { ...parseRecord(DECLARED_PARAMETERS_KEY, stored.text, declaredSchema), writtenAt };
+}
+
+async function setsWithPointer(store: ObjectStore): Promise<string[]> {
+  const sets: string[] = [];
+  for await (const { key } of store.list('sets/')) {
+    const parsed = parseSetKey(key);
+    if (parsed?.kind === 'pointer') sets.push(parsed.set);
+  }
+  return sets;
 }
 
 /**
- * `<root>/warming/<set>/snapshot`: which snapshot runners of the set mount. It says when the snapshot was made and not how
- * old it is: an age would be another value at every look.
+ * Which snapshot runners of the set mount. It says when the snapshot was made and not how old it is: an age would be
+ * another value at every look.
  *
  * @returns undefined if the set has no snapshot
  */
-export async function snapshotParameter(store: ObjectStore, set: string): Promise<string | undefined> {
+async function snapshotParameter(store: ObjectStore, set: string): Promise<Wanted | undefined> {
   const stored = await readPointer(store, set);
   const id = stored?.pointer.current;
   if (!stored || !id) return undefined;
-  return JSON.stringify({
+  const value = JSON.stringify({
     id,
     createdAt: snapshotTime(id).toISOString(),
     bytes: await bytesOf(store, set, id),
     promotedAt: stored.pointer.updatedAt,
   });
+  return { value, since: new Date(stored.pointer.updatedAt) };
 }
 
 /** Null if the manifest cannot be read: the pointer's word about what is current still stands. */
@@ -50,18 +135,32 @@ async function bytesOf(store: ObjectStore, set: string, id: string): Promise<num
   }
 }
 
-/** `<root>/groups/<host>/<group>/capacity` of every declared group that Auto Scaling knows. */
-export function capacityParameters(
-  root: string,
-  prefix: string,
-  declared: Declared,
-  groups: readonly GroupCapacity[],
-): [name: string, value: string][] {
-  return groups.flatMap(({ name, ...capacity }) => {
+const capacitySchema = v.strictObject({
+  min: v.number(),
+  max: v.number(),
+  desired: v.number(),
+  inService: v.number(),
+  draining: v.number(),
+});
+
+/** Whether a capacity parameter has the look of one that this function wrote: an older state, and no hand edit. */
+export function looksLikeCapacity(value: string): boolean {
+  return v.is(v.pipe(v.string(), v.parseJson(), capacitySchema), value);
+}
+
+/** The capacity of every declared group that Auto Scaling knows. */
+async function capacityParameters(
+  { root, prefix, groups }: Sources,
+  declared: Readonly<Record<string, string>>,
+): Promise<[name: string, value: string][]> {
+  return (await groups.list()).flatMap(({ name, ...capacity }) => {
     const group = parseAutoScalingGroupName(prefix, name);
-    const path = group && `${root}/groups/${groupId(group)}`;
     // A group that Terraform is about to delete has left the declared tree already.
-    if (!path || declared.parameters[path] === undefined) return [];
-    return [[`${path}/capacity`, JSON.stringify(capacity)]];
+    if (!group || !isDeclared(root, group, declared)) return [];
+    return [[capacityName(root, group), JSON.stringify(capacity)]];
   });
+}
+
+function isDeclared(root: string, group: Group, declared: Readonly<Record<string, string>>): boolean {
+  return Object.hasOwn(declared, groupName(root, group));
 }

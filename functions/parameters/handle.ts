@@ -2,18 +2,43 @@ import * as v from 'valibot';
 import { parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
 import { dead, type Ending, skipped } from '../../shared/runtime/ending.ts';
 import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { PermanentError } from '../../shared/runtime/errors.ts';
 import { endingOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { parseOrDie } from '../../shared/runtime/validate.ts';
 import { DECLARED_PARAMETERS_KEY, parseSetKey } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
-import { type ParametersContext, reconcile } from './reconcile.ts';
+import type { Looker } from './looker.ts';
+import type { LookResult, Removals } from './reconcile.ts';
 
-/** The next look, five minutes later, does all that this one should have done; in milliseconds. */
+/** The next scheduled look, five minutes later, does all that this one should have done; in milliseconds. */
 const GIVE_UP_MS = 15 * 60_000;
 
-const parameterChange = v.object({ name: v.pipe(v.string(), v.maxLength(2048)) });
+export type ParametersDeps = {
+  prefix: string;
+  root: string;
+  bucket: string;
+  removals: Removals;
+  looker: Looker<LookResult>;
+};
+
+/**
+ * What a message comes to before anything is looked at: an ending, or a reason to look. Every reason asks for the same
+ * look at the whole tree.
+ */
+type Hint =
+  | Ending
+  | {
+      ending: 'look';
+      /** The object that has changed. */
+      key?: string;
+      /** The look is owed to this message: no other one will tell if it cannot be done. */
+      isOwed: boolean;
+    };
+
+const parameterChange = v.object({
+  name: v.pipe(v.string(), v.maxLength(2048)),
+  operation: v.optional(v.string()),
+});
 const objectCreated = v.object({
   bucket: v.object({ name: v.string() }),
   object: v.object({ key: v.pipe(v.string(), v.maxLength(1024)) }),
@@ -21,52 +46,65 @@ const objectCreated = v.object({
 const capacityChange = v.object({ AutoScalingGroupName: v.pipe(v.string(), v.maxLength(255)) });
 
 /** Brings one message of the inbox to its ending. */
-export async function handleParametersMessage(
-  message: Message,
-  bucket: string,
-  context: ParametersContext,
-  look: () => Promise<Ending> = () => reconcile(context),
-): Promise<Ending> {
-  try {
-    const ending = reasonNotToLook(parseEnvelope(message.body), bucket, context) ?? (await look());
-    return withDeadline(ending, message);
-  } catch (error) {
-    if (error instanceof CorruptRecord) {
-      return endingOfError(new PermanentError('corrupt-record', error.message, { cause: error }));
-    }
-    return withDeadline(endingOfError(error), message);
-  }
-}
-
-function withDeadline(ending: Ending, message: Message): Ending {
+export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Ending> {
+  const ending = await endingOf(message, deps);
   if (ending.ending !== 'retry') return ending;
   return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...ending };
 }
 
-/** Every event asks for the same look at the whole tree; undefined if this one has reason to. */
-function reasonNotToLook(event: Envelope, bucket: string, context: ParametersContext): Ending | undefined {
+async function endingOf(message: Message, deps: ParametersDeps): Promise<Ending> {
+  let isOwed = true;
+  try {
+    const hint = hintOf(parseEnvelope(message.body), deps);
+    if (hint.ending !== 'look') return hint;
+    isOwed = hint.isOwed;
+    if (!isOwed && deps.looker.hasSeen(message.sentAt)) return skipped('looked-since');
+    const { ending, faults } = await deps.looker.look();
+    const fault = hint.key === undefined ? undefined : faults.get(hint.key);
+    if (fault !== undefined) return dead('faulty-object', { key: hint.key, fault });
+    // The schedule goes on asking, so that one of them tells when it has asked for too long.
+    if (ending.ending === 'retry' && ending.reason === 'nothing-declared' && !isOwed) {
+      return skipped('nothing-declared');
+    }
+    return ending;
+  } catch (error) {
+    if (!(error instanceof CorruptRecord)) return endingOfError(error);
+    // Nothing can be known about the tree, so it stays. Only an operator can mend that: the dead-letter alarm calls one.
+    const detail = { error: error.message };
+    return isOwed ? dead('corrupt-record', detail) : skipped('nothing-declared', detail);
+  }
+}
+
+function hintOf(event: Envelope, deps: ParametersDeps): Hint {
   switch (`${event.source} ${event.detailType}`) {
     case 'aw.schedule Parameters Due':
-      return undefined;
-    case 'aws.ssm Parameter Store Change': {
-      const { name } = parseOrDie(parameterChange, event.detail, 'malformed-detail');
-      if (!name.startsWith(`${context.root}/`)) return skipped('foreign-parameter');
-      context.edited.add(name);
-      return undefined;
-    }
-    case 'aws.s3 Object Created': {
-      const { bucket: from, object } = parseOrDie(objectCreated, event.detail, 'malformed-detail');
-      if (from.name !== bucket) return skipped('foreign-bucket');
-      const matters = object.key === DECLARED_PARAMETERS_KEY || parseSetKey(object.key)?.kind === 'pointer';
-      return matters ? undefined : skipped('other-object');
-    }
+      return { ending: 'look', isOwed: true };
+    case 'aws.ssm Parameter Store Change':
+      return hintOfEdit(event, deps);
+    case 'aws.s3 Object Created':
+      return hintOfObject(event, deps);
     case 'aws.autoscaling EC2 Instance Launch Successful':
     case 'aws.autoscaling EC2 Instance Terminate Successful': {
       const detail = parseOrDie(capacityChange, event.detail, 'malformed-detail');
-      const ours = parseAutoScalingGroupName(context.prefix, detail.AutoScalingGroupName);
-      return ours ? undefined : skipped('foreign-group');
+      const isOurs = parseAutoScalingGroupName(deps.prefix, detail.AutoScalingGroupName) !== undefined;
+      return isOurs ? { ending: 'look', isOwed: false } : skipped('foreign-group');
     }
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
   }
+}
+
+function hintOfEdit(event: Envelope, { root, removals }: ParametersDeps): Hint {
+  const { name, operation } = parseOrDie(parameterChange, event.detail, 'malformed-detail');
+  if (!name.startsWith(`${root}/`)) return skipped('foreign-parameter');
+  if (operation === 'Delete' && !removals.own.delete(name)) removals.told.add(name);
+  return { ending: 'look', isOwed: false };
+}
+
+function hintOfObject(event: Envelope, deps: ParametersDeps): Hint {
+  const { bucket, object } = parseOrDie(objectCreated, event.detail, 'malformed-detail');
+  if (bucket.name !== deps.bucket) return skipped('foreign-bucket');
+  const isDeclaration = object.key === DECLARED_PARAMETERS_KEY;
+  if (!isDeclaration && parseSetKey(object.key)?.kind !== 'pointer') return skipped('other-object');
+  return { ending: 'look', key: object.key, isOwed: isDeclaration };
 }

@@ -3,10 +3,10 @@ import { s3Client } from '../../shared/runtime/clients/s3.ts';
 import { ssmClient } from '../../shared/runtime/clients/ssm.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
-import { coalesce } from './coalesce.ts';
 import { parametersEnv } from './env.ts';
 import { autoScalingGroups } from './groups.ts';
 import { handleParametersMessage } from './handle.ts';
+import { looker } from './looker.ts';
 import { parameterStore } from './parameter-store.ts';
 import { type ParametersContext, reconcile } from './reconcile.ts';
 
@@ -23,12 +23,22 @@ export const handler = defineFunction({
         { region: 'home', port: parameterStore(ssmClient()) },
         ...env.REPLICA_REGIONS.map((region) => ({ region, port: parameterStore(ssmClient(region)) })),
       ],
-      edited: new Set(),
+      removals: { told: new Set(), own: new Set() },
       clock,
       countDrift: (count) => metrics.add('ParameterDrift', count, {}),
       warn: (message, detail) => logger.warn(message, detail),
     };
-    return { bucket: env.BUCKET, context, look: coalesce(() => reconcile(context)) };
+    return {
+      prefix: env.NAME_PREFIX,
+      root: env.PARAMETER_ROOT,
+      bucket: env.BUCKET,
+      removals: context.removals,
+      looker: looker(
+        () => reconcile(context),
+        ({ ending }) => ending.ending === 'done',
+        clock,
+      ),
+    };
   },
-  handle: (message, { bucket, context, look }) => handleParametersMessage(message, bucket, context, look),
+  handle: handleParametersMessage,
 });

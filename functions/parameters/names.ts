@@ -1,3 +1,5 @@
+import { type Group, groupId, parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
+
 /** Rules of Parameter Store for names and values (Systems Manager User Guide, "Requirements and constraints"). */
 const MAX_NAME = 1011;
 const MAX_LEVELS = 15;
@@ -16,4 +18,34 @@ export function parameterProblem(root: string, name: string, value: string): str
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) return `has a value larger than ${MAX_VALUE_BYTES} bytes`;
   if (value.includes('{{')) return 'has a value with {{, which Parameter Store takes for a reference';
   return undefined;
+}
+
+/** The declared settings of a runner group. */
+export function groupName(root: string, group: Group): string {
+  return `${root}/groups/${groupId(group)}`;
+}
+
+/** How many machines a runner group has. */
+export function capacityName(root: string, group: Group): string {
+  return `${groupName(root, group)}/capacity`;
+}
+
+/** Which snapshot runners of a warming set mount. */
+export function snapshotName(root: string, set: string): string {
+  return `${root}/warming/${set}/snapshot`;
+}
+
+export function isCapacityName(root: string, name: string): boolean {
+  const id = between(name, `${root}/groups/`, '/capacity');
+  return id !== undefined && parseGroupId(id) !== undefined;
+}
+
+export function isSnapshotName(root: string, name: string): boolean {
+  const set = between(name, `${root}/warming/`, '/snapshot');
+  return set !== undefined && SET_NAME.test(set);
+}
+
+function between(text: string, start: string, end: string): string | undefined {
+  if (!text.startsWith(start) || !text.endsWith(end)) return undefined;
+  return text.slice(start.length, -end.length);
 }

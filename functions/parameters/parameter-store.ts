@@ -7,9 +7,8 @@ import {
 import type { Present } from './plan.ts';
 import type { ParameterPort } from './ports.ts';
 
-/** Parameter Store's limits: parameters a page, and names a delete. */
+/** Parameter Store's limit for parameters a page (GetParametersByPath). */
 const PAGE = 10;
-const DELETE_BATCH = 10;
 
 /** Parameter Store in the client's region. */
 export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
@@ -27,23 +26,33 @@ export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
             ...(token !== undefined && { NextToken: token }),
           }),
         );
-        for (const { Name, Value, Type, Version } of page.Parameters ?? []) {
+        for (const { Name, Value, Type, LastModifiedDate } of page.Parameters ?? []) {
           if (Name === undefined) continue;
-          present.push({ name: Name, value: Value ?? '', type: Type ?? '', version: Version ?? 0 });
+          present.push({
+            name: Name,
+            value: Value ?? '',
+            type: Type ?? '',
+            modifiedAt: LastModifiedDate ?? new Date(0),
+          });
         }
         token = page.NextToken;
       } while (token);
       return present;
     },
     async put(name, value) {
+      // The tier is named because an account's default may be the advanced one, from which there is no way back.
       await client.send(
-        new PutParameterCommand({ Name: name, Value: value, Type: 'String', Overwrite: true }),
+        new PutParameterCommand({
+          Name: name,
+          Value: value,
+          Type: 'String',
+          Tier: 'Standard',
+          Overwrite: true,
+        }),
       );
     },
     async remove(names) {
-      for (let first = 0; first < names.length; first += DELETE_BATCH) {
-        await client.send(new DeleteParametersCommand({ Names: names.slice(first, first + DELETE_BATCH) }));
-      }
+      await client.send(new DeleteParametersCommand({ Names: [...names] }));
     },
   };
 }
