@@ -1,10 +1,13 @@
 import {
+  type AlarmHistoryItem,
   type CloudWatchClient,
   type CompositeAlarm,
+  DescribeAlarmHistoryCommand,
   DescribeAlarmsCommand,
   ListTagsForResourceCommand,
   type MetricAlarm,
 } from '@aws-sdk/client-cloudwatch';
+import { type DefiniteState, lastDefinite } from './alarm-history.ts';
 
 /** An alarm as it is at this moment. */
 export type Alarm = {
@@ -25,26 +28,49 @@ export type Alarm = {
 export interface AlarmSource {
   /** The alarm, or undefined if there is none of this name (any more). */
   look(name: string): Promise<Alarm | undefined>;
+  /** What an alarm without data was before, if it was anything since it was created. */
+  before(name: string): Promise<DefiniteState | undefined>;
   tags(arn: string): Promise<Record<string, string>>;
 }
+
+/** Composite alarms are left out of an answer unless they are asked for. */
+const ALARM_TYPES = ['MetricAlarm' as const, 'CompositeAlarm' as const];
+
+/** Items of history that are read: the latest change of state is among the first few, beside actions and settings. */
+const HISTORY_ITEMS = 50;
 
 /** Alarms in CloudWatch. */
 export function cloudWatchAlarms(client: Pick<CloudWatchClient, 'send'>): AlarmSource {
   return {
     async look(name) {
       const { MetricAlarms, CompositeAlarms } = await client.send(
-        new DescribeAlarmsCommand({ AlarmNames: [name], AlarmTypes: ['MetricAlarm', 'CompositeAlarm'] }),
+        new DescribeAlarmsCommand({ AlarmNames: [name], AlarmTypes: ALARM_TYPES }),
       );
       const metric = MetricAlarms?.[0];
       if (metric) return fromMetric(metric, name);
       const composite = CompositeAlarms?.[0];
       return composite && fromComposite(composite, name);
     },
+    async before(name) {
+      const { AlarmHistoryItems } = await client.send(
+        new DescribeAlarmHistoryCommand({
+          AlarmName: name,
+          AlarmTypes: ALARM_TYPES,
+          ScanBy: 'TimestampDescending',
+          MaxRecords: HISTORY_ITEMS,
+        }),
+      );
+      return lastDefinite((AlarmHistoryItems ?? []).map(toEntry));
+    },
     async tags(arn) {
       const { Tags } = await client.send(new ListTagsForResourceCommand({ ResourceARN: arn }));
       return Object.fromEntries((Tags ?? []).map((tag) => [tag.Key ?? '', tag.Value ?? '']));
     },
   };
+}
+
+function toEntry({ HistoryItemType, HistoryData }: AlarmHistoryItem) {
+  return { type: HistoryItemType ?? '', data: HistoryData ?? '' };
 }
 
 function fromMetric(alarm: MetricAlarm, name: string): Alarm {

@@ -8,7 +8,11 @@ import { type AlarmDeps, settle } from './settle.ts';
 /** After this long, in milliseconds, a page that could not be sent is for the dead-letter queue and its alarm: 6 h. */
 const GIVE_UP_MS = 6 * 3_600_000;
 
-/** Brings one message of the inbox to its ending. */
+/**
+ * Brings one message of the inbox to its ending.
+ *
+ * @throws {PermanentError} if the body is no event, or none of an alarm as CloudWatch sends it
+ */
 export async function handleAlarmMessage(message: Message, prefix: string, deps: AlarmDeps): Promise<Ending> {
   const event = parseEnvelope(message.body);
   if (!isAlarmEvent(event)) {
@@ -18,7 +22,7 @@ export async function handleAlarmMessage(message: Message, prefix: string, deps:
   if (!hint) return skipped('settings-changed');
   if (!hint.name.startsWith(`${prefix}-`)) return skipped('foreign-alarm', { alarm: hint.name });
   try {
-    return await settle(hint, deps);
+    return await settle(hint, message.receiveCount, deps);
   } catch (error) {
     const ending = endingOfError(error);
     if (ending.ending !== 'retry') return ending;

@@ -6,18 +6,18 @@ import { cloudWatchAlarms } from './alarm-source.ts';
 import { alarmsEnv } from './env.ts';
 import { handleAlarmMessage } from './handle.ts';
 import { pagerDuty } from './pagerduty.ts';
-import { parseRoutes } from './routes.ts';
+import { routingFrom } from './routes.ts';
 
 export const handler = defineFunction({
   name: 'alarms',
   env: alarmsEnv,
   connect: (env, { clock, logger, metrics }) => {
-    const secret = secretReader(secretsManagerClient(), env.ROUTING_SECRET_ID, clock);
     return {
       prefix: env.NAME_PREFIX,
       alarms: cloudWatchAlarms(cloudWatchClient()),
       pager: pagerDuty(env.PAGERDUTY_URL, clock),
-      routing: { get: async () => parseRoutes(await secret.get()), refresh: () => secret.refresh() },
+      routing: routingFrom(secretReader(secretsManagerClient(), env.ROUTING_SECRET_ID, clock)),
+      clock,
       count: (metric: 'IncidentsSent' | 'IncidentsUnsent', value: number) => metrics.add(metric, value, {}),
       warn: (message: string, detail: Record<string, unknown>) => logger.warn(message, detail),
     };

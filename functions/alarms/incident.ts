@@ -40,20 +40,27 @@ export function resolveEvent(arn: string): IncidentEvent {
 }
 
 export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
-  const { region, account } = placeOf(alarm.arn);
+  const { partition, region, account } = placeOf(alarm.arn);
+  const console = consoleUrl(partition, region, alarm.name);
   return {
     event_action: 'trigger',
     dedup_key: dedupKey(alarm.arn),
     client: 'Hearth',
-    client_url: consoleUrl(region, alarm.name),
-    links: labels.runbook ? [{ href: labels.runbook, text: 'Runbook' }] : [],
+    client_url: console,
+    links: [
+      ...(labels.runbook ? [{ href: labels.runbook, text: 'Runbook' }] : []),
+      { href: console, text: 'Alarm in CloudWatch' },
+    ],
     payload: {
       summary: cut(alarm.reason ? `${alarm.name}: ${alarm.reason}` : alarm.name, MAX_SUMMARY),
       source: cut(alarm.arn, MAX_SUMMARY),
       severity: labels.severity,
       ...(alarm.since && { timestamp: alarm.since.toISOString() }),
-      ...(labels.group && { group: labels.group, component: labels.group }),
-      ...(alarm.metric && { class: alarm.metric }),
+      ...(labels.group && {
+        group: cut(labels.group, MAX_SUMMARY),
+        component: cut(labels.group, MAX_SUMMARY),
+      }),
+      ...(alarm.metric && { class: cut(alarm.metric, MAX_SUMMARY) }),
       custom_details: {
         description: cut(alarm.description, MAX_DETAIL),
         reason: cut(alarm.reason, MAX_DETAIL),
@@ -71,12 +78,18 @@ function cut(value: string, max: number): string {
   return `${value.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
-function placeOf(arn: string): { region: string; account: string } {
-  const [, , , region = '', account = ''] = arn.split(':');
-  return { region, account };
+function placeOf(arn: string): { partition: string; region: string; account: string } {
+  const [, partition = '', , region = '', account = ''] = arn.split(':');
+  return { partition, region, account };
 }
 
-function consoleUrl(region: string, name: string): string {
-  const alarm = encodeURIComponent(name);
-  return `https://console.aws.amazon.com/cloudwatch/home?region=${region}#alarmsV2:alarm/${alarm}`;
+/** Where the console of each partition lives (AWS General Reference). */
+const CONSOLES: Readonly<Record<string, string>> = {
+  'aws-cn': 'console.amazonaws.cn',
+  'aws-us-gov': 'console.amazonaws-us-gov.com',
+};
+
+function consoleUrl(partition: string, region: string, name: string): string {
+  const host = CONSOLES[partition] ?? 'console.aws.amazon.com';
+  return `https://${host}/cloudwatch/home?region=${region}#alarmsV2:alarm/${encodeURIComponent(name)}`;
 }

@@ -19,19 +19,18 @@ export type Labels = {
 };
 
 /**
- * Tags win (`hearth:severity`, `hearth:runbook`, `hearth:route`); then lines of the description such as
+ * Tags win (`hearth:severity`, `hearth:runbook`, `hearth:route`, `hearth:group`); then lines of the description such as
  * `runbook: https://…`. Anything that is not what it should be counts as not said: a typo in a tag must not stop
- * a page.
+ * a page. An alarm on a metric of a runner group needs not say which: its dimension does.
  */
 export function readLabels(alarm: Alarm, tags: Readonly<Record<string, string>>): Labels {
   const said = (key: string) => tags[`hearth:${key}`] ?? lineOf(alarm.description, key);
+  const severity = said('severity')?.toLowerCase();
   return {
-    severity: v.is(v.picklist(SEVERITIES), said('severity'))
-      ? (said('severity') as Severity)
-      : DEFAULT_SEVERITY,
+    severity: SEVERITIES.find((known) => known === severity) ?? DEFAULT_SEVERITY,
     runbook: httpsUrl(said('runbook')),
     route: said('route') || undefined,
-    group: alarm.dimensions.Group,
+    group: said('group') || alarm.dimensions.Group || undefined,
   };
 }
 

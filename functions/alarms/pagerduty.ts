@@ -28,14 +28,13 @@ export function pagerDuty(baseUrl: string, clock: Clock): Pager {
   const enqueue = new URL('/v2/enqueue', baseUrl);
   return {
     async send(event, routingKey) {
-      const response = await post(enqueue, { routing_key: routingKey, ...event });
-      const text = await response.text();
-      if (response.status === 202) return;
-      const said = `PagerDuty answered ${response.status}: ${redactText(text).slice(0, MAX_REFUSAL)}`;
-      if (response.status === 429 || response.status === 408 || response.status >= 500) {
-        const after = retryAfter(response.headers.get('retry-after'), clock);
+      const answer = await post(enqueue, { routing_key: routingKey, ...event });
+      if (answer.status === 202) return;
+      const said = `PagerDuty answered ${answer.status}: ${redactText(answer.text).slice(0, MAX_REFUSAL)}`;
+      if (answer.status === 429 || answer.status === 408 || answer.status >= 500) {
+        const after = retryAfter(answer.retryAfter, clock);
         throw new RetryableError(
-          response.status === 429 ? 'pagerduty-throttled' : 'pagerduty-unavailable',
+          answer.status === 429 ? 'pagerduty-throttled' : 'pagerduty-unavailable',
           said,
           after === undefined ? {} : { afterSeconds: after },
         );
@@ -45,14 +44,18 @@ export function pagerDuty(baseUrl: string, clock: Clock): Pager {
   };
 }
 
-async function post(url: URL, body: object): Promise<Response> {
+async function post(url: URL, body: object) {
   try {
-    return await fetch(url, {
+    const response = await fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
+      // The key is for this host alone, and a redirected POST arrives as a GET.
+      redirect: 'manual',
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
+    const { status, headers } = response;
+    return { status, retryAfter: headers.get('retry-after'), text: await response.text() };
   } catch (cause) {
     // fetch's own error says only "fetch failed"; its cause has the reason, and neither has the body.
     const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import { registerSecret } from '../../shared/runtime/redact.ts';
+import type { SecretReader } from '../../shared/runtime/secret.ts';
 import type { Labels } from './labels.ts';
 
 /** PagerDuty's routing keys have 32 characters (Events API v2). */
@@ -50,13 +51,14 @@ function jsonEntries(text: string): (readonly [string, string])[] {
   return Object.entries(result.output);
 }
 
-/** The key to page with: the alarm's own route, else its runner group's, else its severity's, else the default. */
-export function chooseKey(routes: Routes, labels: Labels): string | undefined {
-  for (const name of [labels.route, labels.group, labels.severity, 'default']) {
-    const key = name === undefined ? undefined : routes.get(name);
-    if (key) return key;
-  }
-  return undefined;
+/**
+ * The keys to page with, best first, each once: that of the alarm's own route, of its runner group, of its severity, and the
+ * default. The first is the one; the others are for when PagerDuty refuses it.
+ */
+export function keysFor(routes: Routes, labels: Labels): string[] {
+  const names = [labels.route, labels.group, labels.severity, 'default'];
+  const keys = names.flatMap((name) => (name === undefined ? [] : (routes.get(name) ?? [])));
+  return [...new Set(keys)];
 }
 
 /**
@@ -65,4 +67,31 @@ export function chooseKey(routes: Routes, labels: Labels): string | undefined {
  */
 export function allKeys(routes: Routes): string[] {
   return [...new Set(routes.values())];
+}
+
+/** Where the routes of now come from. */
+export type Routing = {
+  get(): Promise<Routes>;
+  /** Forgets them, because PagerDuty refused a key. */
+  refresh(): void;
+};
+
+/**
+ * The routes of a secret. Only a secret that is in order is kept: whoever has just given it its first key, or repaired
+ * it, expects the next alarm to page.
+ */
+export function routingFrom(secret: SecretReader): Routing {
+  return {
+    async get() {
+      try {
+        const routes = parseRoutes(await secret.get());
+        if (routes.size === 0) secret.refresh();
+        return routes;
+      } catch (error) {
+        secret.refresh();
+        throw error;
+      }
+    },
+    refresh: () => secret.refresh(),
+  };
 }

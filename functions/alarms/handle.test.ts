@@ -1,0 +1,181 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
+import { endingOfError, runInbox } from '../../shared/runtime/inbox.ts';
+import type { Message } from '../../shared/runtime/message.ts';
+import type { Alarm } from './alarm-source.ts';
+import { handleAlarmMessage } from './handle.ts';
+import { parseRoutes, type Routes } from './routes.ts';
+import type { AlarmDeps } from './settle.ts';
+
+const folder = new URL('../../test/fixtures/events/', import.meta.url);
+const samples = readdirSync(folder).filter((name) => name.endsWith('.json'));
+const sample = (name: string) => JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
+
+const KEY = 'H0123456789abcdef0123456789abcde';
+const SENT_AT = new Date('2026-11-23T03:00:00Z');
+
+const inAlarm: Alarm = {
+  name: 'aw-gha-default-bootstrap-failures',
+  arn: 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:aw-gha-default-bootstrap-failures',
+  state: 'ALARM',
+  reason: 'because',
+  since: SENT_AT,
+  description: '',
+  muted: false,
+  metric: undefined,
+  dimensions: {},
+};
+
+function setting(
+  change: { alarm?: Alarm | undefined; routes?: () => Routes; send?: () => Promise<void> } = {},
+) {
+  const sent: string[] = [];
+  const deps: AlarmDeps = {
+    alarms: {
+      look: async () => ('alarm' in change ? change.alarm : inAlarm),
+      before: async () => undefined,
+      tags: async () => ({}),
+    },
+    pager: {
+      async send(event) {
+        await change.send?.();
+        sent.push(event.event_action);
+      },
+    },
+    routing: { get: async () => (change.routes ?? (() => parseRoutes(KEY)))(), refresh: () => {} },
+    count: () => {},
+    warn: () => {},
+    clock: { now: () => SENT_AT },
+  };
+  return { deps, sent };
+}
+
+const message = (body: unknown): Message => ({
+  body,
+  id: 'm',
+  queue: 'aw-alarms-inbox',
+  senderId: 'events',
+  sentAt: SENT_AT,
+  receiveCount: 1,
+});
+
+const IN_ALARM = 'cloudwatch-alarm-state-change-metric-ok-to-alarm.json';
+
+/** What is sent for the samples that are about an alarm; all others are no concern of this function. */
+const ABOUT_ALARMS: Record<string, unknown> = {
+  [IN_ALARM]: { ending: 'done', detail: { sent: 'trigger' } },
+  'cloudwatch-alarm-state-change-metric-alarm-to-ok.json': { ending: 'done', detail: { sent: 'trigger' } },
+  'cloudwatch-alarm-state-change-metric-insufficient-data.json': {
+    ending: 'done',
+    detail: { sent: 'trigger' },
+  },
+  'cloudwatch-alarm-configuration-change-delete.json': { ending: 'done', detail: { sent: 'trigger' } },
+  'cloudwatch-alarm-configuration-change-create.json': { ending: 'skipped', reason: 'settings-changed' },
+  'cloudwatch-alarm-configuration-change-update.json': { ending: 'skipped', reason: 'settings-changed' },
+};
+
+describe.each(samples)('%s', (name) => {
+  test('comes to the ending of what the alarm is now', async () => {
+    const { deps } = setting();
+    const ending = await handleAlarmMessage(message(sample(name)), 'aw', deps).catch(endingOfError);
+    if (ABOUT_ALARMS[name]) expect(ending).toEqual(ABOUT_ALARMS[name]);
+    else
+      expect(ending).toMatchObject({
+        ending: 'dead',
+        reason: expect.stringMatching(/^(unknown-event|malformed-envelope)$/),
+      });
+  });
+});
+
+test('an alarm of somebody else is left alone', async () => {
+  const { deps, sent } = setting();
+  for (const prefix of ['other', 'aw-gha-default-bootstrap-failures', 'a']) {
+    expect(await handleAlarmMessage(message(sample(IN_ALARM)), prefix, deps)).toMatchObject({
+      ending: 'skipped',
+      reason: 'foreign-alarm',
+    });
+  }
+  expect(sent).toEqual([]);
+});
+
+test('an alarm that is gone has its incident resolved', async () => {
+  const { deps, sent } = setting({ alarm: undefined });
+  const body = sample('cloudwatch-alarm-configuration-change-delete.json');
+  expect(await handleAlarmMessage(message(body), 'aw', deps)).toEqual({
+    ending: 'done',
+    detail: { sent: 'resolve' },
+  });
+  expect(sent).toEqual(['resolve']);
+});
+
+describe('a page that cannot be sent', () => {
+  const deadline = new Date('2026-11-23T09:00:00Z');
+
+  test('waits as long as PagerDuty asks, six hours at most', async () => {
+    const { deps } = setting({
+      send: () => Promise.reject(new RetryableError('pagerduty-throttled', 'busy', { afterSeconds: 30 })),
+    });
+    expect(await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps)).toMatchObject({
+      ending: 'retry',
+      reason: 'pagerduty-throttled',
+      afterSeconds: 30,
+      deadline,
+    });
+  });
+
+  test('waits for somebody to repair the secret, and does not say what is in it', async () => {
+    const { deps } = setting({ routes: () => parseRoutes('{"default":"half-a-key"') });
+    const ending = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    expect(ending).toMatchObject({ ending: 'retry', reason: 'configuration', deadline });
+    expect(JSON.stringify(ending)).not.toContain('half-a-key');
+  });
+
+  test('because the secret does not exist waits for it', async () => {
+    const { deps } = setting({
+      routes: () => {
+        throw new ConfigurationError('secret aw_pd_routing_key does not exist');
+      },
+    });
+    const ending = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    expect(ending).toMatchObject({ ending: 'retry', deadline });
+  });
+});
+
+test('no line that a record leaves behind has the key in it, whatever fails', async () => {
+  const lines: string[] = [];
+  const log = (...line: unknown[]) => {
+    lines.push(JSON.stringify(line));
+  };
+  const { deps } = setting({ send: () => Promise.reject(new Error(`fetch to https://x?key=${KEY} failed`)) });
+  await runInbox(
+    [
+      {
+        messageId: 'm',
+        receiptHandle: 'r',
+        body: JSON.stringify(sample(IN_ALARM)),
+        attributes: {
+          ApproximateReceiveCount: '1',
+          SentTimestamp: String(SENT_AT.getTime()),
+          SenderId: 'events',
+          ApproximateFirstReceiveTimestamp: String(SENT_AT.getTime()),
+        },
+        messageAttributes: {},
+        md5OfBody: '',
+        eventSource: 'aws:sqs',
+        eventSourceARN: 'arn:aws:sqs:us-east-1:123456789012:aw-alarms-inbox',
+        awsRegion: 'us-east-1',
+      },
+    ],
+    (body) => handleAlarmMessage(body, 'aw', deps),
+    {
+      sqs: { send: async () => ({}) },
+      inboxUrls: ['http://127.0.0.1/123456789012/aw-alarms-inbox'],
+      deadLetterUrl: 'http://127.0.0.1/123456789012/aw-alarms-dead',
+      logger: { info: log, warn: log, error: log },
+      clock: deps.clock,
+    },
+  );
+  expect(lines.join()).toContain('unexpected-error');
+  expect(lines.join()).not.toContain(KEY);
+});
