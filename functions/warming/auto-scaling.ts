@@ -3,6 +3,7 @@ import {
   DescribeAutoScalingGroupsCommand,
   SetDesiredCapacityCommand,
 } from '@aws-sdk/client-auto-scaling';
+import { RetryableError } from '../../shared/runtime/errors.ts';
 import type { CapacityPort } from './context.ts';
 
 /** Auto Scaling itself. */
@@ -17,9 +18,15 @@ export function capacityPort(client: Pick<AutoScalingClient, 'send'>): CapacityP
       return { min: found.MinSize ?? 0, max: found.MaxSize ?? 0, desired: found.DesiredCapacity ?? 0 };
     },
     async set(autoScalingGroup, desired) {
-      await client.send(
-        new SetDesiredCapacityCommand({ AutoScalingGroupName: autoScalingGroup, DesiredCapacity: desired }),
-      );
+      try {
+        await client.send(
+          new SetDesiredCapacityCommand({ AutoScalingGroupName: autoScalingGroup, DesiredCapacity: desired }),
+        );
+      } catch (error) {
+        // API reference of SetDesiredCapacity: "ScalingActivityInProgress".
+        if (!(error instanceof Error) || !error.name.startsWith('ScalingActivityInProgress')) throw error;
+        throw new RetryableError('scaling-in-progress', error.message, { cause: error });
+      }
     },
   };
 }

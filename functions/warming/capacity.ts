@@ -1,19 +1,22 @@
 import { autoScalingGroupName, parseGroupId } from '../../shared/fleet/names.ts';
-import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
+import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
 
-/** Gives the set's warming group a machine, if it has none. */
-export async function wakeGroup(set: NamedSet, context: WarmingContext): Promise<void> {
+/** Why a warming group can have no machine until somebody has changed the deployment. */
+export type WakeProblem = 'no-warming-group' | 'no-room';
+
+/**
+ * Gives the set's warming group a machine for the run: one above its minimum, because a machine warms once, when it boots,
+ * and those of the minimum have done so.
+ */
+export async function wakeGroup(set: NamedSet, context: WarmingContext): Promise<WakeProblem | undefined> {
   const name = groupName(set, context.prefix);
   const capacity = await context.capacity.describe(name);
-  if (!capacity) throw new RetryableError('no-warming-group', `there is no Auto Scaling group ${name}`);
-  if (capacity.max < 1) {
-    throw new RetryableError(
-      'no-room',
-      `${name} has a maximum of 0: a warming group needs room for one runner`,
-    );
-  }
-  if (capacity.desired < 1) await context.capacity.set(name, 1);
+  if (!capacity) return 'no-warming-group';
+  const wanted = capacity.min + 1;
+  if (capacity.max < wanted) return 'no-room';
+  if (capacity.desired < wanted) await context.capacity.set(name, wanted);
+  return undefined;
 }
 
 /** Takes the group back to its minimum. The machine goes through its terminate hook, as every one does. */

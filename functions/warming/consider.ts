@@ -1,34 +1,56 @@
 import { done, type Ending, retryLater, skipped } from '../../shared/runtime/ending.ts';
-import { promote, quarantine } from '../../shared/snapshot/pointer.ts';
-import { readManifest, readPointer } from '../../shared/snapshot/records.ts';
-import { verifySnapshot } from '../../shared/snapshot/verify.ts';
+import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+import {
+  emptyPointer,
+  isQuarantined,
+  type Pointer,
+  promote,
+  quarantine,
+} from '../../shared/snapshot/pointer.ts';
+import { readPointer } from '../../shared/snapshot/records.ts';
+import { restGroup } from './capacity.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
 import { failRun, finishRun, runBehind } from './end-run.ts';
+import { looseLayers } from './lineage.ts';
 import { movePointer } from './move-pointer.ts';
-import { prune } from './prune.ts';
-
-/** Verification stops this long before Lambda's 15 minutes are over, in milliseconds, and goes on with the next try. */
-const VERIFY_MS = 13 * 60_000;
+import { layersNamedBy } from './stored.ts';
+import { verify } from './verification.ts';
 
 /**
- * Layers found sound by this execution environment. A snapshot too large for one invocation is verified over several;
- * one that moves to another environment starts again, which costs time and nothing else.
+ * A snapshot's id says when it was made, by its machine's clock. One from further ahead than this, in milliseconds, would stay
+ * the newest until then, and no true one would ever replace it.
  */
-const soundLayers = new Set<string>();
+const MAX_AHEAD_MS = 15 * 60_000;
+
+/** What an earlier try of the same verification has read may be this old, in milliseconds. */
+const SAME_VERIFICATION_MS = 3_600_000;
 
 /** A snapshot has appeared: verifies it, makes it current if it is the newest, and ends the run that made it. */
 export async function consider(set: NamedSet, id: string, context: WarmingContext): Promise<Ending> {
-  const stored = await readPointer(context.store, set.name);
-  if (stored && !promote(stored.pointer, id, context.clock.now())) {
-    await finishRun(set, id, context);
-    return skipped('not-newer', { current: stored.pointer.current });
+  const now = context.clock.now();
+  const pointer = (await readPointer(context.store, set.name))?.pointer ?? emptyPointer(now);
+  if (isQuarantined(pointer, id)) {
+    await failRunBehind(set, id, 'its snapshot is broken', context);
+    return skipped('quarantined');
   }
-  const verdict = await verifySnapshot(context.store, set.name, id, {
-    now: () => context.clock.now().getTime(),
-    until: context.clock.now().getTime() + VERIFY_MS,
-    verified: new Set([...soundLayers, ...(await promotedLayers(set, stored?.pointer.current, context))]),
-    onLayer: (sha256) => soundLayers.add(sha256),
-  });
+  if (!promote(pointer, id, now)) {
+    await finishRun(set, id, context);
+    return skipped('not-newer', { current: pointer.current });
+  }
+  if ((await context.store.size(manifestKey(set.name, id))) === undefined) return skipped('no-such-snapshot');
+  if (!(snapshotTime(id).getTime() <= now.getTime() + MAX_AHEAD_MS)) {
+    return refuse(set, id, 'its id is from the future', context);
+  }
+  // Whatever the verification says, and however long it takes: its machine has done all it can.
+  if (await runBehind(set, id, context)) await restGroup(set, context);
+  return judge(set, id, pointer, context);
+}
+
+async function judge(set: NamedSet, id: string, pointer: Pointer, context: WarmingContext): Promise<Ending> {
+  const since = new Date(context.clock.now().getTime() - SAME_VERIFICATION_MS);
+  // Layers of the current snapshot were read when it was promoted, and never change.
+  const known = pointer.current === null ? [] : await layersNamedBy(set, pointer.current, context);
+  const verdict = await verify(set, id, since, context, known);
   switch (verdict.verdict) {
     case 'missing':
       return skipped('no-such-snapshot');
@@ -37,36 +59,47 @@ export async function consider(set: NamedSet, id: string, context: WarmingContex
     case 'broken':
       return refuse(set, id, verdict.reason, context);
     case 'sound': {
-      const { pointer } = await movePointer(set.name, context, (before, now) => promote(before, id, now));
-      await finishRun(set, id, context);
-      await prune(set, context);
+      const loose = await looseLayers(set, verdict.manifest, context);
+      if (loose.length > 0) {
+        return refuse(set, id, `its layer ${loose[0]} belonged to a snapshot that is pruned`, context);
+      }
       const { totals, layers } = verdict.manifest;
-      return done({
-        current: pointer.current,
-        layers: layers.length,
-        bytes: totals.bytes,
-        read: verdict.bytesRead,
-      });
+      const sizes = { layers: layers.length, bytes: totals.bytes, read: verdict.bytesRead };
+      return accept(set, id, sizes, context);
     }
   }
 }
 
-/** Layers of the current snapshot were read when it was promoted, and never change. */
-async function promotedLayers(
+async function accept(
   set: NamedSet,
-  current: string | null | undefined,
+  id: string,
+  sizes: { layers: number; bytes: number; read: number },
   context: WarmingContext,
-): Promise<string[]> {
-  if (!current) return [];
-  const manifest = await readManifest(context.store, set.name, current);
-  return manifest?.layers.map((layer) => layer.sha256) ?? [];
+): Promise<Ending> {
+  const moved = await movePointer(set.name, context, (before, at) => {
+    const after = promote(before, id, at);
+    // What the pointer names is never pruned, so it names no more than the set is to keep.
+    return after && { ...after, previous: after.previous.slice(0, set.keep - 1) };
+  });
+  await finishRun(set, id, context);
+  const { current } = moved.pointer;
+  return moved.changed ? done({ current, ...sizes }) : skipped('not-newer', { current });
 }
 
 /** Marks a snapshot that was saved broken, so that no later look promotes it, and fails the run that saved it. */
 async function refuse(set: NamedSet, id: string, reason: string, context: WarmingContext): Promise<Ending> {
   await movePointer(set.name, context, (pointer, now) => quarantine(pointer, id, reason, now));
-  const run = await runBehind(set, id, context);
-  if (run) await failRun(set, run, `snapshot ${id} is broken: ${reason}`, context);
+  await failRunBehind(set, id, reason, context);
   context.warn('a new snapshot is broken', { set: set.name, id, reason });
   return done({ quarantined: id, reason });
+}
+
+async function failRunBehind(
+  set: NamedSet,
+  id: string,
+  reason: string,
+  context: WarmingContext,
+): Promise<void> {
+  const run = await runBehind(set, id, context);
+  if (run) await failRun(set, run, `snapshot ${id} is broken: ${reason}`, context);
 }

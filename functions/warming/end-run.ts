@@ -1,7 +1,6 @@
-import { snapshotTime } from '../../shared/snapshot/layout.ts';
 import { restGroup } from './capacity.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
-import { readRun, type StoredRun, writeRun } from './run.ts';
+import { isRunning, madeSince, type Run, readRun, type StoredRun, writeRun } from './run.ts';
 
 /** How much of a reason is kept, in characters. */
 const MAX_REASON = 500;
@@ -15,13 +14,17 @@ export async function finishRun(set: NamedSet, snapshotId: string, context: Warm
   if (!stored) return;
   await restGroup(set, context);
   const endedAt = context.clock.now();
-  const run = { ...stored.run, state: 'done', endedAt: endedAt.toISOString(), snapshot: snapshotId } as const;
-  if (!(await writeRun(context.store, run, stored.etag))) return;
+  const run: Run = { ...stored.run, state: 'done', endedAt: endedAt.toISOString(), snapshot: snapshotId };
+  if (!(await writeRun(run, stored.etag, context))) return;
   const seconds = (endedAt.getTime() - Date.parse(run.startedAt)) / 1000;
   context.metrics.add('WarmingRunSeconds', seconds, { Set: set.name });
 }
 
-/** Ends a run as failed, lets its machine go, and counts it once, however many notice. */
+/**
+ * Ends a run as failed, lets its machine go, and counts it once, however many notice.
+ *
+ * @returns whether it was this call that ended it
+ */
 export async function failRun(
   set: NamedSet,
   stored: StoredRun,
@@ -29,25 +32,24 @@ export async function failRun(
   context: WarmingContext,
 ): Promise<boolean> {
   await restGroup(set, context);
-  const run = {
+  const run: Run = {
     ...stored.run,
     state: 'failed',
     endedAt: context.clock.now().toISOString(),
     reason: reason.slice(0, MAX_REASON),
-  } as const;
-  if (!(await writeRun(context.store, run, stored.etag))) return false;
+  };
+  if (!(await writeRun(run, stored.etag, context))) return false;
   context.metrics.add('WarmingRunFailures', 1, { Set: set.name });
+  context.warn('a warming run failed', { set: set.name, reason: run.reason });
   return true;
 }
 
-/** The run under way, if the snapshot was made during it. Ids have whole seconds, so its start is rounded down. */
+/** The run under way, if the snapshot was made during it. */
 export async function runBehind(
   set: NamedSet,
   snapshotId: string,
   context: WarmingContext,
 ): Promise<StoredRun | undefined> {
-  const stored = await readRun(context.store, set.name);
-  if (stored?.run.state !== 'running') return undefined;
-  const startedAt = Math.floor(Date.parse(stored.run.startedAt) / 1000) * 1000;
-  return snapshotTime(snapshotId).getTime() >= startedAt ? stored : undefined;
+  const stored = await readRun(set, context);
+  return isRunning(stored) && madeSince(stored.run, snapshotId) ? stored : undefined;
 }

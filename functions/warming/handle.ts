@@ -1,5 +1,5 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { done, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { type Ending, skipped } from '../../shared/runtime/ending.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
 import { endingOfError } from '../../shared/runtime/inbox.ts';
@@ -8,17 +8,17 @@ import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import { check } from './check.ts';
 import { consider } from './consider.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
-import { failRun } from './end-run.ts';
 import { parseHint, type WarmingHint } from './events.ts';
 import { snapshotReportedBroken } from './report-broken.ts';
-import { readRun } from './run.ts';
+import { machineFailed } from './reports.ts';
 import { startRun } from './start-run.ts';
 
 /**
- * How long a message is worth trying, in milliseconds: 6 h. The check every few minutes does all the same work, so an
- * old message is worth nothing.
+ * How long a message is worth trying, in minutes: a schedule as long as its run might have taken (see `giveUpMinutes`), a check
+ * until a few others have had their turn, everything else as long as a large snapshot may need to be verified.
  */
-const GIVE_UP_MS = 6 * 3_600_000;
+const CHECK_MINUTES = 30;
+const USUAL_MINUTES = 6 * 60;
 
 /** Brings one message of the inbox to its ending. */
 export async function handleWarmingMessage(
@@ -26,29 +26,42 @@ export async function handleWarmingMessage(
   bucket: string,
   context: WarmingContext,
 ): Promise<Ending> {
-  const ending = await endingOf(message, bucket, context);
-  if (ending.ending !== 'retry') return ending;
-  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...ending };
-}
-
-async function endingOf(message: Message, bucket: string, context: WarmingContext): Promise<Ending> {
+  let hint: WarmingHint | undefined;
+  let ending: Ending;
   try {
-    return await act(parseHint(parseEnvelope(message.body)), bucket, context);
+    hint = parseHint(parseEnvelope(message.body));
+    ending = await act(hint, message, bucket, context);
   } catch (error) {
-    // Only an operator can mend a broken pointer or run: the dead-letter alarm calls one.
-    if (error instanceof CorruptRecord) {
-      return endingOfError(new PermanentError('corrupt-record', error.message, { cause: error }));
-    }
-    return endingOfError(error);
+    ending = endingOfError(named(error));
   }
+  if (ending.ending !== 'retry') return ending;
+  const deadline = message.sentAt.getTime() + giveUpMinutes(hint, context) * 60_000;
+  return { deadline: new Date(deadline), ...ending };
 }
 
-async function act(hint: WarmingHint, bucket: string, context: WarmingContext): Promise<Ending> {
+/** Only an operator can mend a broken pointer: the dead-letter alarm calls one. */
+function named(error: unknown): unknown {
+  if (!(error instanceof CorruptRecord)) return error;
+  return new PermanentError('corrupt-record', error.message, { cause: error });
+}
+
+function giveUpMinutes(hint: WarmingHint | undefined, context: WarmingContext): number {
+  if (hint?.kind === 'check') return CHECK_MINUTES;
+  if (hint?.kind === 'due') return setOf(hint.set, context)?.deadlineMinutes ?? USUAL_MINUTES;
+  return USUAL_MINUTES;
+}
+
+async function act(
+  hint: WarmingHint,
+  message: Message,
+  bucket: string,
+  context: WarmingContext,
+): Promise<Ending> {
   switch (hint.kind) {
     case 'other-object':
       return skipped('no-manifest');
     case 'report':
-      return actOnReport(hint.report, context);
+      return actOnReport(hint.report, message, context);
     case 'manifest':
       if (hint.bucket !== bucket) return skipped('foreign-bucket');
       return withSet(hint.set, context, (set) => consider(set, hint.id, context));
@@ -59,29 +72,31 @@ async function act(hint: WarmingHint, bucket: string, context: WarmingContext): 
   }
 }
 
+async function actOnReport(report: Report, message: Message, context: WarmingContext): Promise<Ending> {
+  switch (report.report) {
+    case 'Runner Ready': {
+      const { broken, set } = report.snapshot;
+      if (!broken) return skipped('nothing-broken');
+      return withSet(set, context, (named) => snapshotReportedBroken(named, broken, message.sentAt, context));
+    }
+    case 'Runner Failed':
+    case 'Runner Unhealthy':
+      return machineFailed(report, context);
+    default:
+      return skipped('other-report');
+  }
+}
+
 function withSet(
   name: string,
   context: WarmingContext,
   action: (set: NamedSet) => Promise<Ending>,
 ): Promise<Ending> | Ending {
-  const set = Object.hasOwn(context.sets, name) ? context.sets[name] : undefined;
-  return set ? action({ ...set, name }) : skipped('unknown-set');
+  const set = setOf(name, context);
+  return set ? action(set) : skipped('unknown-set');
 }
 
-async function actOnReport(report: Report, context: WarmingContext): Promise<Ending> {
-  if (report.report === 'Runner Ready') {
-    const { broken, set } = report.snapshot;
-    if (!broken) return skipped('nothing-broken');
-    return withSet(set, context, (named) => snapshotReportedBroken(named, broken, context));
-  }
-  // A boot that failed is replaced by Auto Scaling and tried again, until the run's deadline.
-  if (report.report !== 'Runner Unhealthy') return skipped('boots-again');
-  const failed: string[] = [];
-  for (const [name, set] of Object.entries(context.sets)) {
-    if (set.group !== report.group) continue;
-    const stored = await readRun(context.store, name);
-    if (stored?.run.state !== 'running' || report.at < stored.run.startedAt) continue;
-    if (await failRun({ ...set, name }, stored, report.reason, context)) failed.push(name);
-  }
-  return failed.length > 0 ? done({ failed }) : skipped('no-run');
+function setOf(name: string, context: WarmingContext): NamedSet | undefined {
+  const set = Object.hasOwn(context.sets, name) ? context.sets[name] : undefined;
+  return set && { ...set, name };
 }

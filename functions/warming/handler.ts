@@ -16,6 +16,7 @@ export const handler = defineFunction({
       sets: env.WARMING_SETS,
       store: s3Store(s3Client(), env.BUCKET),
       capacity: capacityPort(autoScalingClient()),
+      findings: { layers: new Map(), snapshots: new Map() },
       metrics,
       clock,
       warn: (message: string, detail: Record<string, unknown>) => logger.warn(message, detail),

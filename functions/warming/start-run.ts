@@ -1,31 +1,30 @@
-import { done, type Ending, skipped } from '../../shared/runtime/ending.ts';
-import { RetryableError } from '../../shared/runtime/errors.ts';
-import { wakeGroup } from './capacity.ts';
+import { dead, done, type Ending, skipped } from '../../shared/runtime/ending.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
 import { failRun } from './end-run.ts';
-import { type Run, readRun, writeRun } from './run.ts';
+import { goOn } from './go-on.ts';
+import { isRunning, overAt, type Run, readRun, writeRun } from './run.ts';
 
 /**
  * Starts a run, if none is under way. The lock is taken before the machine is asked for: of two schedules that fire at
  * once only one gets it, and one that dies in between is found by the next check, which asks again.
  *
- * @param due when the schedule fired: one that fired before the last run began is a late copy
+ * @param due when the schedule fired. One that fired before the last run was over is a late copy: it was answered by that
+ *   run, or told then that one was in progress.
  */
 export async function startRun(set: NamedSet, due: Date, context: WarmingContext): Promise<Ending> {
-  const last = await readRun(context.store, set.name);
+  const last = await readRun(set, context);
   const now = context.clock.now();
-  if (last?.run.state === 'running') {
+  if (isRunning(last)) {
     if (new Date(last.run.deadline) > now) {
-      await wakeGroup(set, context);
-      return skipped('run-in-progress', { startedAt: last.run.startedAt });
+      const problem = await goOn(set, last, context);
+      return problem ? dead(problem) : skipped('run-in-progress', { startedAt: last.run.startedAt });
     }
     await failRun(set, last, 'deadline', context);
-    throw new RetryableError('took-over', 'a dead run was ended; the next one starts now', {
-      afterSeconds: 1,
-    });
+    return startRun(set, due, context);
   }
-  if (last && due < new Date(last.run.startedAt))
+  if (last && isBefore(due, overAt(last.run))) {
     return skipped('late-copy', { startedAt: last.run.startedAt });
+  }
   const run: Run = {
     version: 1,
     set: set.name,
@@ -33,8 +32,15 @@ export async function startRun(set: NamedSet, due: Date, context: WarmingContext
     state: 'running',
     startedAt: now.toISOString(),
     deadline: new Date(now.getTime() + set.deadlineMinutes * 60_000).toISOString(),
+    failedBoots: [],
   };
-  if (!(await writeRun(context.store, run, last?.etag))) return skipped('run-in-progress');
-  await wakeGroup(set, context);
-  return done({ started: run.startedAt, deadline: run.deadline });
+  const written = await writeRun(run, last?.etag, context);
+  if (!written) return skipped('run-in-progress');
+  const problem = await goOn(set, written, context);
+  return problem ? dead(problem) : done({ started: run.startedAt, deadline: run.deadline });
+}
+
+/** Schedules fire at whole seconds. */
+function isBefore(due: Date, end: Date): boolean {
+  return due.getTime() < Math.floor(end.getTime() / 1000) * 1000;
 }

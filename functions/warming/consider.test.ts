@@ -1,0 +1,227 @@
+import { describe, expect, test } from 'vitest';
+import { consider } from './consider.ts';
+import { startRun } from './start-run.ts';
+import { fakeWarming, idOf, SET, sha256 } from './testing/fake-warming.ts';
+
+/** A run that began at 3:00, and a snapshot of 4:00; it is 4:05. */
+async function runWithSnapshot(layers: string[] = ['base']) {
+  const warming = fakeWarming({ deadlineMinutes: 120 });
+  await startRun({ ...SET, deadlineMinutes: 120 }, warming.now(), warming.context);
+  warming.pass(65);
+  const id = idOf(23, 4);
+  warming.save(id, layers);
+  return { warming, id };
+}
+
+test('a sound snapshot becomes current, ends its run and lets the machine go', async () => {
+  const { warming, id } = await runWithSnapshot(['base', 'top'.repeat(1000)]);
+  expect(await consider(SET, id, warming.context)).toEqual({
+    ending: 'done',
+    detail: { current: id, layers: 2, bytes: 3004, read: 3004 },
+  });
+  expect(await warming.pointer()).toMatchObject({ current: id, previous: [] });
+  expect(await warming.run()).toMatchObject({ state: 'done', snapshot: id });
+  expect(warming.capacity?.desired).toBe(0);
+  expect(warming.metrics).toEqual(['WarmingRunSeconds 3900']);
+});
+
+test('the event again, however often, changes nothing more', async () => {
+  const { warming, id } = await runWithSnapshot();
+  await consider(SET, id, warming.context);
+  const before = await warming.pointer();
+  for (let again = 0; again < 3; again += 1) {
+    expect(await consider(SET, id, warming.context)).toMatchObject({
+      ending: 'skipped',
+      reason: 'not-newer',
+    });
+  }
+  expect(await warming.pointer()).toEqual(before);
+  expect(warming.metrics).toEqual(['WarmingRunSeconds 3900']);
+});
+
+test('a function that died after the promotion ends the run when the event comes again', async () => {
+  const { warming, id } = await runWithSnapshot();
+  warming.point({ current: id });
+  expect(await consider(SET, id, warming.context)).toMatchObject({ reason: 'not-newer' });
+  expect(await warming.run()).toMatchObject({ state: 'done', snapshot: id });
+  expect(warming.capacity?.desired).toBe(0);
+});
+
+test('many at once promote it once', async () => {
+  const { warming, id } = await runWithSnapshot();
+  const endings = await Promise.all([1, 2, 3, 4].map(() => consider(SET, id, warming.context)));
+  expect(endings.filter(({ ending }) => ending === 'done')).toHaveLength(1);
+  expect(await warming.pointer()).toMatchObject({ current: id, previous: [] });
+  expect(warming.metrics).toEqual(['WarmingRunSeconds 3900']);
+});
+
+test('a newer snapshot is never replaced by an older one, in whatever order they are looked at', async () => {
+  const warming = fakeWarming();
+  warming.save(idOf(21), ['one']);
+  warming.save(idOf(22), ['one', 'two']);
+  await consider(SET, idOf(22), warming.context);
+  expect(await consider(SET, idOf(21), warming.context)).toMatchObject({ reason: 'not-newer' });
+  expect(await warming.pointer()).toMatchObject({ current: idOf(22), previous: [] });
+});
+
+test('an older snapshot that is verified more slowly does not come last', async () => {
+  const warming = fakeWarming();
+  warming.save(idOf(21), ['one']);
+  warming.save(idOf(22), ['two']);
+  await Promise.all([consider(SET, idOf(21), warming.context), consider(SET, idOf(22), warming.context)]);
+  expect((await warming.pointer())?.current).toBe(idOf(22));
+});
+
+test('the pointer names no more than the set keeps', async () => {
+  const warming = fakeWarming();
+  warming.point({ current: idOf(22), previous: [21, 20, 19].map((day) => idOf(day)) });
+  for (const day of [19, 20, 21, 22, 23]) warming.save(idOf(day), [`layer ${day}`]);
+  await consider(SET, idOf(23), warming.context);
+  expect(await warming.pointer()).toMatchObject({ current: idOf(23), previous: [idOf(22), idOf(21)] });
+});
+
+describe('a broken snapshot is quarantined and its run failed, once', () => {
+  const broken: [string, (w: Awaited<ReturnType<typeof runWithSnapshot>>) => void][] = [
+    ['a layer with other bytes', ({ warming }) => warming.corrupt('base')],
+    [
+      'a layer that is missing',
+      ({ warming }) => void warming.store.remove(`sets/default/layers/${sha256('base')}.sqfs`),
+    ],
+    ['a manifest of another set', ({ warming, id }) => warming.save(id, ['base'], { set: 'other' })],
+    [
+      'a manifest that is no JSON',
+      ({ warming, id }) => warming.store.put(`sets/default/snapshots/${id}/manifest.json`, '{'),
+    ],
+    [
+      'a manifest from a newer Hearth',
+      ({ warming, id }) => warming.save(id, ['base'], { formatVersion: 99 }),
+    ],
+  ];
+  test.each(broken)('%s', async (_, breakIt) => {
+    const made = await runWithSnapshot();
+    breakIt(made);
+    const { warming, id } = made;
+    expect(await consider(SET, id, warming.context)).toMatchObject({
+      ending: 'done',
+      detail: { quarantined: id },
+    });
+    expect(await consider(SET, id, warming.context)).toMatchObject({
+      ending: 'skipped',
+      reason: 'quarantined',
+    });
+    expect(await warming.pointer()).toMatchObject({ current: null, quarantined: [{ id }] });
+    expect(await warming.run()).toMatchObject({ state: 'failed' });
+    expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+    expect(warming.capacity?.desired).toBe(0);
+  });
+
+  test('also if the function died between the two', async () => {
+    const { warming, id } = await runWithSnapshot();
+    warming.point({ quarantined: [{ id, reason: 'x', at: '2026-11-23T04:00:00Z' }] });
+    expect(await consider(SET, id, warming.context)).toMatchObject({ reason: 'quarantined' });
+    expect(await warming.run()).toMatchObject({ state: 'failed' });
+    expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+  });
+});
+
+test.each(['20991231T000000Z-00000000', '99999999T999999Z-00000000'])(
+  'an id from the future (%s) would never be replaced: it is refused',
+  async (id) => {
+    const warming = fakeWarming();
+    warming.save(id, ['base']);
+    expect(await consider(SET, id, warming.context)).toMatchObject({ detail: { quarantined: id } });
+    warming.save(idOf(22), ['base']);
+    await consider(SET, idOf(22), warming.context);
+    expect((await warming.pointer())?.current).toBe(idOf(22));
+  },
+);
+
+test('an event about a snapshot that is not there is skipped, and the run goes on', async () => {
+  const { warming } = await runWithSnapshot();
+  expect(await consider(SET, idOf(23, 5), warming.context)).toMatchObject({ reason: 'no-such-snapshot' });
+  expect(await warming.run()).toMatchObject({ state: 'running' });
+  expect(warming.capacity?.desired).toBe(1);
+});
+
+describe('verification', () => {
+  test('reads only what the current snapshot does not vouch for', async () => {
+    const warming = fakeWarming();
+    warming.save(idOf(22), ['x'.repeat(9000)]);
+    await consider(SET, idOf(22), warming.context);
+    warming.context.findings.layers.clear();
+    warming.save(idOf(23), ['x'.repeat(9000), 'top']);
+    expect(await consider(SET, idOf(23), warming.context)).toMatchObject({ detail: { read: 3 } });
+  });
+
+  test('goes on where it stopped when the time is up', async () => {
+    const { warming, id } = await runWithSnapshot(['a'.repeat(5000), 'b'.repeat(5000), 'c'.repeat(5000)]);
+    const { readRange } = warming.store;
+    let reads = 0;
+    warming.store.readRange = (key, start, length) => {
+      reads += 1;
+      warming.pass(2);
+      return readRange(key, start, length);
+    };
+    // Fifteen chunks of two minutes each do not fit into one invocation of 15 minutes.
+    const first = await consider(SET, id, warming.context);
+    expect(first).toMatchObject({ ending: 'retry', reason: 'verifying' });
+    // The machine is not needed for that.
+    expect(warming.capacity?.desired).toBe(0);
+    let last = first;
+    for (let tries = 0; tries < 3 && last.ending === 'retry'; tries += 1) {
+      last = await consider(SET, id, warming.context);
+    }
+    expect(last).toMatchObject({ ending: 'done', detail: { current: id } });
+    expect(reads).toBeLessThan(30);
+  });
+
+  test('is not stopped by a current snapshot whose manifest is broken', async () => {
+    const { warming, id } = await runWithSnapshot();
+    warming.point({ current: idOf(22) });
+    warming.store.put(`sets/default/snapshots/${idOf(22)}/manifest.json`, '{');
+    expect(await consider(SET, id, warming.context)).toMatchObject({
+      ending: 'done',
+      detail: { current: id },
+    });
+  });
+
+  test('that cannot read says nothing about the snapshot', async () => {
+    const { warming, id } = await runWithSnapshot();
+    warming.store.readRange = async () => {
+      throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
+    };
+    await expect(consider(SET, id, warming.context)).rejects.toThrow('no');
+    expect(await warming.pointer()).toBeUndefined();
+    expect(await warming.run()).toMatchObject({ state: 'running' });
+  });
+});
+
+describe('a snapshot on top of one that is pruned', () => {
+  test('is refused while a pruning may be under way: its layers may be about to go', async () => {
+    const warming = fakeWarming();
+    warming.save(idOf(10), ['old base']);
+    await warming.store.remove(`sets/default/snapshots/${idOf(10)}/manifest.json`);
+    warming.pass(75);
+    warming.save(idOf(23, 4), ['old base', 'new top']);
+    expect(await consider(SET, idOf(23, 4), warming.context)).toMatchObject({
+      detail: { quarantined: idOf(23, 4), reason: expect.stringContaining(sha256('old base')) },
+    });
+  });
+
+  test('is fine if another snapshot names the layer, or if it has been there for long', async () => {
+    for (const [other, minutes] of [
+      [true, 0],
+      [false, 31],
+    ] as const) {
+      const warming = fakeWarming();
+      warming.save(idOf(10), ['old base']);
+      if (!other) await warming.store.remove(`sets/default/snapshots/${idOf(10)}/manifest.json`);
+      warming.pass(75);
+      warming.save(idOf(23, 4), ['old base', 'new top']);
+      warming.pass(minutes);
+      expect(await consider(SET, idOf(23, 4), warming.context)).toMatchObject({
+        detail: { current: idOf(23, 4) },
+      });
+    }
+  });
+});

@@ -1,0 +1,160 @@
+import { describe, expect, test } from 'vitest';
+import type { Message } from '../../shared/runtime/message.ts';
+import { handleWarmingMessage } from './handle.ts';
+import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
+
+const event = (source: string, detailType: string, detail: unknown) => ({
+  id: 'x',
+  source,
+  'detail-type': detailType,
+  account: '123456789012',
+  region: 'us-east-1',
+  time: '2026-11-23T03:00:00Z',
+  detail,
+});
+const due = (set: unknown) => event('aw.schedule', 'Warming Run Due', { set });
+const check = (set: unknown) => event('aw.schedule', 'Warming Check', { set });
+const created = (key: unknown, bucket = BUCKET) =>
+  event('aws.s3', 'Object Created', { bucket: { name: bucket }, object: { key } });
+const sender = {
+  group: 'gha/warming',
+  instanceId: 'i-0123456789abcdef0',
+  autoScalingGroup: 'aw-gha-warming',
+  at: '2026-11-23T03:05:00Z',
+};
+const report = (name: string, change: object = {}) =>
+  event('aw.lifecycle', name, { report: name, ...sender, ...change });
+const unhealthy = (change: object = {}) =>
+  report('Runner Unhealthy', { reason: 'warming run failed: exit 37', ...change });
+const failedBoot = (instanceId: string) =>
+  report('Runner Failed', { stage: 'agent', reason: 'x', instanceId });
+const ready = (snapshot: object) => report('Runner Ready', { snapshot, seconds: { restore: 1, boot: 2 } });
+
+function handle(warming: FakeWarming, body: unknown) {
+  const message: Message = {
+    body,
+    id: 'm',
+    queue: 'inbox',
+    senderId: 'x',
+    sentAt: warming.now(),
+    receiveCount: 1,
+  };
+  return handleWarmingMessage(message, BUCKET, warming.context);
+}
+
+/** A run that began at 3:00; it is 3:10. */
+async function running(): Promise<FakeWarming> {
+  const warming = fakeWarming();
+  expect(await handle(warming, due('default'))).toMatchObject({ ending: 'done' });
+  warming.pass(10);
+  return warming;
+}
+
+describe('skipped', () => {
+  test.each([
+    ['unknown-set', due('../default')],
+    ['unknown-set', due('__proto__')],
+    ['unknown-set', check('constructor')],
+    ['unknown-set', created(`sets/other/snapshots/${idOf(22)}/manifest.json`)],
+    ['foreign-bucket', created(`sets/default/snapshots/${idOf(22)}/manifest.json`, 'elsewhere')],
+    ['no-manifest', created('sets/../default/snapshots/x/manifest.json')],
+    ['no-manifest', created(`sets/default/snapshots/${idOf(22)}/../manifest.json`)],
+    ['no-manifest', created('sets/default/pointer.json')],
+    ['no-manifest', created('')],
+    ['no-such-snapshot', created(`sets/default/snapshots/${idOf(22)}/manifest.json`)],
+    ['nothing-broken', ready({ set: 'default', outcome: 'restored', id: idOf(22) })],
+    ['unknown-set', ready({ set: 'other', outcome: 'cold', broken: { id: idOf(22), reason: 'x' } })],
+    ['no-pointer', ready({ set: 'default', outcome: 'cold', broken: { id: idOf(22), reason: 'x' } })],
+    ['no-run', unhealthy()],
+    ['no-run', failedBoot('i-0123456789abcdef0')],
+  ])('%s', async (reason, body) => {
+    const warming = fakeWarming();
+    expect(await handle(warming, body)).toMatchObject({ ending: 'skipped', reason });
+    expect(warming.store.keys()).toEqual([]);
+    expect(warming.sets).toEqual([]);
+  });
+});
+
+describe('dead at once', () => {
+  test.each([
+    ['malformed-envelope', null],
+    ['malformed-envelope', { ...due('default'), time: 'soon' }],
+    ['unknown-event', event('aw.schedule', 'Parameters Due', {})],
+    ['unknown-event', event('aws.lifecycle', 'Runner Ready', {})],
+    ['malformed-detail', due(undefined)],
+    ['malformed-detail', due({ $ne: '' })],
+    ['malformed-detail', check('x'.repeat(65))],
+    ['malformed-detail', created({ toString: 'x' })],
+    ['malformed-detail', created('x'.repeat(1025))],
+    ['malformed-detail', event('aws.s3', 'Object Created', { object: { key: 'x' } })],
+    ['malformed-report', unhealthy({ instanceId: '../../etc/passwd' })],
+    ['malformed-report', unhealthy({ group: 'gha/../x' })],
+    ['malformed-report', unhealthy({ reason: 'x'.repeat(2000) })],
+    ['malformed-report', ready({ set: '../x', outcome: 'cold', broken: { id: 'x', reason: 'x' } })],
+  ])('%s', async (reason, body) => {
+    const warming = fakeWarming();
+    expect(await handle(warming, body)).toMatchObject({ ending: 'dead', reason });
+  });
+
+  test('corrupt-record, where only an operator can mend the pointer', async () => {
+    const warming = fakeWarming();
+    warming.store.put('sets/default/pointer.json', '{"version":1}');
+    expect(await handle(warming, check('default'))).toMatchObject({
+      ending: 'dead',
+      reason: 'corrupt-record',
+    });
+  });
+});
+
+describe('a machine of the warming group', () => {
+  test('that failed its run ends the run, once', async () => {
+    const warming = await running();
+    expect(await handle(warming, unhealthy())).toEqual({ ending: 'done', detail: { failed: ['default'] } });
+    expect(await handle(warming, unhealthy())).toEqual({ ending: 'skipped', reason: 'no-run' });
+    expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'warming run failed: exit 37' });
+    expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+    expect(warming.capacity?.desired).toBe(0);
+  });
+
+  test('of another group, or of a run before, ends nothing', async () => {
+    const warming = await running();
+    expect(await handle(warming, unhealthy({ group: 'gha/default' }))).toMatchObject({ reason: 'no-run' });
+    expect(await handle(warming, unhealthy({ at: '2026-11-23T02:59:59Z' }))).toMatchObject({
+      reason: 'no-run',
+    });
+    expect(await warming.run()).toMatchObject({ state: 'running' });
+  });
+
+  test('that cannot boot is replaced by Auto Scaling; the third one ends the run', async () => {
+    const warming = await running();
+    const [one, two, three] = ['i-00000000000000001', 'i-00000000000000002', 'i-00000000000000003'] as const;
+    expect(await handle(warming, failedBoot(one))).toEqual({
+      ending: 'done',
+      detail: { noted: ['default'] },
+    });
+    for (let again = 0; again < 3; again += 1) await handle(warming, failedBoot(one));
+    await handle(warming, failedBoot(two));
+    expect(await warming.run()).toMatchObject({ state: 'running', failedBoots: [one, two] });
+    expect(await handle(warming, failedBoot(three))).toMatchObject({ detail: { failed: ['default'] } });
+    expect(await warming.run()).toMatchObject({ state: 'failed' });
+    expect(warming.capacity?.desired).toBe(0);
+  });
+});
+
+describe('a message is tried no longer than it serves anything', () => {
+  test.each([
+    ['a schedule as long as its run may take', due('default'), 60],
+    ['a check until others have had their turn', check('default'), 30],
+    ['a snapshot for six hours', created(`sets/default/snapshots/${idOf(22)}/manifest.json`), 360],
+  ])('%s', async (_, body, minutes) => {
+    const warming = fakeWarming();
+    warming.store.read = async () => {
+      throw Object.assign(new Error('no'), { name: 'SlowDown' });
+    };
+    expect(await handle(warming, body)).toMatchObject({
+      ending: 'retry',
+      reason: 'service-unavailable',
+      deadline: new Date(warming.now().getTime() + minutes * 60_000),
+    });
+  });
+});

@@ -1,0 +1,171 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { Message } from '../../shared/runtime/message.ts';
+import { layerKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { handleWarmingMessage } from './handle.ts';
+import { BUCKET, type FakeWarming, fakeWarming, idOf, sha256 } from './testing/fake-warming.ts';
+
+/**
+ * Any history of a set: schedules, machines that save sound and broken snapshots or fail, and messages about all that, which are
+ * lost, late, doubled and out of order. At the end only the checks go on.
+ */
+type Step =
+  | { do: 'due' | 'check' | 'crash' }
+  | { do: 'save'; sound: boolean }
+  | { do: 'deliver'; which: number }
+  | { do: 'report'; what: 'broken' | 'unhealthy' | 'failed' }
+  | { do: 'rot' }
+  | { do: 'pass'; minutes: number };
+
+const step = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('due' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('check' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('crash' as const) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('save' as const), sound: fc.boolean() }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('deliver' as const), which: fc.nat({ max: 50 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('report' as const),
+      what: fc.constantFrom('broken' as const, 'unhealthy' as const, 'failed' as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('rot' as const) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant('pass' as const), minutes: fc.constantFrom(1, 5, 20, 90, 600) }),
+  },
+);
+
+function player(warming: FakeWarming) {
+  const messages: Message[] = [];
+  /** Ids of what was saved, and the layer that each alone has. */
+  const saved = new Map<string, { layer: string; isSound: boolean }>();
+
+  function post(source: string, detailType: string, detail: object): Message {
+    const time = `${warming.now().toISOString().slice(0, 19)}Z`;
+    const body = { id: 'x', source, 'detail-type': detailType, account: '1', region: 'r', time, detail };
+    const message = { body, id: 'm', queue: 'inbox', senderId: 's', sentAt: warming.now(), receiveCount: 1 };
+    messages.push(message);
+    return message;
+  }
+
+  async function handle(message: Message | undefined): Promise<void> {
+    if (!message) return;
+    const ending = await handleWarmingMessage(message, BUCKET, warming.context);
+    expect(['done', 'skipped'], JSON.stringify(ending)).toContain(ending.ending);
+  }
+
+  const sender = () => ({
+    group: 'gha/warming',
+    instanceId: 'i-0123456789abcdef0',
+    autoScalingGroup: 'aw-gha-warming',
+    at: warming.now().toISOString(),
+  });
+
+  function save(isSound: boolean): void {
+    const id = idNow(warming);
+    if ((warming.capacity?.desired ?? 0) === 0 || saved.has(id)) return;
+    const layer = `only in ${id}`;
+    warming.save(id, [layer]);
+    if (!isSound) warming.corrupt(layer);
+    saved.set(id, { layer, isSound });
+    post('aws.s3', 'Object Created', {
+      bucket: { name: BUCKET },
+      object: { key: manifestKey('default', id) },
+    });
+  }
+
+  async function report(what: 'broken' | 'unhealthy' | 'failed'): Promise<void> {
+    const current = (await warming.pointer())?.current;
+    if (what === 'unhealthy') {
+      post('aw.lifecycle', 'Runner Unhealthy', { report: 'Runner Unhealthy', ...sender(), reason: 'x' });
+    } else if (what === 'failed') {
+      post('aw.lifecycle', 'Runner Failed', {
+        report: 'Runner Failed',
+        ...sender(),
+        stage: 's',
+        reason: 'x',
+      });
+    } else if (current) {
+      const snapshot = { set: 'default', outcome: 'cold', broken: { id: current, reason: 'x' } };
+      const seconds = { restore: 1, boot: 1 };
+      post('aw.lifecycle', 'Runner Ready', { report: 'Runner Ready', ...sender(), snapshot, seconds });
+    }
+  }
+
+  /** A layer of the current snapshot is lost. */
+  async function rot(): Promise<void> {
+    const current = (await warming.pointer())?.current;
+    const entry = current ? saved.get(current) : undefined;
+    if (!entry) return;
+    await warming.store.remove(layerKey('default', sha256(entry.layer)));
+    entry.isSound = false;
+  }
+
+  async function play(one: Step): Promise<void> {
+    switch (one.do) {
+      case 'due':
+        return handle(post('aw.schedule', 'Warming Run Due', { set: 'default' }));
+      case 'check':
+        return handle(post('aw.schedule', 'Warming Check', { set: 'default' }));
+      case 'crash':
+        if (warming.capacity) warming.capacity = { ...warming.capacity, desired: 0 };
+        return;
+      case 'save':
+        return save(one.sound);
+      case 'deliver':
+        return handle(messages[one.which]);
+      case 'report':
+        return report(one.what);
+      case 'rot':
+        return rot();
+      case 'pass':
+        return warming.pass(one.minutes);
+    }
+  }
+  return { play, saved };
+}
+
+function idNow(warming: FakeWarming): string {
+  return `${warming
+    .now()
+    .toISOString()
+    .replace(/[-:]|\.\d{3}/g, '')}-00000000`;
+}
+
+test('after any history the newest sound snapshot is current, no run is left and the group rests', async () => {
+  expect(idNow(fakeWarming())).toBe(idOf(23, 3).replace(/.$/, '0'));
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const warming = fakeWarming();
+      const { play, saved } = player(warming);
+      let current: string | null = null;
+      for (const one of steps) {
+        await play(one);
+        const after = await warming.pointer();
+        const next = after?.current ?? null;
+        const isQuarantined = after?.quarantined.some(({ id }) => id === current);
+        if (current !== null && !isQuarantined) expect((next ?? '') >= current).toBe(true);
+        // One that is current again was verified when it was promoted, and is looked at again by the next check.
+        if (next !== null && next > (current ?? '')) expect(saved.get(next)?.isSound, 'promoted').toBe(true);
+        current = next;
+      }
+      // A run's deadline, the wait for a lost event, and one check for each that turns out broken.
+      for (let tick = 0; tick < 20 + steps.length; tick += 1) {
+        warming.pass(5);
+        await play({ do: 'check' });
+      }
+      const pointer = await warming.pointer();
+      const sound = [...saved].filter(([, { isSound }]) => isSound).map(([id]) => id);
+      expect(pointer?.current ?? undefined).toBe(sound.sort().at(-1));
+      expect((await warming.run())?.state).not.toBe('running');
+      expect(warming.capacity?.desired).toBe(0);
+      const failures = warming.metrics.filter((metric) => metric.startsWith('WarmingRunFailures')).length;
+      const successes = warming.metrics.filter((metric) => metric.startsWith('WarmingRunSeconds')).length;
+      const dues = steps.filter((one) => one.do === 'due').length;
+      expect(failures + successes).toBeLessThanOrEqual(dues);
+    }),
+    { numRuns: 200 },
+  );
+});

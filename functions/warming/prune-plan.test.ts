@@ -1,0 +1,135 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { snapshotTime } from '../../shared/snapshot/layout.ts';
+import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/pointer.ts';
+import { layersToDelete, snapshotsToDelete } from './prune-plan.ts';
+import { idOf } from './testing/fake-warming.ts';
+
+const NOW = new Date('2026-11-23T03:00:00Z');
+const LONG_AGO = '2026-11-01T00:00:00.000Z';
+
+function pointer(change: Partial<Pointer>): Pointer {
+  return { ...emptyPointer(new Date(LONG_AGO)), ...change };
+}
+
+const days = (...each: number[]) => each.map((day) => idOf(day));
+
+describe('deleted is', () => {
+  test('what is old, and neither named nor among the newest', () => {
+    const at = pointer({ current: idOf(22), previous: days(20) });
+    expect(snapshotsToDelete(at, days(10, 18, 19, 20, 21, 22), 2, NOW)).toEqual(days(10, 18, 19));
+    expect(snapshotsToDelete(at, days(10, 18, 19, 20, 21, 22), 4, NOW)).toEqual(days(10, 18));
+    expect(snapshotsToDelete(at, days(10, 18, 19, 20, 21, 22), 9, NOW)).toEqual([]);
+  });
+
+  test("a broken one after a day of quarantine, and it takes no other one's place", () => {
+    const entry = (day: number, at: string) => ({ id: idOf(day), reason: 'x', at });
+    const at = pointer({
+      current: idOf(22),
+      quarantined: [entry(21, '2026-11-22T04:00:00Z'), entry(20, '2026-11-22T02:00:00Z')],
+    });
+    expect(snapshotsToDelete(at, days(18, 19, 20, 21, 22), 2, NOW)).toEqual(days(18, 20));
+  });
+
+  test('nothing while machines may still fetch what the pointer has just left', () => {
+    const at = pointer({ current: idOf(22), updatedAt: '2026-11-23T02:50:00Z' });
+    expect(snapshotsToDelete(at, days(10, 22), 1, NOW)).toEqual([]);
+    const later = new Date(NOW.getTime() + 10 * 60_000);
+    expect(snapshotsToDelete(at, days(10, 22), 1, later)).toEqual(days(10));
+  });
+
+  test('nothing newer than the current one, however long it has waited for its verification', () => {
+    expect(snapshotsToDelete(pointer({ current: idOf(10) }), days(10, 11, 12), 1, NOW)).toEqual([]);
+  });
+
+  test('nothing where no snapshot is current', () => {
+    expect(snapshotsToDelete(pointer({}), days(1, 2, 3), 1, NOW)).toEqual([]);
+  });
+
+  test('what has an id that is no time', () => {
+    const odd = '00000000T000000Z-00000000';
+    expect(snapshotsToDelete(pointer({ current: idOf(22) }), [odd, idOf(22)], 1, NOW)).toEqual([odd]);
+  });
+});
+
+test('layers that nobody names go when they are older than a day', () => {
+  const layer = (name: string, hours: number) => ({
+    sha256: name,
+    writtenAt: new Date(NOW.getTime() - hours * 3_600_000),
+  });
+  const layers = [layer('named', 99), layer('young', 23), layer('old', 25)];
+  expect(layersToDelete(layers, new Set(['named']), NOW)).toEqual(['old']);
+});
+
+describe('for any history of a set', () => {
+  const HOUR = 3_600_000;
+  /** Each hour one snapshot is made of some layers; some are promoted, some found broken. */
+  const history = fc.array(
+    fc.record({
+      layers: fc.uniqueArray(fc.integer({ min: 0, max: 11 }), { minLength: 1, maxLength: 4 }),
+      fate: fc.constantFrom('promoted', 'promoted', 'waiting', 'broken'),
+    }),
+    { maxLength: 60 },
+  );
+  const when = fc.integer({ min: 0, max: 200 });
+  const keeps = fc.integer({ min: 1, max: 6 });
+
+  function play(steps: readonly { layers: number[]; fate: string }[]) {
+    const start = Date.parse('2026-11-01T00:00:00Z');
+    let at = emptyPointer(new Date(start));
+    const manifests = new Map<string, string[]>();
+    const writtenAt = new Map<string, Date>();
+    for (const [hour, step] of steps.entries()) {
+      const time = new Date(start + hour * HOUR);
+      const id = `${time.toISOString().replace(/[-:]|\.\d{3}/g, '')}-00000000`;
+      manifests.set(id, step.layers.map(String));
+      for (const layer of step.layers) if (!writtenAt.has(String(layer))) writtenAt.set(String(layer), time);
+      if (step.fate === 'promoted') at = promote(at, id, time) ?? at;
+      if (step.fate === 'broken') at = quarantine(at, id, 'x', time) ?? at;
+    }
+    return { pointer: at, manifests, writtenAt, end: start + steps.length * HOUR };
+  }
+
+  test('nothing goes that the pointer names, that is newer, or that a remaining manifest needs', () => {
+    fc.assert(
+      fc.property(history, when, keeps, (steps, hours, keep) => {
+        const { pointer: at, manifests, writtenAt, end } = play(steps);
+        const now = new Date(end + hours * HOUR);
+        const ids = [...manifests.keys()];
+        const doomed = new Set(snapshotsToDelete(at, ids, keep, now));
+        const quarantined = new Set(at.quarantined.map(({ id }) => id));
+        for (const id of [at.current, ...at.previous]) if (id) expect(doomed.has(id)).toBe(false);
+        for (const id of ids) {
+          if (quarantined.has(id)) continue;
+          if (at.current === null || id > at.current) expect(doomed.has(id)).toBe(false);
+          if (now.getTime() - snapshotTime(id).getTime() < 24 * HOUR) expect(doomed.has(id)).toBe(false);
+        }
+        const sound = ids.filter((id) => !quarantined.has(id) && id <= (at.current ?? ''));
+        for (const id of sound.slice(-keep)) expect(doomed.has(id)).toBe(false);
+
+        const remaining = ids.filter((id) => !doomed.has(id));
+        const named = new Set(remaining.flatMap((id) => manifests.get(id) ?? []));
+        const layers = [...writtenAt].map(([sha256, date]) => ({ sha256, writtenAt: date }));
+        const gone = new Set(layersToDelete(layers, named, now));
+        for (const id of remaining) {
+          for (const layer of manifests.get(id) ?? []) expect(gone.has(layer)).toBe(false);
+        }
+      }),
+    );
+  });
+
+  test('in the end there is no more than what is kept, what is named and what is newer', () => {
+    fc.assert(
+      fc.property(history, keeps, (steps, keep) => {
+        const { pointer: at, manifests, end } = play(steps);
+        const ids = [...manifests.keys()];
+        const doomed = new Set(snapshotsToDelete(at, ids, keep, new Date(end + 1000 * HOUR)));
+        const { current } = at;
+        if (current === null) return;
+        const left = ids.filter((id) => !doomed.has(id) && id <= current);
+        // The pointer of this history is not trimmed to `keep`, as it is on promotion: it may name three more.
+        expect(left.length).toBeLessThanOrEqual(Math.max(keep, 1) + at.previous.length);
+      }),
+    );
+  });
+});

@@ -1,0 +1,145 @@
+import { describe, expect, test } from 'vitest';
+import { startRun } from './start-run.ts';
+import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
+
+test('a schedule takes the lock and asks for a machine', async () => {
+  const warming = fakeWarming();
+  expect(await startRun(SET, warming.now(), warming.context)).toEqual({
+    ending: 'done',
+    detail: { started: '2026-11-23T03:00:00.000Z', deadline: '2026-11-23T04:00:00.000Z' },
+  });
+  expect(await warming.run()).toMatchObject({ set: 'default', group: 'gha/warming', state: 'running' });
+  expect(warming.sets).toEqual([1]);
+});
+
+test('of two that fire at once one starts the run', async () => {
+  const warming = fakeWarming();
+  const due = warming.now();
+  const endings = await Promise.all([1, 2, 3].map(() => startRun(SET, due, warming.context)));
+  expect(endings.filter(({ ending }) => ending === 'done')).toHaveLength(1);
+  expect(
+    endings.filter((each) => each.ending === 'skipped' && each.reason === 'run-in-progress'),
+  ).toHaveLength(2);
+  expect(warming.capacity?.desired).toBe(1);
+});
+
+test('a second copy after a crash asks for the machine again', async () => {
+  const warming = fakeWarming();
+  const { set } = warming.context.capacity;
+  warming.context.capacity.set = async () => {
+    throw Object.assign(new Error('slow down'), { name: 'Throttling' });
+  };
+  await expect(startRun(SET, warming.now(), warming.context)).rejects.toThrow('slow down');
+  warming.context.capacity.set = set;
+  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ reason: 'run-in-progress' });
+  expect(warming.sets).toEqual([1]);
+});
+
+describe('a late copy of a schedule', () => {
+  async function over(state: 'done' | 'failed', endedAt: string) {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.context);
+    warming.store.put('sets/default/run.json', JSON.stringify({ ...(await warming.run()), state, endedAt }));
+    warming.sets.length = 0;
+    warming.pass(30);
+    return warming;
+  }
+
+  test.each(['done', 'failed'] as const)('starts nothing after its run is %s', async (state) => {
+    const warming = await over(state, '2026-11-23T03:20:00.500Z');
+    const due = new Date('2026-11-23T03:00:00Z');
+    expect(await startRun(SET, due, warming.context)).toMatchObject({
+      ending: 'skipped',
+      reason: 'late-copy',
+    });
+    expect(warming.sets).toEqual([]);
+  });
+
+  test('nor does one that fired during that run', async () => {
+    const warming = await over('done', '2026-11-23T03:20:00.500Z');
+    const due = new Date('2026-11-23T03:10:00Z');
+    expect(await startRun(SET, due, warming.context)).toMatchObject({ reason: 'late-copy' });
+  });
+
+  test('the next schedule is none, not even in the second in which the run ended', async () => {
+    const warming = await over('done', '2026-11-23T03:20:00.500Z');
+    const due = new Date('2026-11-23T03:20:00Z');
+    expect(await startRun(SET, due, warming.context)).toMatchObject({ ending: 'done' });
+  });
+});
+
+test('a run whose function and machine are dead is taken over, and counted as failed', async () => {
+  const warming = fakeWarming();
+  await startRun(SET, warming.now(), warming.context);
+  warming.pass(24 * 60);
+  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({
+    ending: 'done',
+    detail: { started: '2026-11-24T03:00:00.000Z' },
+  });
+  expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+  expect(warming.sets).toEqual([1, 0, 1]);
+});
+
+test('a record that cannot be read is no lock', async () => {
+  const warming = fakeWarming();
+  warming.store.put('sets/default/run.json', '{"version":2,"state":"running"}');
+  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'done' });
+  expect(await warming.run()).toMatchObject({ version: 1, state: 'running' });
+  expect(warming.warnings).toEqual(['the record of the last run cannot be read']);
+});
+
+describe('the group', () => {
+  test.each([
+    ['no-warming-group', undefined],
+    ['no-room', { min: 0, max: 0, desired: 0 }],
+    ['no-room', { min: 1, max: 1, desired: 1 }],
+  ])('%s: the run is failed at once, not at its deadline', async (reason, capacity) => {
+    const warming = fakeWarming();
+    warming.capacity = capacity;
+    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'dead', reason });
+    expect(await warming.run()).toMatchObject({ state: 'failed', reason });
+    expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+    expect(warming.sets).toEqual([]);
+  });
+
+  test('with a minimum gets one machine more: those that are there have warmed when they booted', async () => {
+    const warming = fakeWarming();
+    warming.capacity = { min: 2, max: 4, desired: 2 };
+    await startRun(SET, warming.now(), warming.context);
+    expect(warming.sets).toEqual([3]);
+  });
+
+  test('that has its machine is left alone', async () => {
+    const warming = fakeWarming();
+    warming.capacity = { min: 0, max: 4, desired: 2 };
+    await startRun(SET, warming.now(), warming.context);
+    expect(warming.sets).toEqual([]);
+  });
+});
+
+test('a run that has made its snapshot needs no machine any more', async () => {
+  const warming = fakeWarming();
+  await startRun(SET, warming.now(), warming.context);
+  warming.sets.length = 0;
+  warming.capacity = { min: 0, max: 1, desired: 0 };
+  warming.pass(60 + 20);
+  warming.save(idOf(23, 4), ['a']);
+  warming.pass(-30);
+  expect(await startRun(SET, new Date('2026-11-23T03:00:00Z'), warming.context)).toMatchObject({
+    reason: 'run-in-progress',
+  });
+  expect(warming.sets).toEqual([]);
+});
+
+test('a machine that was asked for while the run ended is let go', async () => {
+  const warming = fakeWarming();
+  const { set } = warming.context.capacity;
+  warming.context.capacity.set = async (group, desired) => {
+    await set(group, desired);
+    if (desired !== 1) return;
+    // Another invocation ends the run at this very moment, after it has looked at the group.
+    warming.store.put('sets/default/run.json', JSON.stringify({ ...(await warming.run()), state: 'done' }));
+  };
+  await startRun(SET, warming.now(), warming.context);
+  expect(warming.capacity?.desired).toBe(0);
+});

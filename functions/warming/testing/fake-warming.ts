@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto';
+import { layerKey, manifestKey, pointerKey, runKey, snapshotTime } from '../../../shared/snapshot/layout.ts';
+import type { Manifest } from '../../../shared/snapshot/manifest.ts';
+import { type MemoryStore, memoryStore } from '../../../shared/snapshot/memory-store.ts';
+import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import type { Capacity, NamedSet, WarmingContext } from '../context.ts';
+import type { Run } from '../run.ts';
+
+export const BUCKET = 'snapshots';
+
+/** The set that most tests are about. */
+export const SET: NamedSet = { name: 'default', group: 'gha/warming', deadlineMinutes: 60, keep: 3 };
+
+const GROUP = 'aw-gha-warming';
+
+/** A set, its group and its bucket in memory, at a time that a test moves. */
+export type FakeWarming = {
+  context: WarmingContext;
+  store: MemoryStore;
+  /** The warming group; undefined if there is none. */
+  capacity: Capacity | undefined;
+  /** Desired capacities that were set, in order. */
+  sets: number[];
+  /** `<name> <value>` of every metric. */
+  metrics: string[];
+  warnings: string[];
+  now(): Date;
+  pass(minutes: number): void;
+  /** Saves a snapshot as the runner does: layers, then the manifest. The text is what each layer holds. */
+  save(id: string, layers: readonly string[], change?: Partial<Manifest>): void;
+  /** Another content behind a layer's name. */
+  corrupt(layer: string): void;
+  pointer(): Promise<Pointer | undefined>;
+  point(change: Partial<Pointer>): void;
+  run(): Promise<Run | undefined>;
+};
+
+/** A day of November 2026 as a snapshot's id: the clock begins on the 23rd, at 3:00. */
+export function idOf(day: number, hour = 2): string {
+  const pad = (number: number) => String(number).padStart(2, '0');
+  return `202611${pad(day)}T${pad(hour)}0000Z-0000000${day % 10}`;
+}
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
+  let time = Date.parse('2026-11-23T03:00:00Z');
+  const now = () => new Date(time);
+  const store = memoryStore(now);
+  const { name, ...set } = { ...SET, ...settings };
+  const readJson = async (key: string) => {
+    const stored = await store.read(key);
+    return stored && JSON.parse(stored.text);
+  };
+  const warming: FakeWarming = {
+    store,
+    capacity: { min: 0, max: 1, desired: 0 },
+    sets: [],
+    metrics: [],
+    warnings: [],
+    now,
+    pass: (minutes) => {
+      time += minutes * 60_000;
+    },
+    save(id, layers, change = {}) {
+      // What was made before the clock of the test began was also written then.
+      const writtenAt = new Date(Math.min(time, snapshotTime(id).getTime() || time));
+      for (const text of layers) {
+        const key = layerKey(SET.name, sha256(text));
+        if (!store.keys().includes(key)) store.put(key, text, writtenAt);
+      }
+      store.put(
+        manifestKey(SET.name, id),
+        JSON.stringify({ ...manifestOf(id, layers), ...change }),
+        writtenAt,
+      );
+    },
+    corrupt: (layer) => store.put(layerKey(SET.name, sha256(layer)), layer.replace(/.$/, '!'), now()),
+    pointer: () => readJson(pointerKey(SET.name)),
+    point: (change) =>
+      void store.put(
+        pointerKey(SET.name),
+        JSON.stringify({
+          version: 1,
+          current: null,
+          previous: [],
+          quarantined: [],
+          updatedAt: '2026-11-01T00:00:00.000Z',
+          ...change,
+        }),
+      ),
+    run: () => readJson(runKey(SET.name)),
+    context: {
+      prefix: 'aw',
+      sets: { [name]: set },
+      store,
+      capacity: {
+        describe: async (group) => (group === GROUP ? warming.capacity : undefined),
+        async set(group, desired) {
+          if (group !== GROUP || !warming.capacity) throw new Error(`no group ${group}`);
+          warming.capacity = { ...warming.capacity, desired };
+          warming.sets.push(desired);
+        },
+      },
+      findings: { layers: new Map(), snapshots: new Map() },
+      metrics: { add: (metric, value) => warming.metrics.push(`${metric} ${value}`) },
+      clock: { now },
+      warn: (message) => warming.warnings.push(message),
+    },
+  };
+  return warming;
+}
+
+function manifestOf(id: string, layers: readonly string[]): Manifest {
+  const bytes = layers.reduce((sum, { length }) => sum + length, 0);
+  return {
+    formatVersion: 1,
+    set: SET.name,
+    id,
+    createdAt: '2026-11-23T03:00:00.000Z',
+    platform: { os: 'linux', arch: 'x64', requires: [] },
+    layers: layers.map((text) => ({
+      sha256: sha256(text),
+      bytes: text.length,
+      chunkBytes: 1024,
+      chunks: Array.from({ length: Math.ceil(text.length / 1024) }, (_, index) =>
+        sha256(text.slice(index * 1024, (index + 1) * 1024)),
+      ),
+      overlayOnly: false,
+      files: 1,
+      contentBytes: text.length,
+    })),
+    totals: { bytes, files: layers.length, contentBytes: bytes },
+    tool: { name: 'test', version: '1' },
+  };
+}
