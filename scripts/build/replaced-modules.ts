@@ -6,9 +6,9 @@ const unused = (name: string) =>
   `export class ${name} { constructor() { throw new Error('${name}: this bundle was built without it'); } }`;
 
 /**
- * Modules of the SDK that a function is better off without, and what stands in for each: by the name of a package, or by the
- * name of a file inside of one. A bundle takes a whole module for one name of it, and whatever is behind a condition, so what
- * no function can ever need is named here rather than found by the bundler.
+ * Modules that the libraries import and a function is better off without, and what stands in for each: by the name of a
+ * package, or by the name of a file inside of one. A bundle takes a whole module for one name of it, and whatever is behind
+ * a condition, so what no function can ever need is named here rather than found by the bundler.
  */
 const REPLACED: Readonly<Record<string, string>> = {
   /**
@@ -36,6 +36,8 @@ const REPLACED: Readonly<Record<string, string>> = {
   SignatureV4MultiRegion: `
     export { SignatureV4SignWithCredentials as SignatureV4MultiRegion } from './SignatureV4SignWithCredentials';
   `,
+  /** For handlers that answer with a stream, which one of a queue never does; loading it costs a millisecond. */
+  'node:stream/web': unused('ReadableStream'),
   /** What stands by where Node was built without its own hashes. Lambda's has them. */
   Sha1Js: unused('Sha1Js'),
   Sha256Js: unused('Sha256Js'),
@@ -52,10 +54,10 @@ export function replacedModules(): Plugin {
   return {
     name: namespace,
     setup(builder) {
-      builder.onResolve({ filter: /^[@.]/ }, ({ path, importer, resolveDir }) => {
+      builder.onResolve({ filter: /^(@|\.|node:stream\/web$)/ }, ({ path, importer, resolveDir }) => {
         const isFile = path.startsWith('.');
         const name = isFile ? posix.basename(path, '.js') : path;
-        if (!Object.hasOwn(REPLACED, name) || !isOfSdk(importer)) return undefined;
+        if (!Object.hasOwn(REPLACED, name) || !isLibrary(importer)) return undefined;
         return { path: name, namespace, pluginData: isFile ? join(resolveDir, dirname(path)) : resolveDir };
       });
       builder.onLoad({ filter: /.*/, namespace }, ({ path, pluginData }) => ({
@@ -67,6 +69,6 @@ export function replacedModules(): Plugin {
   };
 }
 
-function isOfSdk(file: string): boolean {
-  return /node_modules[\\/]@(aws-sdk|smithy)[\\/]/.test(file);
+function isLibrary(file: string): boolean {
+  return /node_modules[\\/]@(aws-sdk|smithy|middy)[\\/]/.test(file);
 }

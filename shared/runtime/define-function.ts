@@ -59,8 +59,13 @@ export function defineFunction<S extends EnvShape, Deps>(
     const common = readEnv(COMMON_ENV);
     const env = readEnv(definition.env);
     const extra = (definition.extraInboxes ?? []).map((name) => String(env[name]));
+    let sqs: InboxTools['sqs'] | undefined;
     const inbox: InboxTools = {
-      sqs: sqsClient(),
+      // Made when a record is postponed or buried: most never are, and a client costs milliseconds of every cold start.
+      get sqs() {
+        sqs ??= sqsClient();
+        return sqs;
+      },
       inboxUrls: [common.INBOX_URL, ...extra],
       deadLetterUrl: common.DEAD_LETTER_URL,
       logger: tools.logger,

@@ -48,9 +48,11 @@ export interface MetricSink {
  * @param service the function's name
  */
 export function createMetrics(service: string): MetricSink {
-  const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
+  let metrics: Metrics | undefined;
   return {
     add(name, value, dimensions) {
+      // Made with the first value: a cold start that measures nothing does not pay for it.
+      metrics ??= new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
       const { unit, dimensions: sets } = METRICS[name];
       for (const set of sets) {
         // `service` is a default dimension of Powertools: cleared, or no alarm would find the metric.
