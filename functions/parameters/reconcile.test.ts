@@ -74,6 +74,20 @@ describe('a hand edit', () => {
     expect(house.context.removals.told.size).toBe(0);
   });
 
+  test('is not forgotten while the home region fails', async () => {
+    const house = await settledHouse();
+    const { list } = house.home;
+    house.home.erase('/aw/deployment');
+    house.context.removals.told.add('/aw/deployment');
+    house.home.list = async () => {
+      throw awsError('InternalServerError');
+    };
+    await reconcile(house.context);
+    house.home.list = list;
+    await reconcile(house.context);
+    expect(house.drift).toEqual([1]);
+  });
+
   test("outside of the root is nobody's business here", async () => {
     const house = await settledHouse();
     house.home.edit('/other/x', 'mine', house.now());

@@ -41,6 +41,24 @@ describe('a run', () => {
     expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'done' });
   });
 
+  test('that many notice at once is counted once', async () => {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.context);
+    warming.pass(60);
+    await Promise.all([1, 2, 3].map(() => check(SET, warming.context)));
+    expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
+  });
+
+  test('whose only snapshot is in quarantine is not waited for', async () => {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.context);
+    warming.pass(60);
+    warming.save(idOf(23, 4), ['base']);
+    warming.point({ quarantined: [{ id: idOf(23, 4), reason: 'x', at: '2026-11-23T04:00:00Z' }] });
+    await check(SET, warming.context);
+    expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'deadline' });
+  });
+
   test('whose machine is gone gets another one', async () => {
     const warming = fakeWarming();
     await startRun(SET, warming.now(), warming.context);
@@ -86,6 +104,17 @@ describe('a snapshot whose event was lost', () => {
     });
     expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
     expect(warming.capacity?.desired).toBe(0);
+  });
+
+  test('and that is too large for one look is looked at again at once', async () => {
+    const warming = fakeWarming();
+    warming.save(idOf(22), ['x'.repeat(9000)]);
+    const { readRange } = warming.store;
+    warming.store.readRange = (...range) => {
+      warming.pass(4);
+      return readRange(...range);
+    };
+    expect(await check(SET, warming.context)).toMatchObject({ ending: 'retry', reason: 'verifying' });
   });
 
   test('is found behind newer ones that are broken', async () => {
