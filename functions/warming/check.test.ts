@@ -79,6 +79,21 @@ describe('a run', () => {
     expect(await warming.run()).toMatchObject({ state: 'running' });
   });
 
+  test('whose snapshot is current already is over, though nobody has said so', async () => {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.context);
+    warming.pass(60);
+    warming.save(idOf(23, 4), ['base']);
+    warming.point({ current: idOf(23, 4) });
+    warming.pass(600);
+    expect(await check(SET, warming.context)).toMatchObject({
+      ending: 'done',
+      detail: { current: idOf(23, 4) },
+    });
+    expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
+    expect(warming.capacity?.desired).toBe(0);
+  });
+
   test('of a group that was deleted meanwhile is failed', async () => {
     const warming = fakeWarming();
     await startRun(SET, warming.now(), warming.context);

@@ -14,6 +14,8 @@ const runSchema = v.object({
   set: v.string(),
   group: v.string(),
   state: v.picklist(['running', 'done', 'failed']),
+  /** When the schedule fired that it answers. */
+  due: instant,
   startedAt: instant,
   deadline: instant,
   endedAt: v.optional(instant),
@@ -52,6 +54,7 @@ function unreadableRun(set: NamedSet): Run {
     set: set.name,
     group: set.group,
     state: 'failed',
+    due: longAgo,
     startedAt: longAgo,
     deadline: longAgo,
     endedAt: longAgo,

@@ -61,6 +61,12 @@ describe('a late copy of a schedule', () => {
     expect(await startRun(SET, due, warming.context)).toMatchObject({ reason: 'late-copy' });
   });
 
+  test('nor does one whose run ended within the second', async () => {
+    const warming = await over('failed', '2026-11-23T03:00:00.900Z');
+    const due = new Date('2026-11-23T03:00:00Z');
+    expect(await startRun(SET, due, warming.context)).toMatchObject({ reason: 'late-copy' });
+  });
+
   test('the next schedule is none, not even in the second in which the run ended', async () => {
     const warming = await over('done', '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:20:00Z');

@@ -22,14 +22,13 @@ export async function startRun(set: NamedSet, due: Date, context: WarmingContext
     await failRun(set, last, 'deadline', context);
     return startRun(set, due, context);
   }
-  if (last && isBefore(due, overAt(last.run))) {
-    return skipped('late-copy', { startedAt: last.run.startedAt });
-  }
+  if (last && isAnswered(due, last.run)) return skipped('late-copy', { startedAt: last.run.startedAt });
   const run: Run = {
     version: 1,
     set: set.name,
     group: set.group,
     state: 'running',
+    due: due.toISOString(),
     startedAt: now.toISOString(),
     deadline: new Date(now.getTime() + set.deadlineMinutes * 60_000).toISOString(),
     failedBoots: [],
@@ -40,7 +39,8 @@ export async function startRun(set: NamedSet, due: Date, context: WarmingContext
   return problem ? dead(problem) : done({ started: run.startedAt, deadline: run.deadline });
 }
 
-/** Schedules fire at whole seconds. */
-function isBefore(due: Date, end: Date): boolean {
-  return due.getTime() < Math.floor(end.getTime() / 1000) * 1000;
+/** By this run, or by having been told of it. Schedules fire at whole seconds. */
+function isAnswered(due: Date, run: Run): boolean {
+  const over = Math.floor(overAt(run).getTime() / 1000) * 1000;
+  return due.getTime() <= Date.parse(run.due) || due.getTime() < over;
 }

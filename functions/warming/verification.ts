@@ -1,3 +1,4 @@
+import { RetryableError } from '../../shared/runtime/errors.ts';
 import { type Verdict, verifySnapshot } from '../../shared/snapshot/verify.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
 
@@ -28,12 +29,18 @@ export async function verify(
     const sha256 = found.slice(set.name.length + 1);
     if (at >= since.getTime() && found === key(sha256)) verified.add(sha256);
   }
-  return verifySnapshot(context.store, set.name, id, {
-    now,
-    until: now() + VERIFY_MS,
-    verified,
-    onLayer: (sha256) => layers.set(key(sha256), now()),
-  });
+  try {
+    return await verifySnapshot(context.store, set.name, id, {
+      now,
+      until: now() + VERIFY_MS,
+      verified,
+      onLayer: (sha256) => layers.set(key(sha256), now()),
+    });
+  } catch (error) {
+    // Its size was there a moment ago. The next look finds it missing, and the snapshot broken.
+    if (!(error instanceof Error) || error.name !== 'NoSuchKey') throw error;
+    throw new RetryableError('layer-vanished', `a layer of ${id} was deleted meanwhile`, { cause: error });
+  }
 }
 
 /** Only what is cheap: the manifest, and that every layer is there in its size. Never ends as `sound`. */
