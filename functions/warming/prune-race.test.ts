@@ -1,27 +1,64 @@
-import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { setImmediate as tick } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
 import { layerKey } from '../../shared/snapshot/layout.ts';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import type { Listed, ObjectStore } from '../../shared/snapshot/store.ts';
 import { consider } from './consider.ts';
 import { prune } from './prune.ts';
-import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
+import { type FakeWarming, fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
-/** The same store, where every call waits for its turn. */
-function scheduled(store: ObjectStore, scheduler: fc.Scheduler): ObjectStore {
-  const turn = (label: string) => scheduler.schedule(Promise.resolve(), label);
-  return {
-    read: (key) => turn(`read ${key}`).then(() => store.read(key)),
-    write: (key, ...rest) => turn(`write ${key}`).then(() => store.write(key, ...rest)),
-    remove: (key, ...rest) => turn(`remove ${key}`).then(() => store.remove(key, ...rest)),
-    size: (key) => turn(`size ${key}`).then(() => store.size(key)),
-    readRange: (key, ...rest) => turn(`range ${key}`).then(() => store.readRange(key, ...rest)),
+/** Work whose every call to the store waits until it is let on. */
+type Stepped = {
+  /** Lets it make so many calls, or as many as it has left. */
+  go(calls: number): Promise<void>;
+  calls(): number;
+  isOver(): boolean;
+};
+
+function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unknown>): Stepped {
+  let letOn: (() => void) | undefined;
+  let calls = 0;
+  let isOver = false;
+  let failure: unknown;
+  const turn = () =>
+    new Promise<void>((resolve) => {
+      letOn = resolve;
+    });
+  const waiting: ObjectStore = {
+    read: (key) => turn().then(() => store.read(key)),
+    write: (key, ...rest) => turn().then(() => store.write(key, ...rest)),
+    remove: (key, ...rest) => turn().then(() => store.remove(key, ...rest)),
+    size: (key) => turn().then(() => store.size(key)),
+    readRange: (key, ...rest) => turn().then(() => store.readRange(key, ...rest)),
     async *list(prefix) {
-      await turn(`list ${prefix}`);
+      await turn();
       const listed: Listed[] = [];
       for await (const entry of store.list(prefix)) listed.push(entry);
       yield* listed;
     },
+  };
+  work(waiting).then(
+    () => {
+      isOver = true;
+    },
+    (error) => {
+      isOver = true;
+      failure = error;
+    },
+  );
+  return {
+    async go(wanted) {
+      // What resolves at once has gone as far as it can by then, to its next call or to its end.
+      await tick();
+      for (let made = 0; made < wanted && !isOver; made += 1) {
+        letOn?.();
+        calls += 1;
+        await tick();
+      }
+      if (failure !== undefined) throw failure;
+    },
+    calls: () => calls,
+    isOver: () => isOver,
   };
 }
 
@@ -30,43 +67,66 @@ const CURRENT = idOf(20);
 const NEW = idOf(23, 3);
 const keepOne = { ...SET, keep: 1 };
 
-test('a snapshot that appears while pruning is under way is whole if it is current, in whatever order things happen', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.scheduler(),
-      // What the new snapshot is made of: layers of the one that is being pruned, of the current one, and its own.
-      fc.subarray(['of both', 'of old', 'of current'], { minLength: 1 }),
-      async (scheduler, inherited) => {
-        const warming = fakeWarming({ keep: 1 });
-        warming.save(OLD, ['of both', 'of old']);
-        warming.save(CURRENT, ['of both', 'of current']);
-        warming.point({ current: CURRENT });
-        const context = { ...warming.context, store: scheduled(warming.store, scheduler) };
+/** A set whose old snapshot is about to be pruned, and a machine that saves a new one on top of `inherited`. */
+function race(inherited: readonly string[]) {
+  const warming = fakeWarming({ keep: 1 });
+  warming.save(OLD, ['of both', 'of old']);
+  warming.save(CURRENT, ['of both', 'of current']);
+  warming.point({ current: CURRENT });
+  const pruning = stepped(warming.store, (store) => prune(keepOne, { ...warming.context, store }));
+  const saving = stepped(warming.store, async (store) => {
+    // A call of its own, so that the manifest can appear at any moment.
+    await store.size('before the manifest');
+    warming.save(NEW, [...inherited, 'new']);
+    const look = () => consider(keepOne, NEW, { ...warming.context, store });
+    // As the inbox does: a layer that vanished while it was read is looked at again.
+    await look().catch((error) => {
+      expect(error).toMatchObject({ name: 'RetryableError', reason: 'layer-vanished' });
+      return look();
+    });
+  });
+  return { warming, pruning, saving };
+}
 
-        const saving = scheduler
-          .schedule(Promise.resolve(), 'the manifest is written')
-          .then(() => warming.save(NEW, [...inherited, 'new']))
-          .then(() => consider(keepOne, NEW, context))
-          // As the inbox does: a layer that vanished while it was read is looked at again.
-          .catch((error) => {
-            expect(error).toMatchObject({ name: 'RetryableError', reason: 'layer-vanished' });
-            return consider(keepOne, NEW, context);
-          });
-        await scheduler.waitFor(Promise.all([saving, prune(keepOne, context)]));
+async function expectWhole(warming: FakeWarming, why: string): Promise<void> {
+  const pointer = await warming.pointer();
+  const keys = warming.store.keys();
+  for (const id of [pointer?.current, ...(pointer?.previous ?? [])]) {
+    if (!id) continue;
+    const manifest = await readManifest(warming.store, SET.name, id);
+    expect(manifest, `${why}: manifest of ${id}`).toBeDefined();
+    for (const { sha256 } of manifest?.layers ?? []) {
+      expect(keys.includes(layerKey(SET.name, sha256)), `${why}: a layer of ${id}`).toBe(true);
+    }
+  }
+}
 
-        const pointer = await warming.pointer();
-        for (const id of [pointer?.current, ...(pointer?.previous ?? [])]) {
-          if (!id) continue;
-          const manifest = await readManifest(warming.store, SET.name, id);
-          expect(manifest, `manifest of ${id}`).toBeDefined();
-          for (const { sha256 } of manifest?.layers ?? []) {
-            expect(warming.store.keys()).toContain(layerKey(SET.name, sha256));
-          }
-        }
-        // Nothing of the current snapshot alone is lost either: its layers are enough for a new one.
-        if (!inherited.includes('of old')) expect(pointer?.current).toBe(NEW);
-      },
-    ),
-    { numRuns: 300 },
-  );
+describe.each([
+  [['of both']],
+  [['of current']],
+  [['of old']],
+  [['of both', 'of old']],
+  [['of old', 'of current']],
+])('a snapshot that appears while pruning is under way, on top of the layers %j', (inherited) => {
+  test('is whole if it is current, wherever either of the two is interrupted by the other', async () => {
+    const alone = race(inherited);
+    await alone.pruning.go(1000);
+    await alone.saving.go(1000);
+    expect([alone.pruning.isOver(), alone.saving.isOver()]).toEqual([true, true]);
+    let promoted = 0;
+    for (let first = 0; first <= alone.pruning.calls() + 2; first += 1) {
+      for (let second = 0; second <= alone.saving.calls() + 6; second += 1) {
+        const { warming, pruning, saving } = race(inherited);
+        await pruning.go(first);
+        await saving.go(second);
+        await pruning.go(1000);
+        await saving.go(1000);
+        await expectWhole(warming, `${first} calls of pruning, ${second} of saving`);
+        if ((await warming.pointer())?.current === NEW) promoted += 1;
+        // On top of the current snapshot alone nothing is at risk.
+        else expect(inherited).toContain('of old');
+      }
+    }
+    expect(promoted).toBeGreaterThan(0);
+  });
 });
