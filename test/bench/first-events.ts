@@ -1,7 +1,13 @@
 import type { SQSEvent } from 'aws-lambda';
 
-/** For each function, its environment and a first event that needs no answer from AWS: it parses, connects and skips. */
-export type FirstEvent = { env: Record<string, string>; body: unknown };
+/** For each function, its environment and two first events: one to skip, and one that makes it call AWS. */
+export type FirstEvent = {
+  env: Record<string, string>;
+  /** Needs no answer from AWS: it is parsed, the clients are made, and it is somebody else's. */
+  body: unknown;
+  /** Is about this deployment, so AWS is asked. */
+  busy: { body: unknown; queue?: string; senderId?: string };
+};
 
 const envelope = (source: string, detailType: string, detail: object) => ({
   version: '0',
@@ -19,6 +25,7 @@ const common = {
   AWS_REGION: 'us-east-1',
   AWS_ACCESS_KEY_ID: 'test',
   AWS_SECRET_ACCESS_KEY: 'test',
+  AWS_LAMBDA_FUNCTION_NAME: 'aw_bench',
   INBOX_URL: 'http://127.0.0.1:9/123456789012/inbox',
   DEAD_LETTER_URL: 'http://127.0.0.1:9/123456789012/dead',
   NAME_PREFIX: 'aw',
@@ -32,6 +39,19 @@ export const FIRST_EVENTS: Readonly<Record<string, FirstEvent>> = {
       EC2InstanceId: 'i-0123456789abcdef0',
       LifecycleHookName: 'aw-boot',
     }),
+    busy: {
+      queue: 'reports',
+      senderId: 'AROARUNNER:i-0123456789abcdef0',
+      body: {
+        report: 'Runner Ready',
+        group: 'gha/default',
+        autoScalingGroup: 'aw-gha-default',
+        instanceId: 'i-0123456789abcdef0',
+        at: '2026-11-23T03:00:00Z',
+        snapshot: { set: 'default', outcome: 'none' },
+        seconds: { restore: 0, boot: 1 },
+      },
+    },
   },
   alarms: {
     env: { ...common, ROUTING_SECRET_ID: 'secret', PAGERDUTY_URL: 'https://events.example' },
@@ -39,14 +59,28 @@ export const FIRST_EVENTS: Readonly<Record<string, FirstEvent>> = {
       alarmName: 'other-alarm',
       state: { value: 'ALARM' },
     }),
+    busy: {
+      body: envelope('aws.cloudwatch', 'CloudWatch Alarm State Change', {
+        alarmName: 'aw-alarm',
+        state: { value: 'OK' },
+      }),
+    },
   },
   warming: {
-    env: { ...common, BUCKET: 'bucket', WARMING_SETS: '{}' },
+    env: {
+      ...common,
+      BUCKET: 'bucket',
+      WARMING_SETS: '{"default":{"group":"gha/warming","deadlineMinutes":60,"keep":3}}',
+    },
     body: envelope('aw.schedule', 'Warming Check', { set: 'other' }),
+    busy: { body: envelope('aw.schedule', 'Warming Check', { set: 'default' }) },
   },
   parameters: {
     env: { ...common, BUCKET: 'bucket', PARAMETER_ROOT: '/aw', REPLICA_REGIONS: '[]' },
     body: envelope('aws.ssm', 'Parameter Store Change', { name: '/other/parameter' }),
+    busy: {
+      body: envelope('aws.ssm', 'Parameter Store Change', { name: '/aw/parameter', operation: 'Delete' }),
+    },
   },
 };
 
@@ -60,9 +94,9 @@ export function batchOf(body: unknown, queue = 'inbox', senderId = 'AROAEXAMPLE:
         body: typeof body === 'string' ? body : JSON.stringify(body),
         attributes: {
           ApproximateReceiveCount: '1',
-          SentTimestamp: '1795402800000',
+          SentTimestamp: String(Date.now()),
           SenderId: senderId,
-          ApproximateFirstReceiveTimestamp: '1795402800000',
+          ApproximateFirstReceiveTimestamp: String(Date.now()),
         },
         messageAttributes: {},
         md5OfBody: '',

@@ -1,100 +1,99 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { batchOf, FIRST_EVENTS } from './first-events.ts';
-import { buildVariants } from './variants.ts';
+import { FIRST_EVENTS } from './first-events.ts';
+import { start, writePrograms } from './programs.ts';
 
 /**
  * `npm run bench:start`: what a cold start costs. Every round starts each program once, in turn, so that a machine that gets
- * slower or faster does so for all of them; the figures are medians of ratios within a round.
+ * slower or faster does so for all of them; the figures are medians of ratios within a round. BENCH_ROUNDS sets the rounds.
  */
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 25);
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 21);
 
-/** A program that reports the processor time of its process, in microseconds. */
-const REPORT = "const u=process.cpuUsage();process.stdout.write('\\n@'+(u.user+u.system));process.exit(0)";
+const GOALS = { importOverBare: 2.4, cpuOfUsual: 0.45 };
 
-type Sample = { wallMs: number; cpuMs: number };
-
-function start(file: string | undefined, env: Record<string, string>): Sample {
-  const began = performance.now();
-  const result = spawnSync(process.execPath, file === undefined ? ['-e', REPORT] : [file], {
-    env: { PATH: process.env.PATH ?? '', ...env },
-    encoding: 'utf8',
-  });
-  const wallMs = performance.now() - began;
-  const cpu = /@(\d+)\s*$/.exec(result.stdout)?.[1];
-  if (cpu === undefined) throw new Error(`${file}: ${result.stderr}\n${result.stdout}`);
-  return { wallMs, cpuMs: Number(cpu) / 1000 };
-}
+type Row = {
+  function: string;
+  /** Wall time of importing the bundle, as a multiple of a bare Node's. */
+  importOverBare: number;
+  /** Processor time of the import and a first event that is skipped, as a share of the usual bundle's. */
+  cpuOfUsual: number;
+  /** The same with a first event that calls AWS. */
+  cpuOfUsualBusy: number;
+  bareMs: number;
+  importMs: number;
+};
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? Number.NaN;
 }
 
-const root = resolve(import.meta.dirname, '../..');
+async function measure(name: string, folder: string, awsUrl: string): Promise<Row> {
+  const root = resolve(import.meta.dirname, '../..');
+  const queue = (queueName: string) => `${awsUrl}/123456789012/${queueName}`;
+  const env = {
+    ...FIRST_EVENTS[name]?.env,
+    AWS_ENDPOINT_URL: awsUrl,
+    INBOX_URL: queue('inbox'),
+    DEAD_LETTER_URL: queue('dead'),
+    REPORTS_URL: queue('reports'),
+  };
+  const programs = await writePrograms(root, folder, name);
+  const rounds = Array.from({ length: ROUNDS }, () => {
+    const round = {
+      bare: start(programs.bare, env),
+      import: start(programs.import, env),
+      ours: start(programs.ours, env),
+      usual: start(programs.usual, env),
+      oursBusy: start(programs.oursBusy, env),
+      usualBusy: start(programs.usualBusy, env),
+    };
+    // The figures compare nothing unless both bundles did the same.
+    if (round.ours.ending !== round.usual.ending || round.oursBusy.ending !== round.usualBusy.ending) {
+      throw new Error(`${name}: the bundles disagree: ${JSON.stringify(round)}`);
+    }
+    return round;
+  });
+  return {
+    function: name,
+    importOverBare: median(rounds.map((round) => round.import.wallMs / round.bare.wallMs)),
+    cpuOfUsual: median(rounds.map((round) => round.ours.cpuMs / round.usual.cpuMs)),
+    cpuOfUsualBusy: median(rounds.map((round) => round.oursBusy.cpuMs / round.usualBusy.cpuMs)),
+    bareMs: median(rounds.map((round) => round.bare.wallMs)),
+    importMs: median(rounds.map((round) => round.import.wallMs)),
+  };
+}
+
+const endpoint = spawn(process.execPath, [join(import.meta.dirname, 'endpoint.ts')], {
+  stdio: ['pipe', 'pipe', 'inherit'],
+});
 const folder = await mkdtemp(join(tmpdir(), 'hearth-bench-'));
 try {
-  const rows = [];
-  for (const [name, { env, body }] of Object.entries(FIRST_EVENTS)) {
-    const files = await buildVariants(root, folder, name);
-    const event = JSON.stringify(batchOf(body));
-    const program = async (label: string, source: string) => {
-      const file = join(folder, `${name}-${label}`);
-      await writeFile(file, source);
-      return file;
-    };
-    const cjs = `require(${JSON.stringify(files.ours)})`;
-    const esm = (path: string) => `await import(${JSON.stringify(pathToFileURL(path).href)})`;
-    const programs = {
-      bare: undefined,
-      import: await program('import.cjs', `${cjs};${REPORT}`),
-      ours: await program('ours.cjs', `${cjs}.handler(${event},{}).then(()=>{${REPORT}})`),
-      usual: await program('usual.mjs', `const m=${esm(files.usual)};await m.handler(${event},{});${REPORT}`),
-      plain: await program(
-        'plain.mjs',
-        `const m=${esm(files.usualWithoutZod)};await m.handler(${event},{});${REPORT}`,
-      ),
-    };
-    const rounds = [];
-    for (let round = 0; round < ROUNDS; round += 1) {
-      rounds.push({
-        bare: start(programs.bare, env),
-        import: start(programs.import, env),
-        ours: start(programs.ours, env),
-        usual: start(programs.usual, env),
-        plain: start(programs.plain, env),
-      });
-    }
-    rows.push({
-      function: name,
-      importOverBare: median(rounds.map((round) => round.import.wallMs / round.bare.wallMs)),
-      cpuOfUsual: median(rounds.map((round) => round.ours.cpuMs / round.usual.cpuMs)),
-      cpuOfUsualWithoutZod: median(rounds.map((round) => round.ours.cpuMs / round.plain.cpuMs)),
-      bareMs: median(rounds.map((round) => round.bare.wallMs)),
-      importMs: median(rounds.map((round) => round.import.wallMs)),
-    });
-  }
-  const figure = (value: number) => value.toFixed(2).padStart(12);
+  const [address] = await once(endpoint.stdout, 'data');
   console.log(`node ${process.version}, ${ROUNDS} interleaved rounds, medians`);
-  console.log('function      import/bare   cpu/usual  cpu/no zod    bare ms   import ms');
-  for (const row of rows) {
-    const numbers = [row.importOverBare, row.cpuOfUsual, row.cpuOfUsualWithoutZod].map(figure).join('');
-    console.log(
-      `${row.function.padEnd(12)}${numbers}${row.bareMs.toFixed(1).padStart(11)}${row.importMs.toFixed(1).padStart(12)}`,
-    );
+  console.log('function      import/bare   cpu/usual   ditto, calling AWS   bare ms   import ms');
+  const rows: Row[] = [];
+  for (const name of Object.keys(FIRST_EVENTS)) {
+    const row = await measure(name, folder, String(address).trim());
+    rows.push(row);
+    const cells = [
+      name.padEnd(12),
+      row.importOverBare.toFixed(2).padStart(13),
+      row.cpuOfUsual.toFixed(2).padStart(12),
+      row.cpuOfUsualBusy.toFixed(2).padStart(21),
+      row.bareMs.toFixed(1).padStart(10),
+      row.importMs.toFixed(1).padStart(12),
+    ];
+    console.log(cells.join(''));
   }
-  console.log('goals               <= 2.40     <= 0.45');
   console.log(
-    JSON.stringify({
-      bench: 'start',
-      rounds: ROUNDS,
-      goals: { importOverBare: 2.4, cpuOfUsual: 0.45 },
-      rows,
-    }),
+    `${'goal'.padEnd(12)}${`<= ${GOALS.importOverBare}`.padStart(13)}${`<= ${GOALS.cpuOfUsual}`.padStart(12)}`,
   );
+  console.log(JSON.stringify({ bench: 'start', rounds: ROUNDS, goals: GOALS, rows }));
 } finally {
+  endpoint.stdin.end();
   await rm(folder, { recursive: true });
 }

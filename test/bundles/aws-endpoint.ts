@@ -17,7 +17,10 @@ export async function startAwsEndpoint() {
       .at(-1);
     const operation = target || /Action=(\w+)/.exec(body)?.[1] || `${request.method} ${request.url}`;
     calls.push({ operation, body });
-    if (/^[A-Z]+ \//.test(operation)) {
+    if (/^GET .*[?&]list-type=2/.test(operation)) {
+      response.writeHead(200, { 'content-type': 'application/xml' });
+      response.end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>');
+    } else if (/^[A-Z]+ \//.test(operation)) {
       response.writeHead(404, { 'content-type': 'application/xml' });
       response.end('<Error><Code>NoSuchKey</Code><Message>none</Message></Error>');
     } else if (body.includes('Action=')) {
