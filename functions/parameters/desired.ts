@@ -38,6 +38,9 @@ const declaredSchema = v.object({
 
 export type Sources = { prefix: string; root: string; store: ObjectStore; groups: GroupsPort };
 
+/** What is known of the live values: each source adds its own, or holds the names that it would have had. */
+type Live = { wanted: Map<string, Wanted>; holds: Desired['isHeld'][]; unread: Desired['unread'] };
+
 /**
  * Reads what is declared and what is live. A live source that fails holds its own names and nothing else.
  *
@@ -47,43 +50,47 @@ export type Sources = { prefix: string; root: string; store: ObjectStore; groups
 export async function readDesired(sources: Sources): Promise<Desired | undefined> {
   const declared = await readDeclared(sources.store);
   if (!declared) return undefined;
-  const { root } = sources;
-  const unread: Desired['unread'] = [];
+  const { parameters, writtenAt } = declared;
   const wanted = new Map<string, Wanted>();
-  for (const [name, value] of Object.entries(declared.parameters)) {
-    wanted.set(name, { value, since: declared.writtenAt });
-  }
-  const held = new Set<string>();
-  let areSnapshotsHeld = false;
-  let areCapacitiesHeld = false;
+  for (const [name, value] of Object.entries(parameters)) wanted.set(name, { value, since: writtenAt });
+  const live: Live = { wanted, holds: [], unread: [] };
+  await addSnapshots(live, sources);
+  await addCapacities(live, sources, parameters);
+  const isHeld = (name: string) => live.holds.some((holds) => holds(name));
+  return { wanted, isHeld, declaredAt: writtenAt, unread: live.unread };
+}
+
+async function addSnapshots(live: Live, { root, store }: Sources): Promise<void> {
+  const hold = (source: string, error: unknown, holds: Desired['isHeld']) => {
+    live.unread.push({ source, error });
+    live.holds.push(holds);
+  };
   try {
-    for (const set of await setsWithPointer(sources.store)) {
-      const name = snapshotName(root, set);
+    for (const set of await setsWithPointer(store)) {
+      const own = snapshotName(root, set);
       try {
-        const snapshot = await snapshotParameter(sources.store, set);
-        if (snapshot) wanted.set(name, snapshot);
+        const snapshot = await snapshotParameter(store, set);
+        if (snapshot) live.wanted.set(own, snapshot);
       } catch (error) {
-        held.add(name);
-        unread.push({ source: pointerKey(set), error });
+        hold(pointerKey(set), error, (name) => name === own);
       }
     }
   } catch (error) {
-    areSnapshotsHeld = true;
-    unread.push({ source: 'sets/', error });
+    hold('sets/', error, (name) => isSnapshotName(root, name));
   }
+}
+
+async function addCapacities(
+  live: Live,
+  sources: Sources,
+  declared: Readonly<Record<string, string>>,
+): Promise<void> {
   try {
-    for (const [name, value] of await capacityParameters(sources, declared.parameters)) {
-      wanted.set(name, { value });
-    }
+    for (const [name, value] of await capacityParameters(sources, declared)) live.wanted.set(name, { value });
   } catch (error) {
-    areCapacitiesHeld = true;
-    unread.push({ source: 'Auto Scaling', error });
+    live.unread.push({ source: 'Auto Scaling', error });
+    live.holds.push((name) => isCapacityName(sources.root, name));
   }
-  const isHeld = (name: string) =>
-    held.has(name) ||
-    (areSnapshotsHeld && isSnapshotName(root, name)) ||
-    (areCapacitiesHeld && isCapacityName(root, name));
-  return { wanted, isHeld, declaredAt: declared.writtenAt, unread };
 }
 
 async function readDeclared(store: ObjectStore) {
