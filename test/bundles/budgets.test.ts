@@ -1,8 +1,10 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { unzipSync } from 'fflate';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BuiltFunction, buildFunctions } from '../../scripts/build/functions.ts';
+import { STAND_INS } from '../../scripts/build/replaced-modules.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -18,6 +20,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const inputsOf = async (name: string) => {
+  const text = await readFile(join(folder, 'one/functions', `${name}.meta.json`), 'utf8');
+  return Object.keys((JSON.parse(text) as { inputs: Record<string, unknown> }).inputs);
+};
+
 test('every function has a bundle', () => {
   expect(built.map(({ name }) => name)).toEqual(['alarms', 'lifecycle', 'parameters', 'warming']);
 });
@@ -31,12 +38,22 @@ test('the same sources give the same bytes', async () => {
   expect(again.map(({ sha256 }) => sha256)).toEqual(built.map(({ sha256 }) => sha256));
 });
 
-describe('what is inside', () => {
-  const inputsOf = async (name: string) => {
-    const text = await readFile(join(folder, 'one/functions', `${name}.meta.json`), 'utf8');
-    return Object.keys((JSON.parse(text) as { inputs: Record<string, unknown> }).inputs);
-  };
+test('nothing of this machine is inside', async () => {
+  for (const { name, file } of built) {
+    const code = unzipSync(await readFile(join(folder, 'one', file)));
+    expect(Object.keys(code)).toEqual(['index.js']);
+    const text = new TextDecoder().decode(code['index.js']);
+    expect(text.includes(root) || text.includes(folder), name).toBe(false);
+    expect(text).not.toMatch(/sourceMappingURL/);
+  }
+});
 
+test('every stand-in for a module of a library still stands in for one', async () => {
+  const inputs = await Promise.all(built.map(({ name }) => inputsOf(name)));
+  expect(STAND_INS.filter((name) => !inputs.flat().includes(name))).toEqual([]);
+});
+
+describe('what is inside', () => {
   test.each(['alarms', 'lifecycle', 'parameters', 'warming'])('%s', async (name) => {
     const inputs = await inputsOf(name);
     expect(inputs.filter((input) => /node_modules\/zod\//.test(input))).toEqual([]);
@@ -44,6 +61,7 @@ describe('what is inside', () => {
     expect(
       inputs.filter((input) => /credential-provider-(ini|sso|process|web-identity|node)\//.test(input)),
     ).toEqual([]);
+    expect(inputs.filter((input) => /\/(Sha256Js|Sha1Js|Md5Js|Crc32Js)\.js$/.test(input))).toEqual([]);
     // A function never imports another.
     const others = inputs.filter(
       (input) => input.startsWith('functions/') && !input.startsWith(`functions/${name}/`),

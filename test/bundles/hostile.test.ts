@@ -1,74 +1,15 @@
-import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { text as textOf } from 'node:stream/consumers';
-import type { SQSBatchResponse } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundleFunction } from '../../scripts/build/bundle.ts';
-import { batchOf, FIRST_EVENTS } from '../bench/first-events.ts';
-import { startAwsEndpoint } from './aws-endpoint.ts';
+import { FIRST_EVENTS } from '../bench/first-events.ts';
+import { type Bundles, openBundles } from './open-bundles.ts';
 
-const root = resolve(import.meta.dirname, '../..');
-let folder: string;
-let aws: Awaited<ReturnType<typeof startAwsEndpoint>>;
+let bundles: Bundles;
+let send: Bundles['send'];
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hearth-bundle-'));
-  aws = await startAwsEndpoint();
-  for (const name of Object.keys(FIRST_EVENTS)) {
-    await writeFile(join(folder, `${name}.js`), (await bundleFunction(root, name)).code);
-  }
-  await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}');
+  bundles = await openBundles();
+  send = bundles.send;
 });
-afterAll(async () => {
-  await aws.close();
-  await rm(folder, { recursive: true });
-});
-
-type Ended = { ending: string; reason?: string; messageId: string };
-
-/** Sends all bodies in one batch through the built bundle. */
-async function send(name: string, bodies: unknown[], options: { queue?: string; senderId?: string } = {}) {
-  const Records = bodies.flatMap((body, index) =>
-    batchOf(body, options.queue, options.senderId).Records.map((record) => ({
-      ...record,
-      messageId: `m${index}`,
-    })),
-  );
-  const url = (queue: string) => `${aws.url}/123456789012/${queue}`;
-  const child = spawn(
-    process.execPath,
-    [join(root, 'test/bundles/run-bundle.mjs'), join(folder, `${name}.js`)],
-    {
-      env: {
-        ...FIRST_EVENTS[name]?.env,
-        AWS_ENDPOINT_URL: aws.url,
-        INBOX_URL: url('inbox'),
-        DEAD_LETTER_URL: url('dead'),
-        REPORTS_URL: url('reports'),
-        WARMING_SETS: '{"default":{"group":"gha/warming","deadlineMinutes":60,"keep":3}}',
-      },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    },
-  );
-  child.stdin.end(JSON.stringify({ Records }));
-  // Lambda takes both: errors are logged to the one, everything else to the other.
-  const [out, errors] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
-  const text = `${out}\n${errors}`;
-  const lines = text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-  const answer: SQSBatchResponse = lines.find((line) => line.answer)?.answer;
-  const endings: Ended[] = lines.filter((line) => line.message === 'record ended').map((line) => line.record);
-  return {
-    answer,
-    endings,
-    text,
-    of: (index: number) => endings.find(({ messageId }) => messageId === `m${index}`),
-  };
-}
+afterAll(() => bundles.close());
 
 const envelope = (source: unknown, detailType: unknown, detail: unknown) => ({
   id: 'x',
@@ -192,7 +133,7 @@ describe('the reports queue', () => {
     // The true one completes its hook: the endpoint takes the call and answers it.
     expect(of(6)?.ending).toBe('done');
     expect(answer.batchItemFailures).toEqual([]);
-    expect(aws.calls.some(({ operation }) => operation === 'CompleteLifecycleAction')).toBe(true);
+    expect(bundles.aws.calls.some(({ operation }) => operation === 'CompleteLifecycleAction')).toBe(true);
   });
 
   test('a report in the inbox of events is no report, and a sender that is no role is nobody', async () => {
@@ -206,9 +147,9 @@ describe('the reports queue', () => {
   });
 
   test('what is dead is in the dead-letter queue, whole, with its reason', async () => {
-    aws.calls.length = 0;
+    bundles.aws.calls.length = 0;
     await send('lifecycle', [report({ instanceId: 'i-0fedcba9876543210' })], sender);
-    const sent = aws.calls.find(({ operation }) => operation === 'SendMessage');
+    const sent = bundles.aws.calls.find(({ operation }) => operation === 'SendMessage');
     expect(sent?.body).toContain('forged-instance');
     expect(sent?.body).toContain('i-0fedcba9876543210');
   });

@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
+import type { SQSBatchResponse } from 'aws-lambda';
+import { bundleFunction } from '../../scripts/build/bundle.ts';
+import { batchOf, FIRST_EVENTS } from '../bench/first-events.ts';
+import { startAwsEndpoint } from './aws-endpoint.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** The part of a record's log line that says how it ended. */
+export type Ended = { ending: string; reason?: string; messageId: string };
+
+export type Bundles = Awaited<ReturnType<typeof openBundles>>;
+
+/** Builds every function and runs its bundle as Lambda would, against an AWS of the test's own. */
+export async function openBundles() {
+  const folder = await mkdtemp(join(tmpdir(), 'hearth-bundle-'));
+  const aws = await startAwsEndpoint();
+  for (const name of Object.keys(FIRST_EVENTS)) {
+    await writeFile(join(folder, `${name}.js`), (await bundleFunction(root, name)).code);
+  }
+  await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}');
+
+  function start(name: string) {
+    const queue = (queueName: string) => `${aws.url}/123456789012/${queueName}`;
+    return spawn(process.execPath, [join(root, 'test/bundles/run-bundle.mjs'), join(folder, `${name}.js`)], {
+      env: {
+        ...FIRST_EVENTS[name]?.env,
+        AWS_ENDPOINT_URL: aws.url,
+        PAGERDUTY_URL: aws.url,
+        INBOX_URL: queue('inbox'),
+        DEAD_LETTER_URL: queue('dead'),
+        REPORTS_URL: queue('reports'),
+      },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+  }
+
+  return {
+    aws,
+    /** Sends all bodies in one batch, as messages `m0`, `m1`, … of one queue. */
+    async send(name: string, bodies: unknown[], options: { queue?: string; senderId?: string } = {}) {
+      const Records = bodies.flatMap((body, index) =>
+        batchOf(body, options.queue, options.senderId).Records.map((record) => ({
+          ...record,
+          messageId: `m${index}`,
+        })),
+      );
+      const child = start(name);
+      child.stdin.end(JSON.stringify({ Records }));
+      // Lambda takes both: errors are logged to the one, everything else to the other.
+      const [out, errors] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
+      const text = `${out}\n${errors}`;
+      const lines = text
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line));
+      const answer: SQSBatchResponse = lines.find((line) => line.answer)?.answer;
+      const endings: Ended[] = lines
+        .filter((line) => line.message === 'record ended')
+        .map((line) => line.record);
+      return {
+        answer,
+        endings,
+        text,
+        of: (index: number) => endings.find(({ messageId }) => messageId === `m${index}`),
+      };
+    },
+    async close() {
+      await aws.close();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
