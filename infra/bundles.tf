@@ -1,0 +1,63 @@
+# The functions' zips and the runner program: from dist beside the module, or from a bucket.
+
+data "aws_s3_object" "bundles" {
+  count  = var.bundles == null ? 0 : 1
+  bucket = var.bundles.bucket
+  key    = "${var.bundles.prefix}bundles.json"
+}
+
+locals {
+  dist = abspath("${path.module}/../dist")
+  # What `npm run package` wrote beside the zips: checksums as Lambda and sha256sum want them.
+  remote_bundles = var.bundles == null ? null : jsondecode(data.aws_s3_object.bundles[0].body)
+
+  runner_file    = "${local.dist}/aw-runner.mjs"
+  runner_missing = var.bundles == null && !fileexists(local.runner_file)
+  runner_sha256  = var.bundles == null ? (local.runner_missing ? "missing" : filesha256(local.runner_file)) : local.remote_bundles.runner.sha256
+  # The checksum is part of the name: machines of an older launch template find the program that they were told.
+  runner_key = "tools/aw-runner-${substr(local.runner_sha256, 0, 16)}.mjs"
+
+  code = {
+    for name in keys(local.functions) : name => var.bundles == null ? {
+      file        = "${local.dist}/functions/${name}.zip"
+      bucket      = null
+      key         = null
+      code_sha256 = fileexists("${local.dist}/functions/${name}.zip") ? filebase64sha256("${local.dist}/functions/${name}.zip") : null
+      } : {
+      file        = null
+      bucket      = var.bundles.bucket
+      key         = "${var.bundles.prefix}functions/${name}.zip"
+      code_sha256 = try(local.remote_bundles.functions[name].code_sha256, null)
+    }
+  }
+}
+
+resource "aws_s3_object" "runner" {
+  count       = var.bundles == null ? 1 : 0
+  bucket      = module.warming.bucket_id
+  key         = local.runner_key
+  source      = local.runner_file
+  source_hash = local.runner_sha256
+  tags        = local.tags
+
+  lifecycle {
+    # A group's machines may still be told to fetch the program that an apply replaces.
+    create_before_destroy = true
+    precondition {
+      condition     = !local.runner_missing
+      error_message = "${local.runner_file} is missing: run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
+    }
+  }
+}
+
+resource "aws_s3_object_copy" "runner" {
+  count  = var.bundles == null ? 0 : 1
+  bucket = module.warming.bucket_id
+  key    = local.runner_key
+  source = "${var.bundles.bucket}/${var.bundles.prefix}aw-runner.mjs"
+  tags   = local.tags
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}

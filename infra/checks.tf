@@ -1,0 +1,55 @@
+# Rules that need more than one variable. They are looked at in the plan, before anything is changed, and all of them at
+# once. Nothing may depend on this: a group's policies come out of this module, and that must stay without a cycle.
+
+resource "terraform_data" "inputs" {
+  lifecycle {
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : contains(var.hosts, group.host)])
+      error_message = "Groups whose host is not in hosts: ${join(", ", [for id, group in local.stated_groups : id if !contains(var.hosts, group.host)])}. Add the host to hosts, or remove the groups."
+    }
+    precondition {
+      condition     = alltrue([for name in values(local.group_names) : can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])
+      error_message = "A group's name becomes part of AWS names: 1 to 48 letters, digits and inner - or _. Wrong: ${join(", ", [for id, name in local.group_names : id if !can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])}."
+    }
+    precondition {
+      condition     = alltrue([for same in values(local.groups) : length(same) == 1])
+      error_message = "Groups that would share a name, since case does not count and _ becomes -: ${join("; ", [for name, same in local.groups : "${join(" and ", same[*].stated_id)} would both be ${name}" if length(same) > 1])}. Rename one of them."
+    }
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : contains(keys(var.resource_types), group.resource_type)])
+      error_message = "Unknown resource_type: ${join(", ", [for id, group in local.stated_groups : "${group.resource_type} of ${id}" if !contains(keys(var.resource_types), group.resource_type)])}. resource_types has ${join(", ", keys(var.resource_types))}."
+    }
+    precondition {
+      condition     = alltrue([for id, set in local.group_sets : set == null ? true : contains(keys(var.warming_sets), set)])
+      error_message = "Warming without a set that exists: ${join(", ", [for id, set in local.group_sets : "${id} uses ${coalesce(set, "none")}" if set == null ? false : !contains(keys(var.warming_sets), set)])}. warming_sets has [${join(", ", keys(var.warming_sets))}]: add the set there, name another in warming_set, or remove warming."
+    }
+    precondition {
+      condition     = alltrue([for groups in values(local.makers) : length(groups) <= 1])
+      error_message = "A warming set has one warming group, and these have more: ${join("; ", [for set, groups in local.makers : "${set} has ${join(" and ", groups)}" if length(groups) > 1])}. Leave policies.warming_manage to one of them."
+    }
+    precondition {
+      condition     = alltrue([for id in local.warming_groups : local.stated_groups[id].max_runners >= 1])
+      error_message = "A warming group needs room for one runner: max_runners is 0 in ${join(", ", [for id in local.warming_groups : id if local.stated_groups[id].max_runners < 1])}."
+    }
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : group.min_runners >= 0 && group.min_runners <= group.max_runners])
+      error_message = "min_runners must be from 0 to max_runners: ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.min_runners} and ${group.max_runners}" if !(group.min_runners >= 0 && group.min_runners <= group.max_runners)])}."
+    }
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : group.agent_idle_timeout_min >= 1 && group.agent_idle_timeout_min <= 720])
+      error_message = "agent_idle_timeout_min must be from 1 to 720: ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.agent_idle_timeout_min}" if !(group.agent_idle_timeout_min >= 1 && group.agent_idle_timeout_min <= 720)])}."
+    }
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : contains([1, 2, 3], group.scaling_polling_frequency)])
+      error_message = "scaling_polling_frequency is how often a minute the backlog is looked at: 1, 2 or 3. Wrong in ${join(", ", [for id, group in local.stated_groups : id if !contains([1, 2, 3], group.scaling_polling_frequency)])}."
+    }
+    precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : group.scale_out_factor == null ? true : group.scale_out_factor > 0])
+      error_message = "scale_out_factor must be above 0. Wrong in ${join(", ", [for id, group in local.stated_groups : id if group.scale_out_factor == null ? false : group.scale_out_factor <= 0])}."
+    }
+    precondition {
+      condition     = var.enable_ssm_access == null || var.support.enable_ssm_access == null || var.enable_ssm_access == var.support.enable_ssm_access
+      error_message = "enable_ssm_access and support.enable_ssm_access contradict each other. Keep the second."
+    }
+  }
+}

@@ -1,0 +1,132 @@
+# Everything the module takes, on all three hosts.
+
+variable "region" {
+  type    = string
+  default = "us-west-2"
+}
+
+provider "aws" {
+  region = var.region
+
+  default_tags {
+    tags = {
+      (module.hearth.cost_allocation_tag) = module.hearth.cost_allocation_tag_value
+    }
+  }
+}
+
+data "aws_ami" "runner" {
+  owners      = ["self"]
+  most_recent = true
+  filter {
+    name   = "name"
+    values = ["ci-runner-amd64-*"]
+  }
+}
+
+module "hearth" {
+  source = "../.."
+
+  customer_id        = "acme/monorepo"
+  vpc_id             = "vpc-00000000000000000"
+  vpc_subnets        = ["subnet-00000000000000001", "subnet-00000000000000002"]
+  vpc_subnets_public = []
+  hosts              = ["gha", "cci", "bk"]
+
+  support = {
+    enable_ssm_access  = true
+    support_role_name  = "acme-support"
+    operator_role_name = "acme-operator"
+  }
+  runbooks_url = "https://wiki.example.com/hearth/runbooks"
+
+  warming_sets = {
+    default = {}
+    ios = {
+      schedule         = "cron(30 2 * * ? *)"
+      deadline_minutes = 90
+      keep             = 2
+      command          = ["/opt/acme/warm.sh", "--config=\"ci\""]
+    }
+    # No group makes it yet: it gets no runs.
+    later = {}
+  }
+
+  resource_types = {
+    default = {
+      instance_types = ["c6id.4xlarge", "c5ad.4xlarge"]
+      image_id       = data.aws_ami.runner.id
+      tags           = { machine = "large" }
+    }
+    small = {
+      instance_type       = "t3a.small"
+      image_id            = data.aws_ami.runner.id
+      root_volume_size_gb = 32
+      use_preemptible     = true
+    }
+  }
+
+  gha_runner_groups = {
+    default = {
+      agent_idle_timeout_min    = 10
+      gh_repo                   = "acme/monorepo"
+      gha_workflow_ids          = ["1234567"]
+      max_runners               = 50
+      queue                     = "aspect-default"
+      resource_type             = "default"
+      scaling_polling_frequency = 2
+      warming                   = true
+      tags                      = { team = "build" }
+      security_groups           = { databases = "sg-00000000000000001" }
+    }
+    small_jobs = {
+      agent_idle_timeout_min = 60 * 12
+      gh_repo                = "acme/monorepo"
+      min_runners            = 1
+      max_runners            = 5
+      queue                  = "aspect-small"
+      resource_type          = "small"
+      exclude_oncall_alerts  = true
+    }
+    warming = {
+      agent_idle_timeout_min = 1
+      gh_repo                = "acme/monorepo"
+      max_runners            = 1
+      policies               = { warming_manage : module.hearth.warming_management_policies["default"].arn }
+      queue                  = "aspect-warming"
+      resource_type          = "default"
+    }
+  }
+
+  cci_runner_groups = {
+    default = {
+      max_runners   = 10
+      resource_type = "default"
+      warming       = true
+      warming_set   = "ios"
+    }
+  }
+
+  bk_runner_groups = {
+    default = {
+      max_runners     = 10
+      queue           = "default"
+      resource_type   = "small"
+      git_clone_depth = 1
+    }
+    warm-ios = {
+      max_runners   = 1
+      queue         = "warming"
+      resource_type = "default"
+      warming_set   = "ios"
+      policies      = { warming_manage : module.hearth.warming_management_policies["ios"].arn }
+    }
+  }
+
+  replica_regions = ["eu-west-1"]
+  tags            = { environment = "ci" }
+}
+
+output "hearth" {
+  value = module.hearth
+}

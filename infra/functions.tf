@@ -1,0 +1,51 @@
+# Every function says in its function.json what it is and listens to. Only what it may do stands here, in iam-*.tf.
+
+locals {
+  functions = {
+    for file in fileset("${path.module}/../functions", "*/function.json") : dirname(file) =>
+    jsondecode(replace(replace(file("${path.module}/../functions/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
+  }
+
+  # Every environment value that a function.json may name.
+  function_values = {
+    NAME_PREFIX       = var.name_prefix
+    BUCKET            = local.bucket_name
+    REPORTS_URL       = "${local.sqs_url}/${local.reports_queue}"
+    EVENT_BUS         = "default"
+    ROUTING_SECRET_ID = aws_secretsmanager_secret.pagerduty.arn
+    PAGERDUTY_URL     = var.pagerduty_url
+    PARAMETER_ROOT    = "/${var.name_prefix}"
+    REPLICA_REGIONS   = jsonencode(var.replica_regions)
+    WARMING_SETS = jsonencode({
+      for set, group in local.running_sets : set => {
+        group           = group
+        deadlineMinutes = var.warming_sets[set].deadline_minutes
+        keep            = var.warming_sets[set].keep
+      }
+    })
+  }
+
+  function_policies = {
+    alarms     = data.aws_iam_policy_document.alarms.json
+    lifecycle  = data.aws_iam_policy_document.lifecycle.json
+    parameters = data.aws_iam_policy_document.parameters.json
+    warming    = data.aws_iam_policy_document.warming.json
+  }
+}
+
+module "function" {
+  source   = "./modules/function"
+  for_each = local.functions
+
+  name                 = each.key
+  name_prefix          = var.name_prefix
+  spec                 = each.value
+  code                 = local.code[each.key]
+  environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
+  policy_json          = lookup(local.function_policies, each.key, null)
+  schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
+  permissions_boundary = var.permissions_boundary
+  log_retention_days   = var.log_retention_days
+  runbook              = module.alarms.runbooks["dead-letters"]
+  tags                 = local.tags
+}

@@ -1,0 +1,23 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.region
+
+  # Made of names alone: event patterns and environments are then known in the plan.
+  bucket_name   = "${var.name_prefix}-snapshots-${local.account}-${local.region}"
+  sqs_url       = "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account}"
+  reports_queue = "${var.name_prefix}-reports"
+
+  # Outputs of these two are used in default_tags of providers: they may depend on nothing but variables.
+  cost_allocation_tag_value = coalesce(var.cost_allocation_tag_value, var.customer_id)
+  tags = merge(var.tags, {
+    "created-by"              = "hearth"
+    (var.cost_allocation_tag) = local.cost_allocation_tag_value
+  })
+
+  ssm_access = coalesce(var.support.enable_ssm_access, var.enable_ssm_access, false)
+}

@@ -1,0 +1,14 @@
+locals {
+  dashboard     = "${var.name_prefix}-fleet"
+  dashboard_url = "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${local.dashboard}"
+
+  kinds = toset(concat(["dead-letters"], values(local.alarms)[*].runbook))
+
+  # A tag may not hold the # of the dashboard's address; the description can.
+  runbooks = {
+    for kind in local.kinds : kind => {
+      tags = var.runbooks_url == null ? {} : { "hearth:runbook" = "${var.runbooks_url}/${kind}.md" }
+      line = "runbook: ${var.runbooks_url == null ? local.dashboard_url : "${var.runbooks_url}/${kind}.md"}"
+    }
+  }
+}

@@ -1,0 +1,123 @@
+# Rules and schedules out of function.json, all of them into the inbox.
+
+locals {
+  events = { for one in var.spec.listensTo : one.name => one if one.kind == "events" }
+
+  schedules = merge(
+    { for one in var.spec.listensTo : one.name => {
+      schedule = one.schedule
+      input    = one.input
+    } if one.kind == "schedule" && try(one.forEach, null) == null },
+    # Once for each warming set: the set's name and schedule go where function.json leaves room for them.
+    merge([for one in var.spec.listensTo : {
+      for set, schedule in var.schedules_by_set : "${one.name}-${set}" => {
+        schedule = replace(one.schedule, "$${schedule}", schedule)
+        input    = jsondecode(replace(jsonencode(one.input), "$${set}", set))
+      }
+    } if one.kind == "schedule" && try(one.forEach, null) == "warmingSets"]...),
+  )
+
+  schedule_names = { for key in keys(local.schedules) : key => "${var.name_prefix}-${var.name}-${key}" }
+  schedule_arns  = { for key, name in local.schedule_names : key => "arn:${local.partition}:scheduler:${local.region}:${local.account}:schedule/default/${name}" }
+
+  # EventBridge's envelope. The Scheduler puts id and time in their places when it fires; jsonencode escapes the angle
+  # brackets, and then it would not.
+  schedule_inputs = {
+    for key, one in local.schedules : key => replace(replace(jsonencode(merge({
+      version   = "0"
+      id        = "<aws.scheduler.execution-id>"
+      account   = local.account
+      region    = local.region
+      time      = "<aws.scheduler.scheduled-time>"
+      resources = [local.schedule_arns[key]]
+    }, one.input)), "\\u003c", "<"), "\\u003e", ">")
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each = local.events
+
+  name          = "${var.name_prefix}-${var.name}-${each.key}"
+  description   = "Into the inbox of ${var.name}."
+  event_pattern = jsonencode(each.value.pattern)
+  tags          = var.tags
+}
+
+resource "aws_cloudwatch_event_target" "this" {
+  for_each = local.events
+
+  rule      = aws_cloudwatch_event_rule.this[each.key].name
+  target_id = "inbox"
+  arn       = aws_sqs_queue.inbox.arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead.arn
+  }
+}
+
+data "aws_iam_policy_document" "scheduler_assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["scheduler.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      # For schedules the Scheduler names their group as the source.
+      values = ["arn:${local.partition}:scheduler:${local.region}:${local.account}:schedule-group/default"]
+    }
+  }
+}
+
+resource "aws_iam_role" "scheduler" {
+  count = length(local.schedules) > 0 ? 1 : 0
+
+  name                 = "${local.lambda}_schedules"
+  assume_role_policy   = data.aws_iam_policy_document.scheduler_assume.json
+  permissions_boundary = var.permissions_boundary
+  tags                 = var.tags
+}
+
+data "aws_iam_policy_document" "scheduler" {
+  statement {
+    sid       = "FillTheInbox"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.inbox.arn, aws_sqs_queue.dead.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "scheduler" {
+  count = length(local.schedules) > 0 ? 1 : 0
+
+  name   = "inbox"
+  role   = aws_iam_role.scheduler[0].id
+  policy = data.aws_iam_policy_document.scheduler.json
+}
+
+resource "aws_scheduler_schedule" "this" {
+  for_each = local.schedules
+
+  name                = local.schedule_names[each.key]
+  schedule_expression = each.value.schedule
+
+  flexible_time_window {
+    mode = "OFF"
+  }
+
+  target {
+    arn      = aws_sqs_queue.inbox.arn
+    role_arn = aws_iam_role.scheduler[0].arn
+    input    = local.schedule_inputs[each.key]
+
+    dead_letter_config {
+      arn = aws_sqs_queue.dead.arn
+    }
+  }
+}

@@ -1,0 +1,133 @@
+# One function: bundle, role and log. What feeds it is in queues.tf and listeners.tf.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.region
+  lambda    = "${var.name_prefix}_${var.name}"
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  name              = local.lambda
+  retention_in_days = var.log_retention_days
+  tags              = var.tags
+}
+
+data "aws_iam_policy_document" "assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  name                 = local.lambda
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  permissions_boundary = var.permissions_boundary
+  tags                 = var.tags
+}
+
+data "aws_iam_policy_document" "common" {
+  statement {
+    sid = "ReadInboxes"
+    # All but the last are what Lambda itself does for an event source mapping.
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+    resources = [for queue in local.polled : queue.arn]
+  }
+  statement {
+    sid       = "BuryTheDead"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead.arn]
+  }
+  statement {
+    sid       = "WriteOwnLog"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+  }
+}
+
+resource "aws_iam_role_policy" "common" {
+  name   = "inbox-and-log"
+  role   = aws_iam_role.this.id
+  policy = data.aws_iam_policy_document.common.json
+}
+
+resource "aws_iam_role_policy" "own" {
+  name   = "own"
+  role   = aws_iam_role.this.id
+  policy = var.policy_json
+
+  lifecycle {
+    precondition {
+      condition     = var.policy_json != null
+      error_message = "functions/${var.name} has no IAM statements: add iam-${var.name}.tf, and the function to function_policies in functions.tf."
+    }
+  }
+}
+
+resource "aws_lambda_function" "this" {
+  function_name    = local.lambda
+  description      = var.spec.description
+  role             = aws_iam_role.this.arn
+  runtime          = "nodejs24.x"
+  handler          = "index.handler"
+  architectures    = ["arm64"]
+  memory_size      = var.spec.memoryMb
+  timeout          = var.spec.timeoutSeconds
+  filename         = var.code.file
+  s3_bucket        = var.code.bucket
+  s3_key           = var.code.key
+  source_code_hash = var.code.code_sha256
+  tags             = var.tags
+
+  environment {
+    variables = merge(var.environment, {
+      INBOX_URL       = aws_sqs_queue.inbox.url
+      DEAD_LETTER_URL = aws_sqs_queue.dead.url
+    })
+  }
+
+  logging_config {
+    # Lines are JSON already, and metrics among them have to reach CloudWatch as they are.
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.this.name
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.code.file == null ? true : fileexists(var.code.file)
+      error_message = "${coalesce(var.code.file, "The bundle")} is missing: run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
+    }
+    precondition {
+      condition     = var.code.bucket == null || var.code.code_sha256 != null
+      error_message = "bundles.json in ${coalesce(var.code.bucket, "the bucket")} has no checksum for ${var.name}: put the whole dist folder of one release there."
+    }
+    precondition {
+      condition     = alltrue([for value in values(var.environment) : value != null])
+      error_message = "functions/${var.name}/function.json asks for environment values that a deployment does not have: ${join(", ", [for key, value in var.environment : key if value == null])}. Add them to function_values in functions.tf."
+    }
+  }
+
+  depends_on = [aws_iam_role_policy.common, aws_iam_role_policy.own]
+}
+
+resource "aws_lambda_event_source_mapping" "this" {
+  for_each = local.polled
+
+  function_name           = aws_lambda_function.this.arn
+  event_source_arn        = each.value.arn
+  batch_size              = var.spec.batchSize
+  function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
+
+  scaling_config {
+    maximum_concurrency = var.spec.concurrency
+  }
+}

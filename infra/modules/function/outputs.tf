@@ -1,0 +1,8 @@
+output "queues" {
+  description = "URLs of the queues."
+  value = {
+    inbox = aws_sqs_queue.inbox.url
+    dead  = aws_sqs_queue.dead.url
+    extra = { for name, queue in aws_sqs_queue.extra : name => queue.url }
+  }
+}

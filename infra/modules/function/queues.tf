@@ -1,0 +1,105 @@
+# What a function polls, and where goes what it cannot handle.
+
+resource "aws_sqs_queue" "dead" {
+  name                      = "${var.name_prefix}-${var.name}-dead"
+  message_retention_seconds = 1209600 # 14 days, the most that SQS keeps anything
+  sqs_managed_sse_enabled   = true
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue" "inbox" {
+  name                       = "${var.name_prefix}-${var.name}-inbox"
+  visibility_timeout_seconds = local.visibility
+  sqs_managed_sse_enabled    = true
+  redrive_policy             = local.redrive
+  tags                       = var.tags
+}
+
+resource "aws_sqs_queue" "extra" {
+  for_each = toset(try(var.spec.extraInboxes, []))
+
+  name                       = "${var.name_prefix}-${each.key}"
+  visibility_timeout_seconds = local.visibility
+  sqs_managed_sse_enabled    = true
+  redrive_policy             = local.redrive
+  tags                       = var.tags
+}
+
+locals {
+  # Lambda asks for at least six times the function's timeout.
+  visibility = 6 * var.spec.timeoutSeconds
+  redrive = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead.arn
+    maxReceiveCount     = var.spec.receiveLimit
+  })
+  polled = merge({ inbox = aws_sqs_queue.inbox }, aws_sqs_queue.extra)
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dead" {
+  queue_url = aws_sqs_queue.dead.id
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [for queue in local.polled : queue.arn]
+  })
+}
+
+data "aws_iam_policy_document" "queue" {
+  for_each = merge({ dead = aws_sqs_queue.dead }, local.polled)
+
+  # The rules of this function put events into its inbox, and into the dead-letter queue what they could not deliver.
+  dynamic "statement" {
+    for_each = contains(["inbox", "dead"], each.key) && length(aws_cloudwatch_event_rule.this) > 0 ? [1] : []
+    content {
+      sid       = "OwnRules"
+      actions   = ["sqs:SendMessage"]
+      resources = [each.value.arn]
+      principals {
+        type        = "Service"
+        identifiers = ["events.amazonaws.com"]
+      }
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:SourceArn"
+        values   = [for rule in aws_cloudwatch_event_rule.this : rule.arn]
+      }
+    }
+  }
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [each.value.arn]
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "this" {
+  for_each = merge({ dead = aws_sqs_queue.dead }, local.polled)
+
+  queue_url = each.value.id
+  policy    = data.aws_iam_policy_document.queue[each.key].json
+}
+
+resource "aws_cloudwatch_metric_alarm" "dead" {
+  alarm_name          = "${var.name_prefix}-dead-letters-${var.name}"
+  alarm_description   = "The function ${var.name} could not handle messages; they wait in ${aws_sqs_queue.dead.name}.\n${var.runbook.line}"
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.dead.name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  tags                = merge(var.tags, var.runbook.tags, { "hearth:severity" = "error", "hearth:route" = var.name })
+}

@@ -1,0 +1,85 @@
+# What a runner may do, and with it every job that runs there.
+
+data "aws_iam_policy_document" "assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  name                 = var.name
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  permissions_boundary = var.permissions_boundary
+  tags                 = local.tags
+}
+
+resource "aws_iam_instance_profile" "this" {
+  name = var.name
+  role = aws_iam_role.this.name
+  tags = local.tags
+}
+
+data "aws_iam_policy_document" "this" {
+  statement {
+    sid     = "ReadOwnSetAndTools"
+    actions = ["s3:GetObject"]
+    resources = concat(
+      ["${var.bucket_arn}/tools/*"],
+      var.boots_set == null ? [] : [
+        "${var.bucket_arn}/sets/${var.boots_set}/pointer.json",
+        "${var.bucket_arn}/sets/${var.boots_set}/snapshots/*",
+        "${var.bucket_arn}/sets/${var.boots_set}/layers/*",
+      ],
+    )
+  }
+  statement {
+    sid       = "ReadOwnToken"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [var.secret_arn]
+  }
+  statement {
+    sid       = "Report"
+    actions   = ["sqs:SendMessage"]
+    resources = [var.reports.arn]
+  }
+  dynamic "statement" {
+    for_each = var.kms_key_arn[*]
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+  dynamic "statement" {
+    for_each = var.enable_ssm_access ? [1] : []
+    content {
+      sid = "Sessions"
+      actions = [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+      ]
+      # ssmmessages has no resource-level permissions, and what the SSM agent says of itself has none for instances of EC2.
+      resources = ["*"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "this" {
+  name   = "runner"
+  role   = aws_iam_role.this.id
+  policy = data.aws_iam_policy_document.this.json
+}
+
+resource "aws_iam_role_policy_attachment" "further" {
+  for_each = var.policies
+
+  role       = aws_iam_role.this.name
+  policy_arn = each.value
+}

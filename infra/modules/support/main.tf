@@ -1,0 +1,124 @@
+# Who may look after the fleet. Looking is free of side effects; sessions exist only where they are enabled.
+
+locals {
+  home = "${var.region}:${var.account}"
+}
+
+data "aws_iam_policy_document" "support" {
+  statement {
+    sid       = "ReadTheTree"
+    actions   = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
+    resources = ["arn:${var.partition}:ssm:${local.home}:parameter/${var.name_prefix}", "arn:${var.partition}:ssm:${local.home}:parameter/${var.name_prefix}/*"]
+  }
+  statement {
+    sid = "LookAtTheFleet"
+    actions = [
+      "autoscaling:DescribeAutoScalingGroups",
+      "autoscaling:DescribeAutoScalingInstances",
+      "autoscaling:DescribeLifecycleHooks",
+      "autoscaling:DescribeScalingActivities",
+      "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetMetricData",
+      "ec2:DescribeInstances",
+      "ec2:DescribeInstanceStatus",
+    ]
+    # None of these has resource-level permissions that would serve here.
+    resources = ["*"]
+  }
+  statement {
+    sid     = "ReadFunctionLogs"
+    actions = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents", "logs:StartQuery"]
+    resources = [
+      "arn:${var.partition}:logs:${local.home}:log-group:${var.name_prefix}_*",
+      "arn:${var.partition}:logs:${local.home}:log-group:${var.name_prefix}_*:*",
+    ]
+  }
+  statement {
+    sid     = "ReadQueryResults"
+    actions = ["logs:DescribeLogGroups", "logs:GetQueryResults"]
+    # A query's results have no resource-level permissions; log groups are listed as a whole.
+    resources = ["*"]
+  }
+  dynamic "statement" {
+    for_each = var.enable_ssm_access ? [1] : []
+    content {
+      sid       = "SessionsOnRunners"
+      actions   = ["ssm:StartSession"]
+      resources = ["arn:${var.partition}:ec2:${local.home}:instance/*"]
+      condition {
+        test     = "StringLike"
+        variable = "ssm:resourceTag/Name"
+        values   = ["${var.name_prefix}-*"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "ssm:resourceTag/created-by"
+        values   = ["hearth"]
+      }
+    }
+  }
+  dynamic "statement" {
+    for_each = var.enable_ssm_access ? [1] : []
+    content {
+      sid     = "SessionsOfTheseKinds"
+      actions = ["ssm:StartSession"]
+      resources = [
+        "arn:${var.partition}:ssm:${local.home}:document/SSM-SessionManagerRunShell",
+        "arn:${var.partition}:ssm:${var.region}::document/AWS-StartPortForwardingSession",
+      ]
+    }
+  }
+  dynamic "statement" {
+    for_each = var.enable_ssm_access ? [1] : []
+    content {
+      sid       = "EndOwnSessions"
+      actions   = ["ssm:ResumeSession", "ssm:TerminateSession"]
+      resources = ["arn:${var.partition}:ssm:*:${var.account}:session/$${aws:userid}-*"]
+    }
+  }
+}
+
+resource "aws_iam_policy" "support" {
+  name        = "${var.name_prefix}-support"
+  description = "Look at the runners, their groups and logs."
+  policy      = data.aws_iam_policy_document.support.json
+  tags        = var.tags
+}
+
+data "aws_iam_policy_document" "operator" {
+  statement {
+    sid       = "FillSecrets"
+    actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
+    resources = var.secret_arns
+  }
+  statement {
+    sid       = "SendDeadLettersBack"
+    actions   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:StartMessageMoveTask", "sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks"]
+    resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-dead"]
+  }
+  statement {
+    sid       = "IntoTheInboxes"
+    actions   = ["sqs:SendMessage"]
+    resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-inbox"]
+  }
+}
+
+resource "aws_iam_policy" "operator" {
+  name        = "${var.name_prefix}-operator"
+  description = "Put secrets, and send dead letters back."
+  policy      = data.aws_iam_policy_document.operator.json
+  tags        = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "support" {
+  count      = var.support_role_name == null ? 0 : 1
+  role       = var.support_role_name
+  policy_arn = aws_iam_policy.support.arn
+}
+
+resource "aws_iam_role_policy_attachment" "operator" {
+  for_each = var.operator_role_name == null ? {} : { support = aws_iam_policy.support.arn, operator = aws_iam_policy.operator.arn }
+
+  role       = var.operator_role_name
+  policy_arn = each.value
+}

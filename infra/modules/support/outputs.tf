@@ -1,0 +1,4 @@
+output "policy" {
+  description = "The support policy."
+  value       = { json = data.aws_iam_policy_document.support.json, arn = aws_iam_policy.support.arn }
+}

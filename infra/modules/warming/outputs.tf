@@ -1,0 +1,14 @@
+output "bucket_id" {
+  description = "Name of the bucket."
+  value       = aws_s3_bucket.this.id
+}
+
+output "bucket_arn" {
+  description = "ARN of the bucket."
+  value       = aws_s3_bucket.this.arn
+}
+
+output "management_policies" {
+  description = "By set: the policy of its warming group."
+  value       = { for set, policy in aws_iam_policy.manage : set => { arn = policy.arn, name = policy.name } }
+}

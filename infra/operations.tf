@@ -1,0 +1,27 @@
+module "alarms" {
+  source = "./modules/alarms"
+
+  name_prefix  = var.name_prefix
+  region       = local.region
+  groups       = { for id, same in local.groups : id => { boots_set = same[0].boots_set, actions_enabled = !same[0].exclude_oncall_alerts } }
+  sets         = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
+  functions    = { for name, spec in local.functions : name => { queues = concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) } }
+  thresholds   = var.alarm_thresholds
+  runbooks_url = var.runbooks_url
+  tags         = local.tags
+}
+
+module "support" {
+  source = "./modules/support"
+
+  name_prefix        = var.name_prefix
+  account            = local.account
+  partition          = local.partition
+  region             = local.region
+  enable_ssm_access  = local.ssm_access
+  support_role_name  = var.support.support_role_name
+  operator_role_name = var.support.operator_role_name
+  functions          = keys(local.functions)
+  secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn])
+  tags               = local.tags
+}

@@ -1,0 +1,47 @@
+module "runner_group" {
+  source   = "./modules/runner-group"
+  for_each = { for id, same in local.groups : id => same[0] }
+
+  name        = "${var.name_prefix}-${each.value.host}-${each.value.name}"
+  name_prefix = var.name_prefix
+  group_id    = each.key
+  min_runners = each.value.min_runners
+  max_runners = each.value.max_runners
+  # A type or set that does not exist is told by checks.tf, better than by an index error here.
+  resource_type = lookup(local.resource_types, each.value.resource_type, {
+    instance_types = [], image_id = "", root_volume_size_gb = 8, use_preemptible = false, tags = {}
+  })
+
+  vpc_id          = var.vpc_id
+  vpc_subnets     = var.vpc_subnets
+  security_groups = each.value.security_groups
+  policies        = each.value.policies
+
+  bucket_name = local.bucket_name
+  bucket_arn  = module.warming.bucket_arn
+  boots_set   = each.value.boots_set
+  warming_command = (
+    each.value.makes_set ? try({
+      command        = var.warming_sets[each.value.set].command
+      timeoutSeconds = var.warming_sets[each.value.set].deadline_minutes * 60
+    }, null) : null
+  )
+  idle_timeout_min = each.value.agent_idle_timeout_min
+  reports          = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }
+  runner           = { key = local.runner_key, sha256 = local.runner_sha256 }
+  agent = merge(
+    { driver = each.value.host, secretId = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn },
+    { for setting, value in {
+      queue      = try(each.value.queue, null)
+      repository = try(each.value.gh_repo, null)
+      cloneDepth = try(each.value.git_clone_depth, null)
+    } : setting => value if value != null },
+  )
+  secret_arn = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn
+
+  enable_ssm_access    = local.ssm_access
+  kms_key_arn          = var.kms_key_arn
+  permissions_boundary = var.permissions_boundary
+  tags                 = local.tags
+  group_tags           = each.value.tags
+}

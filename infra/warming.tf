@@ -1,0 +1,48 @@
+# The bucket and the policies may not depend on runner groups: a group's policies are these very policies.
+module "warming" {
+  source = "./modules/warming"
+
+  name_prefix = var.name_prefix
+  bucket_name = local.bucket_name
+  sets        = keys(var.warming_sets)
+  kms_key_arn = var.kms_key_arn
+  tags        = local.tags
+}
+
+locals {
+  version = jsondecode(file("${path.module}/version.json")).version
+
+  group_parameters = {
+    for id, same in local.groups : "/${var.name_prefix}/groups/${id}" => jsonencode({
+      for setting, value in {
+        minRunners              = same[0].min_runners
+        maxRunners              = same[0].max_runners
+        resourceType            = same[0].resource_type
+        queue                   = try(same[0].queue, null)
+        repository              = try(same[0].gh_repo, null)
+        workflowIds             = try(same[0].gha_workflow_ids, null)
+        idleTimeoutMinutes      = same[0].agent_idle_timeout_min
+        warmingSet              = same[0].boots_set
+        warming                 = same[0].makes_set
+        scalingPollingFrequency = same[0].scaling_polling_frequency
+        scaleOutFactor          = same[0].scale_out_factor
+      } : setting => value if value != null
+    })
+  }
+}
+
+# The declared part of the parameter tree; the function `parameters` does the rest.
+resource "aws_s3_object" "parameters" {
+  bucket       = module.warming.bucket_id
+  key          = "config/parameters.json"
+  content_type = "application/json"
+  content = jsonencode({
+    version     = 1
+    warmingSets = keys(var.warming_sets)
+    parameters = merge(
+      { "/${var.name_prefix}/deployment" = jsonencode({ customerId = var.customer_id, version = local.version, hosts = var.hosts }) },
+      local.group_parameters,
+    )
+  })
+  tags = local.tags
+}
