@@ -35,6 +35,8 @@ const layerSchema = v.pipe(
     files: bytes,
     /** Size of the layer's content before compression. */
     contentBytes: bytes,
+    /** Content of the layers below that this one hides: what it replaces or deletes. Absent in old manifests. */
+    hidesBytes: v.optional(bytes),
   }),
   v.check(
     (layer) => layer.chunks.length === Math.ceil(layer.bytes / layer.chunkBytes),

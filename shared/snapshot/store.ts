@@ -38,6 +38,11 @@ export interface ObjectStore {
   size(key: string): Promise<number | undefined>;
   /** The bytes of an object from `start`, `length` of them. */
   readRange(key: string, start: number, length: number): Promise<Uint8Array>;
+  /**
+   * The sha256 that the store itself took when the object was uploaded, in S3's words: base64 of the whole, or, for an upload
+   * in parts, base64 of the sha256 of the parts' sha256 and `-` and their number. Undefined if it has none.
+   */
+  checksum?(key: string): Promise<string | undefined>;
 }
 
 /** A bucket in S3. */
@@ -115,6 +120,15 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
         new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${start}-${start + length - 1}` }),
       );
       return (await Body?.transformToByteArray()) ?? new Uint8Array();
+    },
+    async checksum(key) {
+      try {
+        const head = { Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' } as const;
+        return (await client.send(new HeadObjectCommand(head))).ChecksumSHA256;
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        throw error;
+      }
     },
   };
 }
