@@ -6,19 +6,20 @@ import {
   RecordLifecycleActionHeartbeatCommand,
   TerminateInstanceInAutoScalingGroupCommand,
 } from '@aws-sdk/client-auto-scaling';
-import type { AutoScalingPort, HookAction, HookOutcome } from './ports.ts';
+import { RetryableError } from '../../shared/runtime/errors.ts';
+import type { Answer, AutoScalingPort, HookAction } from './ports.ts';
 
 /** Auto Scaling itself. */
 export function autoScalingPort(client: Pick<AutoScalingClient, 'send'>): AutoScalingPort {
   return {
     complete: (action, result) =>
-      aboutHook(() =>
+      answerOf(() =>
         client.send(
           new CompleteLifecycleActionCommand({ ...hookInput(action), LifecycleActionResult: result }),
         ),
       ),
     heartbeat: (action) =>
-      aboutHook(() => client.send(new RecordLifecycleActionHeartbeatCommand(hookInput(action)))),
+      answerOf(() => client.send(new RecordLifecycleActionHeartbeatCommand(hookInput(action)))),
     async describeInstance(instanceId) {
       const { AutoScalingInstances } = await client.send(
         new DescribeAutoScalingInstancesCommand({ InstanceIds: [instanceId] }),
@@ -37,20 +38,15 @@ export function autoScalingPort(client: Pick<AutoScalingClient, 'send'>): AutoSc
       const found = AutoScalingGroups?.[0];
       return found && { min: found.MinSize ?? 0, desired: found.DesiredCapacity ?? 0 };
     },
-    async terminate(instanceId, decrement) {
-      try {
-        await client.send(
+    terminate: (instanceId, decrement) =>
+      answerOf(() =>
+        client.send(
           new TerminateInstanceInAutoScalingGroupCommand({
             InstanceId: instanceId,
             ShouldDecrementDesiredCapacity: decrement,
           }),
-        );
-        return 'applied';
-      } catch (error) {
-        if (!isValidationError(error)) throw error;
-        return /not found/i.test(error.message) ? 'unknown-instance' : 'refused';
-      }
-    },
+        ),
+      ),
   };
 }
 
@@ -59,19 +55,19 @@ function hookInput({ autoScalingGroup, hook, instanceId }: HookAction) {
 }
 
 /**
- * "No active Lifecycle Action found" is an answer: done already, or too early. The same error name says that the group or
- * the hook does not exist; for an instance that leads to the same look at where it stands.
+ * One error name covers every refusal of Auto Scaling: no active action (done already, or too early), no such instance,
+ * group or hook, a group at its minimum. Which it is shows in what *is*, not in the wording.
  */
-async function aboutHook(call: () => Promise<unknown>): Promise<HookOutcome> {
+async function answerOf(call: () => Promise<unknown>): Promise<Answer> {
   try {
     await call();
-    return 'applied';
+    return { applied: true };
   } catch (error) {
-    if (isValidationError(error)) return 'none';
+    if (!(error instanceof Error)) throw error;
+    if (error.name === 'ValidationError') return { applied: false, said: error.message };
+    if (error.name === 'ScalingActivityInProgressFault') {
+      throw new RetryableError('scaling-in-progress', error.message, { cause: error });
+    }
     throw error;
   }
-}
-
-function isValidationError(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ValidationError';
 }

@@ -4,8 +4,9 @@ import { dead, done, type Ending, skipped } from '../../shared/runtime/ending.ts
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { whileFresh } from './freshness.ts';
+import { replace } from './let-go.ts';
 import type { AutoScalingPort } from './ports.ts';
-import { replace } from './reports.ts';
 
 /** Auto Scaling's limit for names of groups and hooks. */
 const name = v.pipe(v.string(), v.nonEmpty(), v.maxLength(255));
@@ -28,7 +29,19 @@ const interruption = v.object({
 /** Failed launches quote AWS's reason; this much of it goes to the log. */
 const MAX_REASON = 500;
 
-export type AwsEventContext = { prefix: string; autoScaling: AutoScalingPort; metrics: MetricSink };
+/**
+ * How Auto Scaling words a launch that a hook gave up by request (elsewhere it says `Heartbeat Timeout`). Such a request is
+ * the answer to a Runner Failed, which has been counted.
+ */
+const GIVEN_UP = /Completed with ABANDON Result/;
+
+export type AwsEventContext = {
+  prefix: string;
+  autoScaling: AutoScalingPort;
+  metrics: MetricSink;
+  /** Of the message, in milliseconds. */
+  ageMs: number;
+};
 
 /** Brings an event of AWS itself to its ending. */
 export async function handleAwsEvent(event: Envelope, context: AwsEventContext): Promise<Ending> {
@@ -74,6 +87,7 @@ function launchFailed(event: Envelope, context: AwsEventContext): Ending {
   const found = ours(event, activity, context);
   if (!found) return skipped('foreign-group');
   const group = groupId(found.group);
+  if (GIVEN_UP.test(found.detail.StatusMessage)) return skipped('counted-by-report', { group });
   context.metrics.add('LaunchFailures', 1, { Group: group });
   return done({ group, reason: found.detail.StatusMessage.slice(0, MAX_REASON) });
 }
@@ -82,12 +96,14 @@ function launchFailed(event: Envelope, context: AwsEventContext): Ending {
  * The runner sees the notice itself and stops taking jobs. Asking for its termination now starts the replacement two
  * minutes earlier, and the drain with it; the notice says nothing about groups, so Auto Scaling is asked.
  */
-async function reclaimed(event: Envelope, { prefix, autoScaling }: AwsEventContext): Promise<Ending> {
+async function reclaimed(event: Envelope, { prefix, autoScaling, ageMs }: AwsEventContext): Promise<Ending> {
   const { 'instance-id': instanceId } = parseOrDie(interruption, event.detail, 'malformed-detail');
-  const instance = await autoScaling.describeInstance(instanceId);
-  if (!instance) return skipped('not-in-group');
-  if (!parseAutoScalingGroupName(prefix, instance.autoScalingGroup)) return skipped('foreign-group');
-  return replace(instanceId, instance.autoScalingGroup, autoScaling);
+  return whileFresh(ageMs, async () => {
+    const instance = await autoScaling.describeInstance(instanceId);
+    if (!instance) return skipped('not-in-group');
+    if (!parseAutoScalingGroupName(prefix, instance.autoScalingGroup)) return skipped('foreign-group');
+    return replace(instanceId, instance.lifecycleState, autoScaling);
+  });
 }
 
 function ours(

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { Clock } from '../../shared/runtime/clock.ts';
 import { type Ending, skipped } from '../../shared/runtime/ending.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { endingOfError } from '../../shared/runtime/inbox.ts';
@@ -11,8 +12,8 @@ import { actOn } from './reports.ts';
 import { verifyReport } from './verify-report.ts';
 
 /**
- * How long a message is worth trying, in milliseconds: an hour is longer than any hook of ours waits without a
- * heartbeat (Auto Scaling's default timeout), and by then it has decided for itself.
+ * How long a message is tried at most, in milliseconds. A hook that nobody prolongs is over after its heartbeat timeout,
+ * minutes as the module sets it, and the message is skipped then; an hour is for what others want to know.
  */
 const GIVE_UP_MS = 3_600_000;
 
@@ -23,6 +24,7 @@ export type LifecycleDeps = {
   autoScaling: AutoScalingPort;
   bus: ReportBus;
   metrics: MetricSink;
+  clock: Clock;
 };
 
 /** What Auto Scaling sends to a newly added notification target. */
@@ -36,10 +38,11 @@ export async function handleLifecycleMessage(message: Message, deps: LifecycleDe
 }
 
 async function endingOf(message: Message, deps: LifecycleDeps): Promise<Ending> {
+  const context = { ...deps, ageMs: deps.clock.now().getTime() - message.sentAt.getTime() };
   try {
-    if (message.queue === deps.reportsQueue) return await handleReport(message, deps);
+    if (message.queue === deps.reportsQueue) return await handleReport(message, context);
     if (v.is(testNotification, message.body)) return skipped('test-notification');
-    return await handleAwsEvent(parseEnvelope(message.body), deps);
+    return await handleAwsEvent(parseEnvelope(message.body), context);
   } catch (error) {
     return endingOfError(error);
   }
@@ -49,12 +52,10 @@ async function endingOf(message: Message, deps: LifecycleDeps): Promise<Ending> 
  * Acts first and tells the bus then: a report that is tried again because the bus refused it finds its hook completed,
  * and is published all the same.
  */
-async function handleReport(message: Message, deps: LifecycleDeps): Promise<Ending> {
-  const report = verifyReport(message, deps.prefix);
-  const ending = await actOn(report, deps);
-  if (ending.ending === 'retry' || ending.ending === 'dead') return ending;
-  if (ending.ending === 'done') measure(report, deps.metrics);
-  // A heartbeat is between a runner and its hook; nobody else listens to one a minute from each.
-  if (report.report !== 'Runner Heartbeat') await deps.bus.publish(report);
+async function handleReport(message: Message, context: LifecycleDeps & { ageMs: number }): Promise<Ending> {
+  const report = verifyReport(message, context.prefix);
+  const { ending, confirmed } = await actOn(report, context);
+  if (ending.ending === 'done') measure(report, context.metrics);
+  if (confirmed && ending.ending !== 'retry') await context.bus.publish(report);
   return ending;
 }

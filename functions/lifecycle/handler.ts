@@ -11,12 +11,13 @@ export const handler = defineFunction({
   name: 'lifecycle',
   env: lifecycleEnv,
   extraInboxes: ['REPORTS_URL'],
-  connect: (env, { metrics }) => ({
+  connect: (env, { metrics, clock }) => ({
     prefix: env.NAME_PREFIX,
     reportsQueue: queueName(env.REPORTS_URL),
     autoScaling: autoScalingPort(autoScalingClient()),
     bus: reportBus(eventBridgeClient(), env.EVENT_BUS),
     metrics,
+    clock,
   }),
   handle: handleLifecycleMessage,
 });

@@ -1,24 +1,22 @@
 import { type HookPhase, hookName } from '../../shared/fleet/names.ts';
 import type { Report } from '../../shared/fleet/report.ts';
 import { done, type Ending, retryLater, skipped } from '../../shared/runtime/ending.ts';
-import type { AutoScalingPort } from './ports.ts';
+import { FRESH_MS, whileFresh } from './freshness.ts';
+import { letIdleGo, replace } from './let-go.ts';
+import type { AutoScalingPort, HookAction } from './ports.ts';
+import { awaitsHook, isLeaving, standingOf } from './standing.ts';
 
-/** The states in which an instance waits for each hook (also in a warm pool: `Warmed:Pending:Wait`). */
-const WAITING: Record<HookPhase, RegExp> = { boot: /Pending:Wait$/, drain: /Terminating:Wait$/ };
+export type ReportContext = { prefix: string; autoScaling: AutoScalingPort; ageMs: number };
 
-/** An instance that is about to wait: the hook's action begins within moments. */
-const ABOUT_TO_WAIT: Record<HookPhase, RegExp> = { boot: /Pending$/, drain: /(^|:)Terminating$/ };
-
-/** An instance that is on its way out already. */
-const LEAVING = /Terminat/;
-
-export type ReportContext = { prefix: string; autoScaling: AutoScalingPort };
+/** What came of a report, and whether Auto Scaling has confirmed that its sender is in the group that it names. */
+export type Outcome = { ending: Ending; confirmed: boolean };
 
 /** Does what a verified report asks for. The same report again, at any later time, changes nothing more. */
-export function actOn(report: Report, context: ReportContext): Promise<Ending> {
+export async function actOn(report: Report, context: ReportContext): Promise<Outcome> {
   switch (report.report) {
     case 'Runner Heartbeat':
-      return beat(report, context);
+      // Between a runner and its hook; nobody else listens to one a minute from each, so it needs no confirming.
+      return { ending: await beat(report, context), confirmed: false };
     case 'Runner Ready':
       return complete(report, 'boot', 'CONTINUE', context);
     case 'Runner Failed':
@@ -26,70 +24,60 @@ export function actOn(report: Report, context: ReportContext): Promise<Ending> {
     case 'Runner Drained':
       return complete(report, 'drain', 'CONTINUE', context);
     case 'Runner Idle':
-      return letIdleGo(report, context);
+      return idle(report, context);
     case 'Runner Unhealthy':
-      return replace(report.instanceId, report.autoScalingGroup, context.autoScaling);
+      return whereItStands(report, context, (state) =>
+        replace(report.instanceId, state, context.autoScaling),
+      );
   }
 }
 
-async function beat(
+function beat(
   report: Extract<Report, { report: 'Runner Heartbeat' }>,
-  { prefix, autoScaling }: ReportContext,
+  { prefix, autoScaling, ageMs }: ReportContext,
 ): Promise<Ending> {
-  const outcome = await autoScaling.heartbeat({
-    autoScalingGroup: report.autoScalingGroup,
-    hook: hookName(prefix, report.phase),
-    instanceId: report.instanceId,
+  return whileFresh(ageMs, async () => {
+    const answer = await autoScaling.heartbeat(hookOf(report, report.phase, prefix));
+    // The next one is a minute away: one that has nothing to prolong is not worth a second look.
+    return answer.applied ? done() : skipped('no-active-action', answer);
   });
-  // The next one is a minute away: one that has nothing to prolong is not worth a second look.
-  return outcome === 'applied' ? done() : skipped('no-active-action');
 }
 
 async function complete(
   report: Report,
   phase: HookPhase,
   result: 'CONTINUE' | 'ABANDON',
-  { prefix, autoScaling }: ReportContext,
-): Promise<Ending> {
-  const { autoScalingGroup, instanceId } = report;
-  const action = { autoScalingGroup, hook: hookName(prefix, phase), instanceId };
-  if ((await autoScaling.complete(action, result)) === 'applied')
-    return done({ completed: action.hook, result });
+  context: ReportContext,
+): Promise<Outcome> {
+  const action = hookOf(report, phase, context.prefix);
+  const answer = await context.autoScaling.complete(action, result);
+  if (answer.applied) return { ending: done({ completed: action.hook, result }), confirmed: true };
   // Stale or premature? The error is the same; only the instance's state tells.
-  const instance = await autoScaling.describeInstance(instanceId);
-  if (!instance) return skipped('instance-gone');
-  if (instance.autoScalingGroup !== autoScalingGroup) return skipped('not-in-group');
-  const { lifecycleState } = instance;
-  if (WAITING[phase].test(lifecycleState) || ABOUT_TO_WAIT[phase].test(lifecycleState)) {
-    return retryLater('hook-not-active-yet', { afterSeconds: 2, detail: { lifecycleState } });
-  }
-  return skipped('hook-is-over', { lifecycleState });
+  return whereItStands(report, context, async (lifecycleState) => {
+    const detail = { lifecycleState, ...answer };
+    if (awaitsHook(phase, lifecycleState)) return retryLater('hook-not-active-yet', { detail });
+    if (phase === 'drain' && !isLeaving(lifecycleState)) return skipped('not-leaving', detail);
+    return skipped('hook-is-over', detail);
+  });
 }
 
-async function letIdleGo(report: Report, { autoScaling }: ReportContext): Promise<Ending> {
-  const { autoScalingGroup, instanceId } = report;
-  const instance = await autoScaling.describeInstance(instanceId);
-  if (!instance || instance.autoScalingGroup !== autoScalingGroup) return skipped('not-in-group');
-  if (instance.lifecycleState !== 'InService') {
-    return skipped('not-in-service', { lifecycleState: instance.lifecycleState });
-  }
-  const group = await autoScaling.describeGroup(autoScalingGroup);
-  if (!group) return skipped('group-gone');
-  if (group.desired <= group.min) return skipped('at-minimum', group);
-  // Several idle runners may ask at once: AWS refuses the one that would go below the minimum.
-  const outcome = await autoScaling.terminate(instanceId, true);
-  return outcome === 'applied' ? done({ terminated: instanceId }) : skipped(`terminate-${outcome}`);
+async function idle(report: Report, context: ReportContext): Promise<Outcome> {
+  // It was idle then, and says so again if it still is.
+  if (context.ageMs > FRESH_MS) return { ending: skipped('outdated'), confirmed: false };
+  return whereItStands(report, context, (state) => letIdleGo(report, state, context.autoScaling));
 }
 
-/** Lets an instance go through its terminate hook, and has it replaced at once. */
-export async function replace(
-  instanceId: string,
-  autoScalingGroup: string,
-  autoScaling: AutoScalingPort,
-): Promise<Ending> {
-  const instance = await autoScaling.describeInstance(instanceId);
-  if (!instance || instance.autoScalingGroup !== autoScalingGroup) return skipped('not-in-group');
-  if (LEAVING.test(instance.lifecycleState)) return skipped('leaving-already');
-  const outcome = await autoScaling.terminate(instanceId, false);
-  return outcome === 'applied' ? done({ replaced: instanceId }) : skipped(`terminate-${outcome}`);
+async function whereItStands(
+  report: Report,
+  { autoScaling }: ReportContext,
+  act: (lifecycleState: string) => Promise<Ending>,
+): Promise<Outcome> {
+  const instance = await standingOf(report, autoScaling);
+  // Credentials outlive their instance: of one that is gone, nobody can say which group it belonged to.
+  if (!instance) return { ending: skipped('instance-gone'), confirmed: false };
+  return { ending: await act(instance.lifecycleState), confirmed: true };
+}
+
+function hookOf({ autoScalingGroup, instanceId }: Report, phase: HookPhase, prefix: string): HookAction {
+  return { autoScalingGroup, hook: hookName(prefix, phase), instanceId };
 }

@@ -1,0 +1,245 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { FakeFleet, GROUP, INSTANCE, NOW, REPORTS } from './testing/fake-fleet.ts';
+
+let fleet: FakeFleet;
+beforeEach(() => {
+  fleet = new FakeFleet();
+});
+
+const throttled = Object.assign(new Error('Rate exceeded'), { name: 'Throttling' });
+const contended = Object.assign(new Error('pending update'), { name: 'ResourceContentionFault' });
+
+describe('a hook that waits', () => {
+  test.each([
+    ['ready', 'Pending:Wait', 'complete CONTINUE', 'aw-boot'],
+    ['ready', 'Warmed:Pending:Wait', 'complete CONTINUE', 'aw-boot'],
+    ['failed', 'Pending:Wait', 'complete ABANDON', 'aw-boot'],
+    ['drained', 'Terminating:Wait', 'complete CONTINUE', 'aw-drain'],
+    ['drained', 'Warmed:Terminating:Wait', 'complete CONTINUE', 'aw-drain'],
+  ] as const)('%s in %s: %s', async (name, state, call, hook) => {
+    fleet.state = state;
+    expect(await fleet.report(REPORTS[name])).toMatchObject({ ending: 'done' });
+    expect(fleet.asked).toEqual([`${call} ${GROUP} ${hook} ${INSTANCE}`]);
+    expect(fleet.published).toEqual([REPORTS[name]]);
+  });
+
+  test.each([
+    ['boot', 'Pending:Wait'],
+    ['drain', 'Terminating:Wait'],
+  ] as const)('is prolonged by a heartbeat of its own phase: %s', async (phase, state) => {
+    fleet.state = state;
+    expect(await fleet.report({ ...REPORTS.heartbeat, phase })).toEqual({ ending: 'done' });
+    expect(fleet.asked).toEqual([`heartbeat ${GROUP} aw-${phase} ${INSTANCE}`]);
+    expect(fleet.published).toEqual([]);
+  });
+
+  test('is not completed by what belongs to the other hook', async () => {
+    fleet.state = 'Pending:Wait';
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({ ending: 'skipped', reason: 'not-leaving' });
+    fleet.state = 'Terminating:Wait';
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'skipped', reason: 'hook-is-over' });
+    expect(fleet.state).toBe('Terminating:Wait');
+  });
+});
+
+describe('no active action', () => {
+  test.each([
+    ['ready', 'Pending', 'retry', 'hook-not-active-yet'],
+    ['ready', 'Pending:Wait', 'retry', 'hook-not-active-yet'],
+    ['ready', 'Pending:Proceed', 'skipped', 'hook-is-over'],
+    ['ready', 'InService', 'skipped', 'hook-is-over'],
+    ['failed', 'Terminating:Wait', 'skipped', 'hook-is-over'],
+    ['ready', 'Standby', 'skipped', 'hook-is-over'],
+    ['ready', 'Warmed:Stopped', 'skipped', 'hook-is-over'],
+    ['drained', 'InService', 'skipped', 'not-leaving'],
+    ['drained', 'Terminating', 'retry', 'hook-not-active-yet'],
+    ['drained', 'Terminating:Wait', 'retry', 'hook-not-active-yet'],
+    ['drained', 'Terminating:Proceed', 'skipped', 'hook-is-over'],
+    ['drained', 'Terminated', 'skipped', 'hook-is-over'],
+  ] as const)('%s in %s: %s, %s', async (name, state, ending, reason) => {
+    fleet.state = state;
+    fleet.actionsBegun = false;
+    expect(await fleet.report(REPORTS[name])).toMatchObject({
+      ending,
+      reason,
+      detail: { lifecycleState: state, said: expect.stringContaining('No active Lifecycle Action') },
+    });
+    expect(fleet.asked).toHaveLength(1);
+    expect(fleet.published).toHaveLength(ending === 'retry' ? 0 : 1);
+    expect(fleet.measured).toEqual([]);
+  });
+
+  test('of an instance that no group has any more: skipped, and not published, since nobody can say whose it was', async () => {
+    fleet.state = undefined;
+    for (const report of [REPORTS.ready, REPORTS.failed, REPORTS.drained, REPORTS.unhealthy, REPORTS.idle]) {
+      expect(await fleet.report(report)).toMatchObject({ ending: 'skipped', reason: 'instance-gone' });
+    }
+    expect(fleet.published).toEqual([]);
+  });
+
+  test('a heartbeat for a hook that is over, or not begun, is skipped', async () => {
+    for (const state of ['Pending', 'InService', 'Terminating:Proceed', undefined]) {
+      fleet.state = state;
+      expect(await fleet.report(REPORTS.heartbeat)).toMatchObject({
+        ending: 'skipped',
+        reason: 'no-active-action',
+      });
+    }
+  });
+});
+
+describe('a runner that is idle', () => {
+  test('goes, and its group shrinks, if that is above its minimum', async () => {
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'done' });
+    expect(fleet.asked).toEqual([`terminate ${INSTANCE} and shrink`]);
+    expect(fleet.published).toEqual([REPORTS.idle]);
+  });
+
+  test.each(['Terminating', 'Terminating:Wait', 'Pending:Wait', 'Standby', 'Warmed:Running'])(
+    'stays as it is in %s',
+    async (state) => {
+      fleet.state = state;
+      expect(await fleet.report(REPORTS.idle)).toMatchObject({
+        ending: 'skipped',
+        reason: 'not-in-service',
+      });
+      expect(fleet.asked).toEqual([]);
+    },
+  );
+
+  test('stays at the minimum, also when another was faster', async () => {
+    fleet.sizes = { min: 3, desired: 3 };
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'skipped', reason: 'at-minimum' });
+    expect(fleet.asked).toEqual([]);
+    fleet.sizes = { min: 1, desired: 3 };
+    fleet.refuses = "terminating without replacement will violate group's min size constraint";
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({
+      ending: 'skipped',
+      reason: 'terminate-refused',
+      detail: { said: fleet.refuses },
+    });
+  });
+
+  test('is asked again when it said so long ago', async () => {
+    expect(await fleet.report(REPORTS.idle, { ageSeconds: 301 })).toEqual({
+      ending: 'skipped',
+      reason: 'outdated',
+    });
+    expect(fleet.asked).toEqual([]);
+  });
+
+  test('has no group', async () => {
+    fleet.sizes = undefined;
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'skipped', reason: 'group-gone' });
+  });
+});
+
+describe('a runner that is broken', () => {
+  test.each(['InService', 'Pending', 'Pending:Wait', 'Pending:Proceed'])(
+    'is replaced in %s',
+    async (state) => {
+      fleet.state = state;
+      expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ ending: 'done' });
+      expect(fleet.asked).toEqual([`terminate ${INSTANCE}`]);
+      expect(fleet.published).toEqual([REPORTS.unhealthy]);
+    },
+  );
+
+  test.each([
+    ['Terminating', 'leaving-already'],
+    ['Terminating:Wait', 'leaving-already'],
+    ['Terminated', 'leaving-already'],
+    ['Standby', 'held-by-operator'],
+    ['EnteringStandby', 'held-by-operator'],
+    ['Detached', 'held-by-operator'],
+    ['Warmed:Stopped', 'held-by-operator'],
+  ])('is left alone in %s, and others hear of it', async (state, reason) => {
+    fleet.state = state;
+    expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ ending: 'skipped', reason });
+    expect(fleet.asked).toEqual([]);
+    expect(fleet.published).toEqual([REPORTS.unhealthy]);
+  });
+
+  test('is tried again when Auto Scaling refuses to let it go', async () => {
+    fleet.refuses = 'no';
+    expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({
+      ending: 'retry',
+      reason: 'terminate-refused',
+      detail: { said: 'no' },
+    });
+    expect(fleet.published).toEqual([]);
+  });
+});
+
+describe('errors of AWS', () => {
+  test.each([
+    ['ready', throttled],
+    ['drained', contended],
+    ['unhealthy', contended],
+    ['idle', throttled],
+    ['heartbeat', throttled],
+  ] as const)('%s: tried again', async (name, error) => {
+    fleet.failing = error;
+    expect(await fleet.report(REPORTS[name])).toMatchObject({
+      ending: 'retry',
+      reason: 'service-unavailable',
+      deadline: new Date(NOW.getTime() + 3_600_000),
+    });
+    expect(fleet.published).toEqual([]);
+  });
+
+  test('a heartbeat that could not be sent for minutes is let go: the next has taken its place', async () => {
+    fleet.failing = throttled;
+    expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 301 })).toMatchObject({
+      ending: 'skipped',
+      reason: 'outdated',
+      detail: { failure: 'service-unavailable' },
+    });
+  });
+
+  test('a heartbeat that is late counts, as long as it can be sent: a queue may be behind', async () => {
+    fleet.state = 'Terminating:Wait';
+    expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 1000 })).toEqual({ ending: 'done' });
+  });
+
+  test('a bus that refuses: the hook is completed once, counted once, and the report published later', async () => {
+    fleet.state = 'Pending:Wait';
+    fleet.busFailing = throttled;
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'retry' });
+    fleet.busFailing = undefined;
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'skipped', reason: 'hook-is-over' });
+    expect(fleet.published).toEqual([REPORTS.ready]);
+    expect(fleet.measured.filter(({ name }) => name === 'RunnerBootSeconds')).toHaveLength(1);
+  });
+});
+
+describe('what is measured', () => {
+  const Group = 'gha/default';
+  test.each([
+    [
+      'ready',
+      'Pending:Wait',
+      [
+        { name: 'RunnerBootSeconds', value: 20, dimensions: { Group } },
+        { name: 'RestoreSeconds', value: 3, dimensions: { Group, Outcome: 'restored' } },
+      ],
+    ],
+    ['failed', 'Pending:Wait', [{ name: 'LaunchFailures', value: 1, dimensions: { Group } }]],
+    ['drained', 'Terminating:Wait', [{ name: 'DrainSeconds', value: 7, dimensions: { Group } }]],
+    ['heartbeat', 'Terminating:Wait', []],
+    ['idle', 'InService', []],
+    ['unhealthy', 'InService', []],
+  ] as const)('%s, once, however often it comes', async (name, state, measured) => {
+    fleet.state = state;
+    await fleet.report(REPORTS[name]);
+    await fleet.report(REPORTS[name]);
+    expect(fleet.measured).toEqual(measured);
+  });
+
+  test('a drain of unknown length is not', async () => {
+    fleet.state = 'Terminating:Wait';
+    const { seconds: _, ...drained } = REPORTS.drained;
+    expect(await fleet.report(drained)).toMatchObject({ ending: 'done' });
+    expect(fleet.measured).toEqual([]);
+  });
+});
