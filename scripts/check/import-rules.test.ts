@@ -11,6 +11,7 @@ describe('import rules', () => {
     ['scripts/local/cloud.ts', '../build/main.ts'],
     ['shared/snapshot/layout.ts', '../fleet/names.ts'],
     ['shared/hosts/host.ts', '../runtime/clock.ts'],
+    ['scripts/runner/version.ts', '../../package.json'],
     ['test/e2e/day.test.ts', '../../functions/alarms/env.ts'],
     ['functions/alarms/logic.test.ts', '../../test/fixtures/clock.ts'],
   ])('%s may import %s', (file, target) => {
@@ -21,6 +22,7 @@ describe('import rules', () => {
     ['functions/alarms/handler.ts', '../warming/env.ts', 'a function never imports another'],
     ['functions/alarms/deep/x.ts', '../../warming/env.ts', 'a function never imports another'],
     ['functions/alarms/handler.ts', '../../scripts/build/main.ts', 'functions import only shared'],
+    ['functions/alarms/handler.ts', '../../package.json', 'functions import only shared'],
     ['scripts/local/cloud.ts', '../../functions/alarms/env.ts', 'nothing imports a function'],
     ['scripts/local/cloud.ts', '../../test/fixtures/x.ts', 'scripts import only shared'],
     ['shared/runtime/env.ts', '../fleet/names.ts', 'shared/runtime may use only itself'],

@@ -74,7 +74,6 @@ export const reportSchema = v.variant('report', [
 
 /** A parsed report. */
 export type Report = v.InferOutput<typeof reportSchema>;
-export type ReportName = Report['report'];
 
 /** `source` of the verified reports that `lifecycle` puts on the bus; their detail type is the report's name. */
 export const REPORT_SOURCE = 'aw.lifecycle';

@@ -13,17 +13,6 @@ export const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 /** A URL. */
 export const url = v.pipe(text, v.url('must be a URL'));
 
-/** A whole number written as text, in `min..max`. */
-export function integer(min: number, max: number) {
-  return v.pipe(
-    text,
-    v.regex(/^-?\d{1,15}$/, 'must be a whole number'),
-    v.transform(Number),
-    v.minValue(min),
-    v.maxValue(max),
-  );
-}
-
 /** JSON text whose value passes `schema`. */
 export function json<S extends v.GenericSchema>(schema: S) {
   return v.pipe(text, v.parseJson({}, 'must be JSON'), schema);

@@ -1,7 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unmountAll } from './mounts.ts';
-import { type Directories, places as placesOf } from './places.ts';
+import { type Directories, type Places, places as placesOf } from './places.ts';
 
 /** Unmounts everything and removes what the engine keeps, the warm tree included: a machine that goes, or a test. */
 export async function removeEverything(directories: Directories): Promise<void> {
@@ -13,19 +13,19 @@ export async function removeEverything(directories: Directories): Promise<void> 
 }
 
 /**
- * Removes layers that the present snapshot does not name, and half-packed files of a save that was killed. Half-fetched
- * ones stay: the next restore goes on from there.
+ * Removes what a crash or an earlier snapshot has left: layers, whole and half-fetched, that the present snapshot does not
+ * name, and the half-packed file of a save that was killed. To be called while no save is under way.
  *
  * @param keep sha256 of the layers in use
+ * @returns names of the layer files that were removed
  */
-export async function removeUnused(directories: Directories, keep: ReadonlySet<string>): Promise<string[]> {
-  const places = placesOf(directories);
+export async function removeUnused(places: Places, keep: ReadonlySet<string>): Promise<string[]> {
   await rm(places.packed, { force: true });
-  const names = await readdir(places.layers).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
+  const names = await readdir(places.layers);
+  const unused = names.filter((name) => {
+    const [, sha256 = ''] = /^([0-9a-f]{64})\.(?:sqfs|part)$/.exec(name) ?? [];
+    return sha256 !== '' && !keep.has(sha256);
   });
-  const unused = names.filter((name) => name.endsWith('.sqfs') && !keep.has(name.slice(0, -'.sqfs'.length)));
   for (const name of unused) await rm(join(places.layers, name), { force: true });
   return unused;
 }

@@ -4,6 +4,7 @@ import type { RestoreOutcome } from '../../../shared/fleet/report.ts';
 import type { Manifest } from '../../../shared/snapshot/manifest.ts';
 import { CorruptRecord, readManifest, readPointer } from '../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../shared/snapshot/store.ts';
+import { removeUnused } from './clean-up.ts';
 import { BrokenLayer, downloadLayers } from './download.ts';
 import { extractLayers } from './extract.ts';
 import { canMount, discardUpper, mountLayer, mountWarm, unmountAll } from './mounts.ts';
@@ -99,6 +100,7 @@ async function tryCandidate(
     const progress = options.progress ?? silentProgress;
     const fetchedBytes = await downloadLayers(manifest.layers, source, places, progress, options.signal);
     await show(manifest, places, options);
+    await removeUnused(places, new Set(manifest.layers.map(({ sha256 }) => sha256)));
     return { fetchedBytes };
   } catch (error) {
     if (error instanceof CorruptRecord || error instanceof BrokenLayer) return { broken: error.message };

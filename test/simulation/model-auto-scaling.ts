@@ -1,0 +1,108 @@
+import type { Answer, AutoScalingPort, HookAction } from '../../functions/lifecycle/ports.ts';
+
+/** States of the one instance whose life is simulated. */
+export type ModelState =
+  | 'Pending'
+  | 'Pending:Wait'
+  | 'InService'
+  | 'Terminating'
+  | 'Terminating:Wait'
+  | 'Terminated';
+
+/** How a wait ended. */
+export type WaitEnd = {
+  hook: 'aw-boot' | 'aw-drain';
+  by: 'CONTINUE' | 'ABANDON' | 'timeout';
+  /** Whether the end took the machine away under a running job. */
+  killedJob: boolean;
+};
+
+export const GROUP = 'aw-gha-default';
+export const INSTANCE = 'i-0123456789abcdef0';
+
+/** Heartbeat timeout of both hooks, in seconds. */
+export const HEARTBEAT_TIMEOUT = 60;
+
+/** One error for too late and for too early, as the real one. */
+const NO_ACTION: Answer = { applied: false, said: 'No active Lifecycle Action found with instance ID' };
+
+/** Between a transition and the start of its hook, in seconds: time for a premature report. */
+const HOOK_DELAY = 1;
+
+/** A small Auto Scaling: one group, one instance, two hooks, in seconds of simulated time. */
+export class ModelAutoScaling implements AutoScalingPort {
+  state: ModelState = 'Pending';
+  min = 0;
+  desired = 1;
+  readonly ends: WaitEnd[] = [];
+  /** Asked when a wait ends. */
+  jobRunning: () => boolean = () => false;
+  private now = 0;
+  private changeAt = HOOK_DELAY;
+
+  /** Moves time on; waits whose heartbeats have stopped end by themselves. */
+  advance(seconds: number): void {
+    this.now += seconds;
+    if (this.state === 'Pending' && this.now >= this.changeAt) this.enter('Pending:Wait', HEARTBEAT_TIMEOUT);
+    if (this.state === 'Terminating' && this.now >= this.changeAt)
+      this.enter('Terminating:Wait', HEARTBEAT_TIMEOUT);
+    if (this.now < this.changeAt) return;
+    if (this.state === 'Pending:Wait') this.endWait('aw-boot', 'timeout');
+    if (this.state === 'Terminating:Wait') this.endWait('aw-drain', 'timeout');
+  }
+
+  /** A scale-in, or an operator: through the hook, as every termination. */
+  beginTermination(): void {
+    if (this.state === 'InService') this.enter('Terminating', HOOK_DELAY);
+  }
+
+  async complete({ hook, instanceId }: HookAction, result: 'CONTINUE' | 'ABANDON'): Promise<Answer> {
+    const active = this.activeHook();
+    if (instanceId !== INSTANCE || hook !== active) return NO_ACTION;
+    this.endWait(active, result);
+    return { applied: true };
+  }
+
+  async heartbeat({ hook, instanceId }: HookAction): Promise<Answer> {
+    if (instanceId !== INSTANCE || hook !== this.activeHook()) return NO_ACTION;
+    this.changeAt = this.now + HEARTBEAT_TIMEOUT;
+    return { applied: true };
+  }
+
+  async describeInstance(instanceId: string) {
+    if (instanceId !== INSTANCE || this.state === 'Terminated') return undefined;
+    return { autoScalingGroup: GROUP, lifecycleState: this.state };
+  }
+
+  async describeGroup(name: string) {
+    return name === GROUP ? { min: this.min, desired: this.desired } : undefined;
+  }
+
+  async terminate(instanceId: string, decrement: boolean): Promise<Answer> {
+    if (instanceId !== INSTANCE || this.state === 'Terminated') {
+      return { applied: false, said: `Instance Id not found - No managed instance found for ${instanceId}` };
+    }
+    if (decrement && this.desired <= this.min) {
+      return { applied: false, said: 'Currently, desiredSize equals minSize. Terminating would violate it' };
+    }
+    if (decrement) this.desired -= 1;
+    this.beginTermination();
+    return { applied: true };
+  }
+
+  private activeHook(): WaitEnd['hook'] | undefined {
+    if (this.state === 'Pending:Wait') return 'aw-boot';
+    return this.state === 'Terminating:Wait' ? 'aw-drain' : undefined;
+  }
+
+  private enter(state: ModelState, seconds: number): void {
+    this.state = state;
+    this.changeAt = this.now + seconds;
+  }
+
+  private endWait(hook: WaitEnd['hook'], by: WaitEnd['by']): void {
+    const serves = hook === 'aw-boot' && by === 'CONTINUE';
+    this.ends.push({ hook, by, killedJob: !serves && this.jobRunning() });
+    this.state = serves ? 'InService' : 'Terminated';
+  }
+}

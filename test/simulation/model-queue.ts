@@ -1,0 +1,80 @@
+import type { SQSRecord } from 'aws-lambda';
+import { handleLifecycleMessage, type LifecycleDeps } from '../../functions/lifecycle/handle.ts';
+import { runInbox } from '../../shared/runtime/inbox.ts';
+import { INSTANCE } from './model-auto-scaling.ts';
+
+/** Seconds after which a message that was put back is seen again. */
+const AGAIN = 3;
+
+const silent = { info() {}, warn() {}, error() {} };
+
+type Waiting = { record: SQSRecord; at: number };
+
+/**
+ * An inbox in simulated time: every message comes at least once, as late as it was told to, perhaps twice, and goes
+ * through the real record loop and the real handler.
+ */
+export class ModelQueue {
+  readonly dead: string[] = [];
+  readonly endings: string[] = [];
+  private waiting: Waiting[] = [];
+  private count = 0;
+
+  /** @param at seconds at which it is delivered */
+  send(queue: 'reports' | 'inbox', body: unknown, at: number, sentAt: number): void {
+    this.count += 1;
+    const record: SQSRecord = {
+      messageId: `m${this.count}`,
+      receiptHandle: `m${this.count}`,
+      body: JSON.stringify(body),
+      attributes: {
+        ApproximateReceiveCount: '1',
+        SentTimestamp: String(sentAt * 1000),
+        ApproximateFirstReceiveTimestamp: '0',
+        SenderId: queue === 'reports' ? `AROA:${INSTANCE}` : 'AIDAEVENTS',
+      },
+      messageAttributes: {},
+      md5OfBody: '',
+      eventSource: 'aws:sqs',
+      eventSourceARN: `arn:aws:sqs:us-east-1:123456789012:${queue}`,
+      awsRegion: 'us-east-1',
+    };
+    this.waiting.push({ record, at });
+  }
+
+  get isEmpty(): boolean {
+    return this.waiting.length === 0;
+  }
+
+  /** Delivers what is due, the latest sent first: order is nothing to rely on. */
+  async deliver(now: number, deps: LifecycleDeps): Promise<void> {
+    const due = this.waiting.filter((message) => message.at <= now).reverse();
+    this.waiting = this.waiting.filter((message) => message.at > now);
+    for (const { record } of due) {
+      const answer = await runInbox([record], (message) => handleLifecycleMessage(message, deps), {
+        sqs: {
+          send: async (command: { input: { MessageBody?: string } }) => {
+            if (command.input.MessageBody !== undefined) this.dead.push(command.input.MessageBody);
+            return {};
+          },
+        } as never,
+        inboxUrls: ['http://q/1/inbox', 'http://q/1/reports'],
+        deadLetterUrl: 'http://q/1/dead',
+        logger: {
+          ...silent,
+          info: (_: unknown, line: unknown) => this.endings.push(JSON.stringify(line)),
+        } as never,
+        clock: { now: () => new Date(now * 1000) },
+      });
+      if (answer.batchItemFailures.length === 0) continue;
+      const received = Number(record.attributes.ApproximateReceiveCount) + 1;
+      this.waiting.push({
+        record: {
+          ...record,
+          attributes: { ...record.attributes, ApproximateReceiveCount: String(received) },
+        },
+        at: now + AGAIN,
+      });
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import type { ReportBody } from '../../scripts/runner/reporter.ts';
+import { newState, type RunnerState } from '../../scripts/runner/state.ts';
+import { type LastSaid, watchStep } from '../../scripts/runner/watch-step.ts';
+import { INSTANCE, type ModelAutoScaling } from './model-auto-scaling.ts';
+
+const TIMES = { heartbeatSeconds: 10, idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };
+
+/** A runner on simulated time: the real decisions of `watch`, on a machine that is a few fields. */
+export class ModelRunner {
+  now = 0;
+  job: string | undefined;
+  unhealthy: string | undefined;
+  reclaimed = false;
+  readonly sent: ReportBody[] = [];
+  private state: RunnerState = newState(INSTANCE, 0);
+  private said: LastSaid = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+  private intake = false;
+  private idleSince = 0;
+  private readonly group: ModelAutoScaling;
+  private readonly bootSeconds: number;
+  private readonly bootFails: boolean;
+
+  constructor(group: ModelAutoScaling, bootSeconds: number, bootFails: boolean) {
+    this.group = group;
+    this.bootSeconds = bootSeconds;
+    this.bootFails = bootFails;
+  }
+
+  /** A job comes, if the host would still give one to this machine. */
+  startJob(): void {
+    if (this.intake && this.job === undefined && this.alive()) this.job = `job at ${this.now}`;
+  }
+
+  endJob(): void {
+    if (this.job === undefined) return;
+    this.job = undefined;
+    this.idleSince = this.now;
+  }
+
+  /** One look, as every few seconds. */
+  step(seconds: number): void {
+    this.now += seconds * 1000;
+    if (!this.alive() || this.state.phase === 'failed') return;
+    if (this.state.phase === 'booting') this.boot();
+    else this.watch();
+  }
+
+  private watch(): void {
+    const actions = watchStep(
+      this.state,
+      {
+        now: this.now,
+        target: this.group.state.startsWith('Terminat') ? 'Terminated' : 'InService',
+        reclaimed: this.reclaimed,
+        agent:
+          this.job === undefined
+            ? { state: 'idle', since: new Date(this.idleSince) }
+            : { state: 'busy', job: this.job },
+        unhealthy: this.unhealthy,
+      },
+      this.said,
+      TIMES,
+    );
+    for (const action of actions) {
+      if (action.do === 'begin-drain') {
+        this.intake = false;
+        this.state = { ...this.state, phase: 'draining', since: this.now };
+      }
+      if (action.do === 'stop-intake') this.intake = false;
+      if (action.do === 'say-drained') {
+        this.said.drained = this.now;
+        this.sent.push({ report: 'Runner Drained', seconds: { drain: action.seconds } });
+      }
+      if (action.do === 'heartbeat') {
+        this.said.heartbeat = this.now;
+        this.sent.push({ report: 'Runner Heartbeat', phase: 'drain' });
+      }
+      if (action.do === 'say-unhealthy') {
+        this.state = { ...this.state, unhealthyReported: true };
+        this.sent.push({ report: 'Runner Unhealthy', reason: action.reason });
+      }
+      if (action.do === 'say-idle') {
+        this.said.idle = this.now;
+        this.sent.push({ report: 'Runner Idle', idleSeconds: action.seconds });
+      }
+    }
+  }
+
+  private boot(): void {
+    if (this.now < this.bootSeconds * 1000) {
+      this.sent.push({ report: 'Runner Heartbeat', phase: 'boot' });
+      return;
+    }
+    if (this.bootFails) {
+      this.state = { ...this.state, phase: 'failed' };
+      this.sent.push({ report: 'Runner Failed', stage: 'agent', reason: 'simulated' });
+      return;
+    }
+    this.state = { ...this.state, phase: 'ready' };
+    this.intake = true;
+    this.idleSince = this.now;
+    const seconds = { restore: 1, boot: this.bootSeconds };
+    this.sent.push({ report: 'Runner Ready', snapshot: { set: 'default', outcome: 'none' }, seconds });
+  }
+
+  private alive(): boolean {
+    return this.group.state !== 'Terminated';
+  }
+}
