@@ -41,13 +41,16 @@ export function redactText(value: string): string {
 
 /** A `JSON.stringify` replacer that redacts by field name and by value. Powertools calls it for each log line. */
 export function redactingReplacer(key: string, value: unknown): unknown {
-  if (typeof value === 'string') {
-    if (isSecretName(key) && value !== '') return REDACTED;
-    return redactText(value);
-  }
+  // Whatever stands there, a list or an object too: what is below it no longer has the telling name.
+  if (isSecretName(key) && holdsSomething(value)) return REDACTED;
+  if (typeof value === 'string') return redactText(value);
   if (value instanceof Error) return { name: value.name, message: redactText(value.message) };
   if (typeof value === 'bigint') return value.toString();
   return value;
+}
+
+function holdsSomething(value: unknown): boolean {
+  return value !== '' && value !== null && value !== undefined && typeof value !== 'boolean';
 }
 
 function isSecretName(key: string): boolean {

@@ -17,10 +17,15 @@ export function parseOrDie<S extends v.GenericSchema>(
   throw new PermanentError(reason, issuesText(result.issues));
 }
 
-/** The first three problems of a failed parse as `path: message`, without the received values. */
+/** The first three problems of a failed parse as `path: problem`, without the received values. */
 export function issuesText(issues: readonly v.BaseIssue<unknown>[]): string {
   return issues
     .slice(0, 3)
-    .map((issue) => `${v.getDotPath(issue) ?? '(root)'}: expected ${issue.expected ?? issue.type}`)
+    .map((issue) => `${v.getDotPath(issue) ?? '(root)'}: ${problem(issue)}`)
     .join('; ');
+}
+
+/** Words that a schema brings are its own; those that valibot makes up (`Invalid …`) repeat the value. */
+function problem(issue: v.BaseIssue<unknown>): string {
+  return issue.message.startsWith('Invalid ') ? `expected ${issue.expected ?? issue.type}` : issue.message;
 }
