@@ -5,9 +5,10 @@ import { simulatedHost } from '../../shared/hosts/simulated.ts';
 import { agentProcess } from './agent-process.ts';
 import type { RunnerConfig } from './config.ts';
 import { instanceMetadata } from './metadata.ts';
+import { missingHost } from './missing-host.ts';
 import { sqsReporter } from './reporter.ts';
 import type { Runner } from './runner.ts';
-import { restoreSnapshot, terminalProgress } from './snapshot/index.ts';
+import { isWarm, restoreSnapshot, terminalProgress } from './snapshot/index.ts';
 import { type StateFile, stateFile } from './state.ts';
 import { version } from './version.ts';
 import { warmingHost } from './warming-run.ts';
@@ -41,6 +42,7 @@ export async function assemble(config: RunnerConfig): Promise<Runner> {
         signal,
         warn: log,
       }),
+    isWarm: () => isWarm(config.directories),
     now: Date.now,
     log,
   };
@@ -51,5 +53,6 @@ function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: 
     const { warming, warmingSet: set } = config;
     return warmingHost({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
   }
+  if (config.agent.driver !== 'simulated') return missingHost(config.agent.driver);
   return simulatedHost(config.agent, instanceId, agentProcess(config.directories.state));
 }

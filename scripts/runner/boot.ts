@@ -7,15 +7,16 @@ import type { Runner } from './runner.ts';
 import type { RestoreResult } from './snapshot/index.ts';
 import { newState, type RunnerState } from './state.ts';
 
-/** How the boot ended: what the program's exit code says. */
-export type BootOutcome = 'ready' | 'failed' | 'already-failed';
+/** How the boot ended: what the program's exit code says. `leaving`: the machine has to go before it took any job. */
+export type BootOutcome = 'ready' | 'leaving' | 'failed' | 'already-failed';
 
 /** Longest text of a reason in a report. */
 const MAX_REASON = 1000;
 
 /**
  * From power-on to taking jobs, and always to exactly one of Runner Ready and Runner Failed: what is to be said is decided
- * once and written down, and a program that was killed before saying it says it when it runs again.
+ * once and written down, and a program that was killed before saying it says it when it runs again. Only a machine that
+ * must go before it is ready says neither: it never takes a job, and `watch` says that it is drained.
  */
 export async function boot(runner: Runner): Promise<BootOutcome> {
   const before = await runner.states.read(runner.instanceId);
@@ -27,8 +28,8 @@ export async function boot(runner: Runner): Promise<BootOutcome> {
     runner.reporter.trySend({ report: 'Runner Heartbeat', phase: 'boot' }),
   );
   try {
-    const next = await decide(state, runner);
-    await runner.states.write(next);
+    const next = await runner.states.update(runner.instanceId, await decide(state, runner));
+    if (next.phase === 'draining') return 'leaving';
     return next.phase === 'failed' ? await sayFailed(next, runner) : await sayReady(next, runner);
   } finally {
     await stopHeart();
@@ -36,25 +37,60 @@ export async function boot(runner: Runner): Promise<BootOutcome> {
 }
 
 /** Does the work, and turns whatever happens within the deadline into the report that is owed. */
-async function decide(state: RunnerState, runner: Runner): Promise<RunnerState> {
+async function decide(state: RunnerState, runner: Runner): Promise<Partial<RunnerState>> {
   // Counted from the first start: a program that is killed and started again has no more time than one that is not.
   const left = state.since + runner.config.bootTimeoutSeconds * 1000 - runner.now();
   const deadline = AbortSignal.timeout(Math.max(0, left));
   let stage = 'restore';
   try {
-    const restored = await within(deadline, runner.restore(deadline));
-    await writeMarker(runner, restored);
-    runner.log(
-      `${restored.outcome} in ${restored.seconds.toFixed(1)} s${restored.id ? ` (${restored.id})` : ''}`,
-    );
+    const restored = await within(deadline, restoreOnce(state, runner, deadline));
     stage = 'agent';
+    if (await mustGo(runner)) {
+      runner.log('the instance has to go already: no agent is started');
+      return { phase: 'draining', since: runner.now() };
+    }
     await within(deadline, runner.host.start());
     const seconds = { restore: restored.seconds, boot: (runner.now() - state.since) / 1000 };
-    return { ...state, phase: 'ready', owed: readyReport(runner, restored, seconds) };
+    return { phase: 'ready', owed: readyReport(runner, restored, seconds) };
   } catch (error) {
     const reason = errorText(error).slice(0, MAX_REASON);
     runner.log(`boot failed at ${stage}: ${reason}`);
-    return { ...state, phase: 'failed', owed: { report: 'Runner Failed', stage, reason } };
+    // An agent that came up too late must not take a job on a machine that is given up.
+    if (stage === 'agent') {
+      await runner.host
+        .stopIntake()
+        .catch((late: unknown) => runner.log(`stop of intake: ${errorText(late)}`));
+    }
+    return { phase: 'failed', owed: { report: 'Runner Failed', stage, reason } };
+  }
+}
+
+/** Restores, unless this boot has done so before the program was started again: a job may be at work there already. */
+async function restoreOnce(
+  state: RunnerState,
+  runner: Runner,
+  deadline: AbortSignal,
+): Promise<RestoreResult> {
+  if (state.restored && (await runner.isWarm())) return state.restored;
+  const restored = await runner.restore(deadline);
+  await writeMarker(runner, restored);
+  await runner.states.update(runner.instanceId, { restored });
+  const id = restored.id ? ` (${restored.id})` : '';
+  runner.log(`${restored.outcome} in ${restored.seconds.toFixed(1)} s${id}`);
+  return restored;
+}
+
+/**
+ * Whether Auto Scaling or Spot takes the machine before it has taken a job. Its terminate hook has been waiting since, without
+ * heartbeats: a job that began now could be cut off at any moment. Where it cannot be found out, `watch` will.
+ */
+async function mustGo({ metadata, log }: Runner): Promise<boolean> {
+  try {
+    const [target, reclaimed] = await Promise.all([metadata.targetLifecycleState(), metadata.isReclaimed()]);
+    return target === 'Terminated' || reclaimed;
+  } catch (error) {
+    log(`target lifecycle state: ${errorText(error)}`);
+    return false;
   }
 }
 
@@ -88,18 +124,23 @@ async function sayFailed(state: RunnerState, runner: Runner): Promise<BootOutcom
 async function sayOwed(state: RunnerState, runner: Runner): Promise<void> {
   if (!state.owed) return;
   await runner.reporter.send(state.owed as ReportBody);
-  await runner.states.write({ ...state, owed: null });
+  await runner.states.update(state.instanceId, { owed: null });
 }
 
 /**
  * The machine was rebooted, or the program restarted, after the boot had succeeded. Mounts do not survive the one, nor the
- * agent, so both are looked after; neither can fail the boot any more.
+ * agent, so both are looked after; neither can fail the boot any more. What stands is left alone: jobs work there.
  */
 async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> {
   if (state.phase === 'ready') {
-    const restored = await runner.restore(AbortSignal.timeout(runner.config.bootTimeoutSeconds * 1000));
-    await writeMarker(runner, restored);
-    await runner.host.start();
+    if (!(await runner.isWarm())) {
+      await writeMarker(
+        runner,
+        await runner.restore(AbortSignal.timeout(runner.config.bootTimeoutSeconds * 1000)),
+      );
+    }
+    // `watch` tries again: a host that is down must not keep it from draining.
+    await runner.host.start().catch((error: unknown) => runner.log(`agent: ${errorText(error)}`));
   }
   return sayReady(state, runner);
 }

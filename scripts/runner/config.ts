@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
+import { HOSTS, parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
 import { simulatedSettings } from '../../shared/hosts/simulated.ts';
 import { issuesText } from '../../shared/runtime/validate.ts';
 
@@ -17,6 +17,12 @@ const warmingSettings = v.strictObject({
   /** The command is ended after so many seconds. */
   timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
 });
+
+/**
+ * What Terraform says about the agents of real hosts. It is accepted here, because a warming group needs no agent; where one
+ * is needed, the boot fails and says so (see `missing-host.ts`).
+ */
+const realHostSettings = v.looseObject({ driver: v.picklist(HOSTS) });
 
 /** `/etc/aw-runner/config.json`: all that a runner has to be told. Terraform's user data writes it. */
 const configSchema = v.strictObject({
@@ -47,7 +53,7 @@ const configSchema = v.strictObject({
   heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
   /** Between two looks at the metadata and the agent. */
   pollSeconds: v.optional(seconds(0.1, 60), 5),
-  agent: v.variant('driver', [simulatedSettings]),
+  agent: v.variant('driver', [simulatedSettings, realHostSettings]),
 });
 
 export type RunnerConfig = v.InferOutput<typeof configSchema>;

@@ -14,6 +14,8 @@ export type Runner = {
   reporter: Reporter;
   states: StateFile;
   restore(signal: AbortSignal): Promise<RestoreResult>;
+  /** Whether the warm tree stands as it was restored. */
+  isWarm(): Promise<boolean>;
   /** Milliseconds since 1970. */
   now(): number;
   log(line: string): void;

@@ -6,7 +6,7 @@ import { errorText } from '../../shared/runtime/errors.ts';
 import type { RunnerConfig, WarmingSettings } from './config.ts';
 import { markUnhealthy } from './health.ts';
 import { type SaveResult, saveSnapshot, terminalProgress } from './snapshot/index.ts';
-import { newState, type StateFile } from './state.ts';
+import type { StateFile } from './state.ts';
 
 /** How long a command that was told to end may take to do so, in milliseconds. */
 const GRACE_MS = 10_000;
@@ -57,8 +57,7 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
     options.log(reason);
     await markUnhealthy(options.config.directories.state, reason);
   }
-  const state = (await options.states.read(options.instanceId)) ?? newState(options.instanceId, Date.now());
-  await options.states.write({ ...state, warmingRun: outcome });
+  await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
 function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {

@@ -20,6 +20,7 @@ export type Action =
   | { do: 'say-drained'; seconds: number }
   | { do: 'heartbeat'; job: string | undefined }
   | { do: 'say-unhealthy'; reason: string }
+  | { do: 'start-agent' }
   | { do: 'say-idle'; seconds: number };
 
 /** When things were last said; milliseconds since 1970. */
@@ -51,6 +52,8 @@ export function watchStep(
   if (seen.unhealthy !== undefined && !state.unhealthyReported) {
     return [{ do: 'stop-intake' }, { do: 'say-unhealthy', reason: seen.unhealthy }];
   }
+  // A machine without an agent would cost its price and never take a job again.
+  if (seen.agent?.state === 'gone' && !state.unhealthyReported) return [{ do: 'start-agent' }];
   const idle = idleSeconds(seen);
   if (idle >= times.idleTimeoutMinutes * 60 && seen.now - said.idle >= IDLE_AGAIN_SECONDS * 1000) {
     return [{ do: 'say-idle', seconds: idle }];

@@ -17,8 +17,13 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
   const said: LastSaid = { heartbeat: 0, drained: 0, idle: 0 };
   while (!signal.aborted) {
     const seen = await observe(runner, state);
-    for (const action of watchStep(state, seen, said, runner.config)) {
-      state = await act(action, state, said, runner, signal);
+    try {
+      for (const action of watchStep(state, seen, said, runner.config)) {
+        state = await act(action, state, said, runner, signal);
+      }
+    } catch (error) {
+      // Told to end while a report was waiting for its next try: the next start says it.
+      if (!signal.aborted) throw error;
     }
     await sleep(runner.config.pollSeconds * 1000, undefined, { signal }).catch(() => undefined);
   }
@@ -54,8 +59,7 @@ async function act(
   switch (action.do) {
     case 'begin-drain': {
       log(`draining: the instance is ${action.why}`);
-      const draining = { ...state, phase: 'draining', since: now } as const;
-      await states.write(draining);
+      const draining = await states.update(state.instanceId, { phase: 'draining', since: now });
       // Not left to the next look: every moment in which a job could still be given out counts.
       await host.stopIntake().catch((error: unknown) => log(`stop of intake: ${errorText(error)}`));
       return draining;
@@ -77,10 +81,12 @@ async function act(
       return state;
     case 'say-unhealthy': {
       await reporter.send({ report: 'Runner Unhealthy', reason: action.reason.slice(0, MAX_REASON) }, signal);
-      const reported = { ...state, unhealthyReported: true };
-      await states.write(reported);
-      return reported;
+      return states.update(state.instanceId, { unhealthyReported: true });
     }
+    case 'start-agent':
+      log('the agent is gone: starting it');
+      await host.start().catch((error: unknown) => log(`agent: ${errorText(error)}`));
+      return state;
     case 'say-idle':
       said.idle = now;
       await reporter.trySend({ report: 'Runner Idle', idleSeconds: action.seconds });

@@ -11,7 +11,7 @@ import { canMount, discardUpper, mountLayer, mountWarm, unmountAll } from './mou
 import { type Directories, type Places, places as placesOf } from './places.ts';
 import { platformProblem } from './platform.ts';
 import { type Progress, silentProgress } from './progress.ts';
-import { type Restored, readRestored, writeRestored } from './restored-state.ts';
+import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
 
 export type RestoreOptions = {
   s3: Pick<S3Client, 'send'>;
@@ -111,6 +111,7 @@ async function tryCandidate(
 async function show(manifest: Manifest, places: Places, options: RestoreOptions): Promise<void> {
   const before = await readRestored(places);
   if (!canMount()) {
+    await forgetRestored(places);
     await rm(places.warm, { recursive: true, force: true });
     await extractLayers(manifest.layers, places);
     await writeRestored(places, { version: 1, set: manifest.set, mode: 'extracted', manifest });
@@ -118,6 +119,7 @@ async function show(manifest: Manifest, places: Places, options: RestoreOptions)
   }
   if (before?.manifest?.id !== manifest.id) {
     // Changes on top of another snapshot mean nothing on this one. After a reboot it is the same one, and they stay.
+    await forgetRestored(places);
     await unmountAll(places);
     await discardUpper(places);
   }
@@ -139,6 +141,7 @@ async function show(manifest: Manifest, places: Places, options: RestoreOptions)
 /** A writable place without a snapshot; still an overlay where one can be mounted, so that a save finds what was added. */
 async function prepareEmpty(places: Places, set: string, warn: (line: string) => void): Promise<void> {
   let mode: Restored['mode'] = 'plain';
+  await forgetRestored(places);
   await mkdir(places.warm, { recursive: true });
   if (canMount()) {
     try {

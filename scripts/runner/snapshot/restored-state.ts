@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { manifestSchema } from '../../../shared/snapshot/manifest.ts';
@@ -31,4 +31,9 @@ export async function writeRestored(places: Places, restored: Restored): Promise
   await mkdir(dirname(places.restored), { recursive: true });
   await writeFile(`${places.restored}.new`, JSON.stringify(restored));
   await rename(`${places.restored}.new`, places.restored);
+}
+
+/** Before the warm directory is changed: a program that is killed half-way must not take the new tree for the old one. */
+export async function forgetRestored(places: Places): Promise<void> {
+  await rm(places.restored, { force: true });
 }
