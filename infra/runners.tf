@@ -9,7 +9,7 @@ module "runner_group" {
   max_runners = each.value.max_runners
   # A type or set that does not exist is told by checks.tf, better than by an index error here.
   resource_type = lookup(local.resource_types, each.value.resource_type, {
-    instance_types = [], image_id = "", root_volume_size_gb = 8, use_preemptible = false, tags = {}
+    instance_types = [], image_id = "", root_volume_size_gb = 8, root_device_name = "", use_preemptible = false, tags = {}
   })
 
   vpc_id          = var.vpc_id

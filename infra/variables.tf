@@ -84,12 +84,13 @@ variable "warming_sets" {
 }
 
 variable "resource_types" {
-  description = "Kinds of machine, by name. `instance_types` in the order of preference (`instance_type` is the older form for one); `use_preemptible` takes Spot instances."
+  description = "Kinds of machine, by name. `instance_types` in the order of preference (`instance_type` is the older form for one); `use_preemptible` takes Spot instances; `root_device_name` is the image's (`/dev/sda1` on Ubuntu)."
   type = map(object({
     instance_type       = optional(string)
     instance_types      = optional(list(string))
     image_id            = string
     root_volume_size_gb = optional(number, 100)
+    root_device_name    = optional(string, "/dev/xvda")
     use_preemptible     = optional(bool, false)
     tags                = optional(map(string), {})
   }))

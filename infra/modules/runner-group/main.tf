@@ -82,7 +82,7 @@ resource "aws_launch_template" "this" {
   }
 
   block_device_mappings {
-    device_name = "/dev/xvda"
+    device_name = var.resource_type.root_device_name
     ebs {
       volume_size           = var.resource_type.root_volume_size_gb
       volume_type           = "gp3"

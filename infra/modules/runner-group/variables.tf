@@ -29,6 +29,7 @@ variable "resource_type" {
     instance_types      = list(string)
     image_id            = string
     root_volume_size_gb = number
+    root_device_name    = string
     use_preemptible     = bool
     tags                = map(string)
   })

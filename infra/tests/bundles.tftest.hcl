@@ -1,0 +1,33 @@
+# Bundles out of a bucket instead of dist.
+
+provider "aws" {
+  region = "us-west-2"
+}
+
+variables {
+  customer_id    = "acme"
+  vpc_id         = "vpc-00000000000000000"
+  vpc_subnets    = ["subnet-00000000000000001"]
+  hosts          = ["gha"]
+  resource_types = {}
+  bundles        = { bucket = "acme-artifacts", prefix = "hearth/" }
+}
+
+override_data {
+  target = data.aws_s3_object.bundles[0]
+  values = {
+    body = "{\"runner\":{\"sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"},\"functions\":{\"alarms\":{\"code_sha256\":\"YQ==\"},\"lifecycle\":{\"code_sha256\":\"Yg==\"},\"parameters\":{\"code_sha256\":\"Yw==\"},\"warming\":{\"code_sha256\":\"ZA==\"}}}"
+  }
+}
+
+run "names_keys_and_checksums" {
+  command = plan
+  assert {
+    condition     = local.code.alarms.key == "hearth/functions/alarms.zip" && local.code.alarms.code_sha256 == "YQ==" && local.code.alarms.file == null
+    error_message = "A function is not taken from the bucket."
+  }
+  assert {
+    condition     = aws_s3_object_copy.runner[0].source == "acme-artifacts/hearth/aw-runner.mjs" && aws_s3_object_copy.runner[0].key == "tools/aw-runner-0123456789abcdef.mjs"
+    error_message = "The runner program is not copied from the bucket."
+  }
+}

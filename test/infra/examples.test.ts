@@ -1,0 +1,93 @@
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
+
+const reason =
+  whyNot() ??
+  (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');
+if (reason) console.warn(`plans of the examples are skipped: ${reason}`);
+
+const examples = readdirSync(join(import.meta.dirname, '../../infra/examples'));
+
+describe.skipIf(reason !== undefined)('examples', () => {
+  let space: Workspace;
+  beforeAll(() => {
+    space = workspace();
+  });
+  afterAll(() => space.remove());
+
+  test.each(examples)('%s plans', (name) => {
+    const folder = `examples/${name}`;
+    space.must(folder, 'init', '-backend=false', '-input=false');
+    expect(space.must(folder, 'plan', '-input=false', '-no-color')).toMatch(
+      /Plan: \d+ to add, 0 to change, 0 to destroy/,
+    );
+  });
+
+  test('a renamed group, a new and a removed set change just what belongs to them', () => {
+    const folder = 'examples/github';
+    const main = join(space.path, 'infra', folder, 'main.tf');
+    const original = readFileSync(main, 'utf8');
+    space.must(folder, 'apply', '-auto-approve', '-input=false');
+    const changes = (source: string) => {
+      expect(source).not.toBe(original);
+      writeFileSync(main, source);
+      space.must(folder, 'plan', '-input=false', '-out=changed.tfplan');
+      const { resource_changes } = JSON.parse(space.must(folder, 'show', '-json', 'changed.tfplan'));
+      return resource_changes.flatMap(
+        ({ address, change }: { address: string; change: { actions: string[] } }) =>
+          change.actions
+            .filter((action) => /create|delete/.test(action))
+            .map((action) => `${action} ${address}`),
+      );
+    };
+    try {
+      const renamed = changes(
+        original.replace(
+          '    default = {\n      max_runners   = 20',
+          '    main = {\n      max_runners   = 20',
+        ),
+      );
+      expect(renamed).toEqual(
+        expect.arrayContaining([
+          'delete module.hearth.module.runner_group["gha/default"].aws_autoscaling_group.this',
+          'create module.hearth.module.runner_group["gha/main"].aws_autoscaling_group.this',
+        ]),
+      );
+      for (const change of renamed) expect(change).toMatch(/gha\/(default|main)|gha-(default|main)/);
+
+      const added = changes(original.replace('{ default = {} }', '{ default = {}, nightly = {} }'));
+      expect(added).toEqual(['create module.hearth.module.warming.aws_iam_policy.manage["nightly"]']);
+
+      const removed = changes(
+        original
+          .replace('{ default = {} }', '{}')
+          .replace(/ +warming +=.*\n/, '')
+          .replace(/ +policies +=.*\n/, ''),
+      );
+      expect(removed).toContain('delete module.hearth.module.warming.aws_iam_policy.manage["default"]');
+      expect(removed.filter((change: string) => /aws_s3_bucket|autoscaling|secret/.test(change))).toEqual([]);
+    } finally {
+      writeFileSync(main, original);
+    }
+  });
+
+  test('changed code is deployed, unchanged code is not', () => {
+    const folder = 'examples/buildkite';
+    const dist = join(space.path, 'dist');
+    const real = join(import.meta.dirname, '../../dist');
+    rmSync(dist);
+    cpSync(real, dist, { recursive: true });
+    space.must(folder, 'apply', '-auto-approve', '-input=false');
+    expect(space.run(folder, 'plan', '-input=false', '-detailed-exitcode').status).toBe(0);
+    writeFileSync(join(dist, 'functions/alarms.zip'), 'another');
+    space.must(folder, 'plan', '-input=false', '-out=code.tfplan');
+    const { resource_changes } = JSON.parse(space.must(folder, 'show', '-json', 'code.tfplan'));
+    const changed = resource_changes
+      .filter(({ change }: { change: { actions: string[] } }) => change.actions.join() !== 'no-op')
+      .map(({ address }: { address: string }) => address)
+      .filter((address: string) => address.endsWith('aws_lambda_function.this'));
+    expect(changed).toEqual(['module.hearth.module.function["alarms"].aws_lambda_function.this']);
+  });
+});

@@ -1,0 +1,37 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Workspace, whyNot, workspace } from './terraform.ts';
+
+const reason = whyNot();
+if (reason) console.warn(`the tests of the Terraform module are skipped: ${reason}`);
+
+describe.skipIf(reason !== undefined)('the module', () => {
+  let space: Workspace;
+  beforeAll(() => {
+    space = workspace();
+    space.must('.', 'init', '-backend=false', '-input=false');
+  });
+  afterAll(() => space.remove());
+
+  test('is formatted and valid', () => {
+    expect(space.run('.', 'fmt', '-check', '-recursive').stdout).toBe('');
+    space.must('.', 'validate');
+  });
+
+  test('passes its own tests', () => {
+    expect(space.must('.', 'test', '-no-color')).toMatch(/Success! \d+ passed, 0 failed/);
+  });
+
+  test('tells of a missing bundle before anything is changed', () => {
+    const unbuilt = workspace({ bundles: false });
+    try {
+      unbuilt.must('examples/github', 'init', '-backend=false', '-input=false');
+      const { status, stderr } = unbuilt.run('examples/github', 'plan', '-input=false', '-no-color');
+      expect(status).toBe(1);
+      const said = stderr.replaceAll(/[\s│]+/g, ' ');
+      expect(said).toContain('functions/lifecycle.zip is missing: run `npm ci && npm run build`');
+      expect(said).toContain('aw-runner.mjs is missing: run `npm ci && npm run build`');
+    } finally {
+      unbuilt.remove();
+    }
+  });
+});
