@@ -62,6 +62,8 @@ export async function withLowerMounted<T>(
   use: (path: string) => Promise<T>,
 ): Promise<T> {
   await mkdir(places.lower, { recursive: true });
+  // Of a save that was killed.
+  if (await isMounted(places.lower)) await unmount(places.lower);
   if (lower.length === 0) return use(places.lower);
   await mkdir(places.empty, { recursive: true });
   // An overlay without an upper directory needs two layers.

@@ -1,0 +1,86 @@
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import { until } from '../../scripts/local/day/until.ts';
+import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+import { seeded } from '../fixtures/random.ts';
+
+const MACHINES = 10;
+const JOB_SECONDS = 8;
+const chance = seeded();
+
+let cloud: Cloud;
+
+beforeAll(async () => {
+  cloud = await startCloud({
+    root: resolve(import.meta.dirname, '../..'),
+    functions: ['lifecycle'],
+    groups: [{ host: 'gha', name: 'default', min: 0, max: MACHINES, warmingSet: 'default' }],
+  });
+});
+afterAll(() => cloud?.stop());
+
+const machines = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
+const ids = (state: string) => machines().flatMap((one) => (one.state === state ? [one.id] : []));
+
+async function setDesired(DesiredCapacity: number): Promise<void> {
+  const AutoScalingGroupName = 'aw-gha-default';
+  await cloud.clients.autoScaling.send(
+    new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity }),
+  );
+}
+
+/** SIGKILL to each machine's aw-runner, each at a moment of its own. @returns of how many it ran at that moment */
+async function crashEach(instances: readonly string[], withinSeconds: number): Promise<number> {
+  const hits = await Promise.all(
+    instances.map(async (id) => {
+      await sleep(chance.next() * withinSeconds * 1000);
+      try {
+        cloud.runners.crash(id);
+        return 1;
+      } catch {
+        // Its machine had gone, or was just between two starts.
+        return 0;
+      }
+    }),
+  );
+  return hits.reduce((sum: number, hit) => sum + hit, 0);
+}
+
+test(`no job is lost to a SIGKILL at 2 x ${MACHINES} random moments of boot and drain (HEARTH_SEED=${chance.seed})`, async () => {
+  await setDesired(MACHINES);
+  const all = await until(
+    'machines',
+    () => machines().length === MACHINES && machines().map(({ id }) => id),
+    {
+      seconds: 20,
+    },
+  );
+  expect(await crashEach(all, 3)).toBeGreaterThan(MACHINES / 2);
+  await until('all machines in service', () => ids('InService').length === MACHINES, {
+    seconds: 60,
+    state: () => machines().map(({ id, state }) => `${id} ${state}`),
+  });
+  expect(ids('InService').sort(), 'none was replaced').toEqual([...all].sort());
+
+  const jobs = all.map(() => cloud.ci.enqueue('gha/default', JOB_SECONDS));
+  await until('all jobs run', () => jobs.every(({ state }) => state === 'running'), { seconds: 30 });
+  await setDesired(0);
+  expect(await crashEach(all, JOB_SECONDS)).toBeGreaterThan(MACHINES / 2);
+  await until('all machines gone', () => machines().length === 0, {
+    seconds: 90,
+    state: () => machines().map(({ id, state }) => `${id} ${state}`),
+  });
+
+  expect(jobs.map(({ state }) => state)).toEqual(jobs.map(() => 'finished'));
+  const ended = cloud.endedActions.all.map(({ instanceId, hook, result, cause }) =>
+    [instanceId, hook, result, cause].join(' '),
+  );
+  expect(ended.sort()).toEqual(
+    all.flatMap((id) => [`${id} aw-boot CONTINUE completed`, `${id} aw-drain CONTINUE completed`]).sort(),
+  );
+  await cloud.autoScaling.settled();
+  for (const id of all) expect(await mountsBelow(cloud.runners.folderOf(id))).toEqual([]);
+});
