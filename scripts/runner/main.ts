@@ -61,10 +61,10 @@ async function main(argv: readonly string[]): Promise<number> {
   log(`aw-runner ${version} ${name} on ${runner.instanceId}, group ${config.group}`);
   if (name !== 'watch') {
     const outcome = await boot(runner);
-    if (outcome === 'already-failed') return 0;
-    if (outcome === 'failed') return 1;
+    if (name === 'boot') return outcome === 'failed' ? 1 : 0;
   }
-  if (name !== 'boot') await watch(runner, stop.signal);
+  // Also after a boot that failed: somebody has to answer the terminate hook of a machine that is given up.
+  await watch(runner, stop.signal);
   return 0;
 }
 

@@ -66,6 +66,12 @@ describe('a machine that serves', () => {
   });
 });
 
+test('a machine whose boot failed does nothing but wait for its termination, and drain then', () => {
+  const failed: RunnerState = { ...ready, phase: 'failed' };
+  expect(look(failed, { agent: idle(9_999), unhealthy: 'disk full', reclaimed: true })).toEqual([]);
+  expect(look(failed, { target: 'Terminated' })).toEqual([{ do: 'begin-drain', why: 'terminated' }]);
+});
+
 describe('a machine that drains', () => {
   const leaving = { target: 'Terminated' };
 

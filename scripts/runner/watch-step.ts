@@ -48,6 +48,7 @@ export function watchStep(
 ): Action[] {
   if (state.phase === 'draining') return drainStep(state, seen, said, times);
   if (seen.target === 'Terminated') return [{ do: 'begin-drain', why: 'terminated' }];
+  if (state.phase === 'failed') return [];
   if (seen.reclaimed) return [{ do: 'begin-drain', why: 'reclaimed' }];
   if (seen.unhealthy !== undefined && !state.unhealthyReported) {
     return [{ do: 'stop-intake' }, { do: 'say-unhealthy', reason: seen.unhealthy }];

@@ -4,7 +4,9 @@ import { ModelQueue } from './model-queue.ts';
 import { ModelRunner } from './model-runner.ts';
 
 /** One thing that happens at one second of a runner's life. */
-export type Happening = { what: 'job-starts' | 'job-ends' | 'scale-in' | 'breaks' | 'spot' | 'rebalance' };
+export type Happening = {
+  what: 'job-starts' | 'job-ends' | 'scale-in' | 'breaks' | 'spot' | 'rebalance' | 'restart';
+};
 
 /** How the messages of a life travel. */
 export type Travel = {
@@ -14,9 +16,13 @@ export type Travel = {
   twice: readonly boolean[];
   /** Whether the next event of EventBridge is lost; reports are not, SQS keeps them. */
   lost: readonly boolean[];
+  /** Whether Auto Scaling throttles the first, second, … call of the function. */
+  throttled: readonly boolean[];
 };
 
 export type Life = {
+  /** Of the group. */
+  min: number;
   bootSeconds: number;
   bootFails: boolean;
   /** What happens, by second. */
@@ -27,9 +33,12 @@ export type Life = {
 /** Long enough for every timeout behind the last thing that can happen. */
 const SECONDS = 700;
 
+/** Longer than any message is late, with all of its tries. */
+const SETTLE_SECONDS = 150;
+
 /** Lives one runner's life, second by second, with the real handler in the middle. */
-export async function live(life: Life, change: Partial<LifecycleDeps> = {}) {
-  const group = new ModelAutoScaling();
+export async function live(life: Life) {
+  const group = new ModelAutoScaling(life.min, life.travel.throttled);
   const runner = new ModelRunner(group, life.bootSeconds, life.bootFails);
   const queue = new ModelQueue();
   const published: string[] = [];
@@ -42,7 +51,6 @@ export async function live(life: Life, change: Partial<LifecycleDeps> = {}) {
     autoScaling: group,
     bus: { publish: async (report) => void published.push(report.report) },
     metrics: { add() {} },
-    ...change,
   };
 
   let messages = 0;
@@ -65,6 +73,7 @@ export async function live(life: Life, change: Partial<LifecycleDeps> = {}) {
       if (what === 'job-starts') runner.startJob();
       if (what === 'job-ends') runner.endJob();
       if (what === 'scale-in') group.beginTermination();
+      if (what === 'restart') runner.restart();
       if (what === 'breaks') runner.unhealthy = 'simulated';
       if (what === 'rebalance') {
         event('aws.ec2', 'EC2 Instance Rebalance Recommendation', { 'instance-id': INSTANCE });
@@ -88,6 +97,8 @@ export async function live(life: Life, change: Partial<LifecycleDeps> = {}) {
     }
     await queue.deliver(now, deps);
   }
+  // What is under way still arrives; nothing new is said.
+  for (; now < SECONDS + SETTLE_SECONDS; now += 1) await queue.deliver(now, deps);
   return { group, runner, queue, published };
 }
 

@@ -27,18 +27,26 @@ export const HEARTBEAT_TIMEOUT = 60;
 const NO_ACTION: Answer = { applied: false, said: 'No active Lifecycle Action found with instance ID' };
 
 /** Between a transition and the start of its hook, in seconds: time for a premature report. */
-const HOOK_DELAY = 1;
+const HOOK_DELAY = 3;
 
 /** A small Auto Scaling: one group, one instance, two hooks, in seconds of simulated time. */
 export class ModelAutoScaling implements AutoScalingPort {
   state: ModelState = 'Pending';
-  min = 0;
   desired = 1;
+  readonly min: number;
   readonly ends: WaitEnd[] = [];
   /** Asked when a wait ends. */
   jobRunning: () => boolean = () => false;
   private now = 0;
   private changeAt = HOOK_DELAY;
+  private calls = 0;
+  private readonly throttled: readonly boolean[];
+
+  /** @param throttled whether the first, second, … call is refused; those behind the last get through */
+  constructor(min: number, throttled: readonly boolean[]) {
+    this.min = min;
+    this.throttled = throttled;
+  }
 
   /** Moves time on; waits whose heartbeats have stopped end by themselves. */
   advance(seconds: number): void {
@@ -51,12 +59,13 @@ export class ModelAutoScaling implements AutoScalingPort {
     if (this.state === 'Terminating:Wait') this.endWait('aw-drain', 'timeout');
   }
 
-  /** A scale-in, or an operator: through the hook, as every termination. */
+  /** A scale-in, or an operator: through the hook, as every termination, also of a machine that still boots. */
   beginTermination(): void {
-    if (this.state === 'InService') this.enter('Terminating', HOOK_DELAY);
+    if (/^(Pending|InService)/.test(this.state)) this.enter('Terminating', HOOK_DELAY);
   }
 
   async complete({ hook, instanceId }: HookAction, result: 'CONTINUE' | 'ABANDON'): Promise<Answer> {
+    this.refuseSometimes();
     const active = this.activeHook();
     if (instanceId !== INSTANCE || hook !== active) return NO_ACTION;
     this.endWait(active, result);
@@ -64,21 +73,25 @@ export class ModelAutoScaling implements AutoScalingPort {
   }
 
   async heartbeat({ hook, instanceId }: HookAction): Promise<Answer> {
+    this.refuseSometimes();
     if (instanceId !== INSTANCE || hook !== this.activeHook()) return NO_ACTION;
     this.changeAt = this.now + HEARTBEAT_TIMEOUT;
     return { applied: true };
   }
 
   async describeInstance(instanceId: string) {
+    this.refuseSometimes();
     if (instanceId !== INSTANCE || this.state === 'Terminated') return undefined;
     return { autoScalingGroup: GROUP, lifecycleState: this.state };
   }
 
   async describeGroup(name: string) {
+    this.refuseSometimes();
     return name === GROUP ? { min: this.min, desired: this.desired } : undefined;
   }
 
   async terminate(instanceId: string, decrement: boolean): Promise<Answer> {
+    this.refuseSometimes();
     if (instanceId !== INSTANCE || this.state === 'Terminated') {
       return { applied: false, said: `Instance Id not found - No managed instance found for ${instanceId}` };
     }
@@ -88,6 +101,12 @@ export class ModelAutoScaling implements AutoScalingPort {
     if (decrement) this.desired -= 1;
     this.beginTermination();
     return { applied: true };
+  }
+
+  private refuseSometimes(): void {
+    this.calls += 1;
+    if (!this.throttled[this.calls - 1]) return;
+    throw Object.assign(new Error('Rate exceeded'), { name: 'ThrottlingException' });
   }
 
   private activeHook(): WaitEnd['hook'] | undefined {

@@ -37,10 +37,15 @@ export class ModelRunner {
     this.idleSince = this.now;
   }
 
+  /** aw-runner was killed and starts again: what it has said is forgotten, what it has written is not. */
+  restart(): void {
+    this.said = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+  }
+
   /** One look, as every few seconds. */
   step(seconds: number): void {
     this.now += seconds * 1000;
-    if (!this.alive() || this.state.phase === 'failed') return;
+    if (!this.alive()) return;
     if (this.state.phase === 'booting') this.boot();
     else this.watch();
   }
@@ -50,7 +55,7 @@ export class ModelRunner {
       this.state,
       {
         now: this.now,
-        target: this.group.state.startsWith('Terminat') ? 'Terminated' : 'InService',
+        target: this.target(),
         reclaimed: this.reclaimed,
         agent:
           this.job === undefined
@@ -96,11 +101,19 @@ export class ModelRunner {
       this.sent.push({ report: 'Runner Failed', stage: 'agent', reason: 'simulated' });
       return;
     }
+    if (this.target() === 'Terminated' || this.reclaimed) {
+      this.state = { ...this.state, phase: 'draining', since: this.now };
+      return;
+    }
     this.state = { ...this.state, phase: 'ready' };
     this.intake = true;
     this.idleSince = this.now;
     const seconds = { restore: 1, boot: this.bootSeconds };
     this.sent.push({ report: 'Runner Ready', snapshot: { set: 'default', outcome: 'none' }, seconds });
+  }
+
+  private target(): string {
+    return this.group.state.startsWith('Terminat') ? 'Terminated' : 'InService';
   }
 
   private alive(): boolean {
