@@ -10,6 +10,7 @@ import {
 import { CloudWatchError } from './errors.ts';
 import { type Datapoint, judge, SPARE_PERIODS } from './evaluate.ts';
 import { configurationChangeEvent, stateChangeEvent } from './events.ts';
+import { createHistory, type HistoryItem } from './history.ts';
 import { type SampleStore, statisticOf } from './samples.ts';
 import { stateOf } from './words.ts';
 
@@ -23,6 +24,8 @@ export type AlarmBook = {
   setState(name: string, state: Omit<AlarmState, 'since'>): void;
   /** @throws {CloudWatchError} ResourceNotFoundException */
   byArn(arn: string): Alarm;
+  /** What happened to the alarm of that name, or to all of them, latest first. */
+  history(name: string | undefined): readonly HistoryItem[];
   /** Judges every alarm by the periods that are complete now. */
   evaluate(): void;
 };
@@ -38,6 +41,7 @@ export type AlarmBookOptions = {
 
 export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBookOptions): AlarmBook {
   const alarms = new Map<string, Alarm>();
+  const history = createHistory(now);
 
   function become(alarm: Alarm, state: AlarmState): void {
     const previous = alarm.state;
@@ -46,6 +50,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
       alarm.state = { ...state, since: previous.since };
     } else {
       alarm.state = state;
+      history.changedState(alarm, previous);
       emit(stateChangeEvent(alarm, previous));
     }
   }
@@ -65,6 +70,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
       tags: new Map((settings.Tags ?? []).map((tag) => [tag.Key, tag.Value])),
     };
     alarms.set(settings.AlarmName, alarm);
+    history.changedSettings(alarm, 'Create');
     emit(configurationChangeEvent(alarm, 'create', now()));
   }
 
@@ -72,6 +78,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
     const previous = alarm.settings;
     alarm.settings = settings;
     alarm.updatedAt = now();
+    history.changedSettings(alarm, 'Update');
     emit(configurationChangeEvent(alarm, 'update', now(), previous));
   }
 
@@ -94,6 +101,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
 
   return {
     all: () => [...alarms.values()],
+    history: history.of,
     put(settings) {
       const existing = alarms.get(settings.AlarmName);
       if (existing === undefined) create(settings);
@@ -104,6 +112,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
         const alarm = alarms.get(name);
         if (alarm === undefined) continue;
         alarms.delete(name);
+        history.changedSettings(alarm, 'Delete');
         emit(configurationChangeEvent(alarm, 'delete', now()));
       }
     },

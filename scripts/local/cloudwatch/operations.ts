@@ -17,6 +17,15 @@ const describeInput = v.object({
   NextToken: v.optional(v.string()),
 });
 
+const historyInput = v.object({
+  AlarmName: v.optional(v.string()),
+  AlarmTypes: v.optional(names, ['MetricAlarm']),
+  HistoryItemType: v.optional(v.string()),
+  ScanBy: v.optional(v.picklist(['TimestampDescending', 'TimestampAscending']), 'TimestampDescending'),
+  MaxRecords: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100)), 50),
+  NextToken: v.optional(v.string()),
+});
+
 const setStateInput = v.object({
   AlarmName: v.string(),
   StateValue: v.picklist(STATES),
@@ -57,6 +66,28 @@ export const OPERATIONS = new Map<string, Operation>(
       return {
         MetricAlarms: found.slice(start, end).map(described),
         CompositeAlarms: [],
+        ...(end < found.length && { NextToken: String(end) }),
+      };
+    },
+
+    DescribeAlarmHistory({ alarms }, input) {
+      const wanted = parseInput(historyInput, input);
+      const found = alarms
+        .history(wanted.AlarmName)
+        .filter(() => wanted.AlarmTypes.includes('MetricAlarm'))
+        .filter(({ type }) => type === (wanted.HistoryItemType ?? type));
+      if (wanted.ScanBy === 'TimestampAscending') found.reverse();
+      const start = offset(wanted.NextToken);
+      const end = start + wanted.MaxRecords;
+      return {
+        AlarmHistoryItems: found.slice(start, end).map((item) => ({
+          AlarmName: item.name,
+          AlarmType: 'MetricAlarm',
+          Timestamp: item.at / 1000,
+          HistoryItemType: item.type,
+          HistorySummary: item.summary,
+          HistoryData: item.data,
+        })),
         ...(end < found.length && { NextToken: String(end) }),
       };
     },

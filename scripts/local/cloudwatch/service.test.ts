@@ -1,6 +1,7 @@
 import {
   CloudWatchClient,
   DeleteAlarmsCommand,
+  DescribeAlarmHistoryCommand,
   DescribeAlarmsCommand,
   GetMetricStatisticsCommand,
   ListMetricsCommand,
@@ -265,5 +266,48 @@ describe('CloudWatch over its own client', () => {
     await expect(putAlarm({ Metrics: [{ Id: 'm', Expression: 'a+b' }] })).rejects.toThrow('not emulated');
     const dashboard = client.send(new PutDashboardCommand({ DashboardName: 'd', DashboardBody: '{}' }));
     await expect(dashboard).rejects.toMatchObject({ name: 'InvalidAction' });
+  });
+});
+
+describe('history', () => {
+  const setState = (StateValue: 'OK' | 'ALARM') =>
+    client.send(
+      new SetAlarmStateCommand({ AlarmName: 'aw-launch-failures', StateValue, StateReason: 'test' }),
+    );
+  const history = (input: object = {}) =>
+    client.send(new DescribeAlarmHistoryCommand({ AlarmName: 'aw-launch-failures', ...input }));
+
+  it('tells transitions and changes, latest first, also of an alarm that is deleted', async () => {
+    await putAlarm();
+    await setState('OK');
+    await setState('ALARM');
+    await client.send(new DeleteAlarmsCommand({ AlarmNames: ['aw-launch-failures'] }));
+    const { AlarmHistoryItems = [] } = await history();
+    expect(AlarmHistoryItems.map((item) => item.HistorySummary)).toEqual([
+      'Alarm "aw-launch-failures" deleted',
+      'Alarm updated from OK to ALARM',
+      'Alarm updated from INSUFFICIENT_DATA to OK',
+      'Alarm "aw-launch-failures" created',
+    ]);
+    expect(JSON.parse(AlarmHistoryItems[1]?.HistoryData ?? '')).toMatchObject({
+      oldState: { stateValue: 'OK' },
+      newState: { stateValue: 'ALARM', stateReason: 'test' },
+    });
+    expect(AlarmHistoryItems[0]?.Timestamp).toEqual(new Date(START));
+  });
+
+  it('comes in pages, of one type, in either order, and of one alarm alone', async () => {
+    await putAlarm();
+    await setState('OK');
+    await setState('ALARM');
+    const first = await history({ MaxRecords: 2 });
+    expect(first.AlarmHistoryItems).toHaveLength(2);
+    expect((await history({ NextToken: first.NextToken })).AlarmHistoryItems).toHaveLength(1);
+    const updates = await history({ HistoryItemType: 'StateUpdate', ScanBy: 'TimestampAscending' });
+    expect(updates.AlarmHistoryItems?.map((item) => item.HistorySummary)).toEqual([
+      'Alarm updated from INSUFFICIENT_DATA to OK',
+      'Alarm updated from OK to ALARM',
+    ]);
+    expect((await history({ AlarmName: 'aw-other' })).AlarmHistoryItems).toEqual([]);
   });
 });
