@@ -28,8 +28,9 @@ resource "terraform_data" "inputs" {
       error_message = "A warming set has one warming group, and these have more: ${join("; ", [for set, groups in local.makers : "${set} has ${join(" and ", groups)}" if length(groups) > 1])}. Leave policies.warming_manage to one of them."
     }
     precondition {
-      condition     = alltrue([for id in local.warming_groups : local.stated_groups[id].max_runners >= 1])
-      error_message = "A warming group needs room for one runner: max_runners is 0 in ${join(", ", [for id in local.warming_groups : id if local.stated_groups[id].max_runners < 1])}."
+      # A machine warms when it boots, so a run starts one above the minimum.
+      condition     = alltrue([for id in local.warming_groups : local.stated_groups[id].max_runners > local.stated_groups[id].min_runners])
+      error_message = "A warming group needs room for one runner above its minimum, which makes the snapshot: ${join(", ", [for id in local.warming_groups : "${id} has min_runners ${local.stated_groups[id].min_runners} and max_runners ${local.stated_groups[id].max_runners}" if local.stated_groups[id].max_runners <= local.stated_groups[id].min_runners])}. Raise max_runners, or leave min_runners out."
     }
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : group.min_runners >= 0 && group.min_runners <= group.max_runners])

@@ -47,5 +47,7 @@ module "function" {
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days
   runbook              = module.alarms.runbooks["dead-letters"]
-  tags                 = local.tags
+  # Dead letters of the function that pages cannot be paged for by it.
+  dead_letter_topics = each.key == "alarms" ? [module.alarms.topic_arn] : []
+  tags               = local.tags
 }

@@ -6,8 +6,8 @@ data "aws_iam_policy_document" "alarms" {
   }
   statement {
     sid     = "LookAtAlarms"
-    actions = ["cloudwatch:DescribeAlarms"]
-    # CloudWatch returns composite alarms only to those who may describe all alarms.
+    actions = ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"]
+    # CloudWatch tells of composite alarms only those who may look at all alarms.
     resources = ["*"]
   }
   statement {

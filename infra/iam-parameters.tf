@@ -9,9 +9,9 @@ data "aws_iam_policy_document" "parameters" {
     ]
   }
   statement {
-    sid     = "TellMissingFromDenied"
+    sid     = "FindTheSets"
     actions = ["s3:ListBucket"]
-    # What makes S3 say 404 and not 403 about a pointer that is not there yet.
+    # Not narrowed to a prefix: it is also what makes S3 say 404 and not 403 about a pointer that is not there yet.
     resources = [module.warming.bucket_arn]
   }
   statement {

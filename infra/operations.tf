@@ -3,6 +3,8 @@ module "alarms" {
 
   name_prefix  = var.name_prefix
   region       = local.region
+  account      = local.account
+  partition    = local.partition
   groups       = { for id, same in local.groups : id => { boots_set = same[0].boots_set, actions_enabled = !same[0].exclude_oncall_alerts } }
   sets         = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
   functions    = { for name, spec in local.functions : name => { queues = concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) } }

@@ -29,8 +29,8 @@ output "cost_allocation_tag_value" {
 }
 
 output "alarms_sns_topic_arn" {
-  description = "Always null: alarms reach PagerDuty through EventBridge, not through a topic."
-  value       = null
+  description = "The topic of the alarms that say that paging itself is broken; all others reach PagerDuty without it. Subscribe an address or a chat."
+  value       = module.alarms.topic_arn
 }
 
 output "bucket" {

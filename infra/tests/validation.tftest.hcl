@@ -399,6 +399,14 @@ run "warming_group_without_room" {
   expect_failures = [terraform_data.inputs]
 }
 
+run "warming_group_whose_minimum_takes_all_room" {
+  command = plan
+  variables {
+    gha_runner_groups = { one = { min_runners = 1, max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/made-up" } } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
 run "min_above_max" {
   command = plan
   variables {

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
 import * as v from 'valibot';
 
 /** Which permissions a bundle needs, read from what esbuild put into it. */
@@ -24,16 +27,13 @@ const PREFIXES: Record<string, string> = {
 const RENAMED: Record<string, string> = {
   's3:HeadObject': 's3:GetObject',
   's3:ListObjectsV2': 's3:ListBucket',
+  's3:CreateMultipartUpload': 's3:PutObject',
+  's3:UploadPart': 's3:PutObject',
+  's3:CompleteMultipartUpload': 's3:PutObject',
 };
 
-/** In a bundle and called by nobody: the client of S3 brings it along for directory buckets. */
-const NEVER_CALLED = ['s3:CreateSession'];
-
-/**
- * `shared/snapshot/store.ts` is one object with all of its methods, of which `parameters` calls only the reading ones. Listing is
- * not called there either, but the permission is what tells a missing object from a forbidden one.
- */
-const NOT_CALLED_BY: Record<string, string[]> = { parameters: ['s3:PutObject', 's3:DeleteObject'] };
+/** In a bundle and called by nobody: S3's client brings the first for directory buckets, its uploader the other for tags. */
+const NEVER_CALLED = ['s3:CreateSession', 's3:PutObjectTagging'];
 
 /** What Lambda does in the function's name, without any code in the bundle. */
 export const Lambda = [
@@ -44,20 +44,68 @@ export const Lambda = [
   'logs:PutLogEvents',
 ];
 
-/** @param meta esbuild's metafile of the function's bundle */
-export function actionsOf(name: string, meta: unknown): string[] {
-  const actions = new Set<string>();
-  for (const { inputs } of Object.values(v.parse(metaSchema, meta).outputs)) {
-    for (const [file, { bytesInOutput }] of Object.entries(inputs)) {
-      const [, client = '', command] =
-        /@aws-sdk\/client-([\w-]+)\/dist-es\/commands\/(\w+)Command\.js$/.exec(file) ?? [];
-      if (!command || bytesInOutput === 0) continue;
-      const prefix = PREFIXES[client];
-      if (!prefix) throw new Error(`which prefix do the actions of ${client} have? ${file}`);
-      const action = `${prefix}:${command}`;
-      actions.add(RENAMED[action] ?? action);
-    }
-  }
-  for (const action of [...NEVER_CALLED, ...(NOT_CALLED_BY[name] ?? [])]) actions.delete(action);
-  return [...actions];
+/**
+ * The object store is one object with all of its methods, so a bundle has the commands of all of them. Those that write are
+ * needed where some file of the bundle calls them.
+ */
+const STORE = 'shared/snapshot/store.ts';
+const STORE_WRITES: Record<string, RegExp> = {
+  's3:PutObject': /\bstore\.write\(|\bs3Store\(.*\)\.write\(|\bwritePointer\(/,
+  's3:DeleteObject': /\bstore\.remove\(|\bs3Store\(.*\)\.remove\(/,
+};
+
+/** Defines what others may call, and is in the bundle of everybody who reads a pointer. */
+const ONLY_DEFINES = 'shared/snapshot/records.ts';
+
+/**
+ * @param root the repository
+ * @param meta esbuild's metafile of a bundle
+ */
+export function actionsOf(root: string, meta: unknown): string[] {
+  const inputs = Object.values(v.parse(metaSchema, meta).outputs).flatMap((output) =>
+    Object.entries(output.inputs)
+      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .map(([file]) => file),
+  );
+  const called = inputs.flatMap(operationOf).filter((operation) => !NEVER_CALLED.includes(operation));
+  const idle = idleWrites(root, inputs);
+  const needed = called.filter((operation) => !idle.includes(operation));
+  return [...new Set(needed.map((operation) => RENAMED[operation] ?? operation))];
+}
+
+function operationOf(file: string): string[] {
+  const [, client = '', command] =
+    /@aws-sdk\/client-([\w-]+)\/dist-es\/commands\/(\w+)Command\.js$/.exec(file) ?? [];
+  if (!command) return [];
+  const prefix = PREFIXES[client];
+  if (!prefix) throw new Error(`which prefix do the actions of ${client} have? ${file}`);
+  return [`${prefix}:${command}`];
+}
+
+/** Writes of the object store that no file calls. */
+function idleWrites(root: string, inputs: readonly string[]): string[] {
+  if (!inputs.includes(STORE)) return [];
+  const callers = inputs.filter(
+    (file) => /^(functions|shared|scripts)\//.test(file) && file !== STORE && file !== ONLY_DEFINES,
+  );
+  const sources = callers.map((file) => readFileSync(join(root, file), 'utf8'));
+  return Object.keys(STORE_WRITES).filter(
+    (action) => !sources.some((source) => STORE_WRITES[action]?.test(source)),
+  );
+}
+
+/** The same for the runner program, which is built without a metafile. */
+export async function actionsOfRunner(root: string): Promise<string[]> {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ['scripts/runner/main.ts'],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'node',
+    format: 'esm',
+    mainFields: ['module', 'main'],
+    logLevel: 'warning',
+  });
+  return actionsOf(root, metafile);
 }

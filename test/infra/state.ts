@@ -36,6 +36,13 @@ export function resourcesOf(show: string): Resource[] {
   return flat(v.parse(shown, show).values.root_module);
 }
 
+/** The one resource of a list that has to have just one. */
+export function only(resources: readonly Resource[]): Resource {
+  const [one] = resources;
+  if (!one || resources.length > 1) throw new Error(`there are ${resources.length} where one is wanted`);
+  return one;
+}
+
 /** A value that has to be text. */
 export function text(value: unknown): string {
   return v.parse(v.string(), value);
@@ -56,6 +63,7 @@ const policySchema = v.pipe(
         Effect: v.string(),
         Action: stringOrList,
         Resource: v.optional(stringOrList, []),
+        Principal: v.optional(v.unknown()),
         Condition: v.optional(v.unknown()),
       }),
     ),

@@ -8,6 +8,16 @@ variable "region" {
   type        = string
 }
 
+variable "account" {
+  description = "Account id."
+  type        = string
+}
+
+variable "partition" {
+  description = "AWS partition."
+  type        = string
+}
+
 variable "groups" {
   description = "By <host>/<name>: the set that it boots from, and whether its alarms page."
   type        = map(object({ boots_set = optional(string), actions_enabled = bool }))

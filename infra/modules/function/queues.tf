@@ -101,5 +101,7 @@ resource "aws_cloudwatch_metric_alarm" "dead" {
   period              = 60
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
+  alarm_actions       = var.dead_letter_topics
+  ok_actions          = var.dead_letter_topics
   tags                = merge(var.tags, var.runbook.tags, { "hearth:severity" = "error", "hearth:route" = var.name })
 }

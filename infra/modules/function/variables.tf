@@ -53,6 +53,11 @@ variable "runbook" {
   type        = object({ tags = map(string), line = string })
 }
 
+variable "dead_letter_topics" {
+  description = "Topics that hear of dead letters, besides PagerDuty."
+  type        = list(string)
+}
+
 variable "tags" {
   description = "Tags of everything."
   type        = map(string)

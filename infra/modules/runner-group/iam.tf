@@ -36,6 +36,16 @@ data "aws_iam_policy_document" "this" {
       ],
     )
   }
+  dynamic "statement" {
+    for_each = var.boots_set[*]
+    content {
+      sid     = "TellMissingFromDenied"
+      actions = ["s3:ListBucket"]
+      # Names alone. Not narrowed to a prefix: without it S3 says 403 about a snapshot that was pruned or never made, and a
+      # runner could not tell that it should take the one before.
+      resources = [var.bucket_arn]
+    }
+  }
   statement {
     sid       = "ReadOwnToken"
     actions   = ["secretsmanager:GetSecretValue"]

@@ -1,0 +1,111 @@
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { readLabels } from '../../../functions/alarms/labels.ts';
+import { METRIC_NAMESPACE, METRICS } from '../../../shared/runtime/metrics.ts';
+import { type Resource, statements, text } from '../state.ts';
+import type { Applied } from './applied.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+
+export function aboutAlarms(made: Applied): void {
+  const { of } = made;
+  describe('alarms', () => {
+    test('alarms watch metrics that exist, under dimensions that exist', () => {
+      const elsewhere: Record<string, string[]> = {
+        'AWS/SQS ApproximateNumberOfMessagesVisible': ['QueueName'],
+        'AWS/SQS ApproximateAgeOfOldestMessage': ['QueueName'],
+        'AWS/Lambda Errors': ['FunctionName'],
+        'AWS/Lambda Throttles': ['FunctionName'],
+      };
+      const watched = new Set<string>();
+      for (const { address, values } of of('aws_cloudwatch_metric_alarm')) {
+        const name = text(values.metric_name);
+        const dimensions = Object.keys(values.dimensions ?? {}).sort();
+        if (values.namespace === METRIC_NAMESPACE) {
+          const known: Record<string, { dimensions: readonly (readonly string[])[] }> = METRICS;
+          expect(
+            known[name]?.dimensions.map((set) => [...set].sort()),
+            address,
+          ).toContainEqual(dimensions);
+          watched.add(name);
+        } else {
+          expect(elsewhere[`${values.namespace} ${name}`], address).toEqual(dimensions);
+        }
+      }
+      expect([...watched].sort()).toEqual(Object.keys(METRICS).sort());
+    });
+
+    test('the dashboard shows metrics that exist', () => {
+      const [dashboard] = of('aws_cloudwatch_dashboard');
+      const { widgets } = JSON.parse(text(dashboard?.values.dashboard_body));
+      const shown: string[][] = widgets.flatMap(
+        ({ properties }: { properties: { metrics?: string[][] } }) => properties.metrics ?? [],
+      );
+      const ours = shown.filter(([namespace]) => namespace === METRIC_NAMESPACE);
+      for (const [, name = '', ...dimensions] of ours) {
+        const known: Record<string, { dimensions: readonly (readonly string[])[] }> = METRICS;
+        expect(known[name]?.dimensions, name).toContainEqual(
+          dimensions.filter((_, index) => index % 2 === 0),
+        );
+      }
+      expect([...new Set(ours.map(([, name]) => name))].sort()).toEqual(Object.keys(METRICS).sort());
+    });
+
+    test('each alarm says how to page, in the words that the function reads, and has a runbook', () => {
+      for (const { values } of of('aws_cloudwatch_metric_alarm')) {
+        const tags = values.tags as Record<string, string>;
+        expect(Object.keys(tags)).toEqual(
+          expect.arrayContaining(['hearth:severity', 'hearth:runbook', 'hearth:route']),
+        );
+        const labels = readLabels(
+          { description: text(values.alarm_description), dimensions: {} } as Parameters<typeof readLabels>[0],
+          tags,
+        );
+        expect(labels.severity).toBe(tags['hearth:severity']);
+        expect(labels.runbook).toBe(tags['hearth:runbook']);
+        const page = labels.runbook?.replace('https://wiki.example.com/hearth/runbooks/', '') ?? '';
+        expect(readdirSync(join(root, 'docs/runbooks'))).toContain(page);
+        expect(text(values.alarm_name)).toMatch(/^aw-/);
+      }
+      const muted = of('aws_cloudwatch_metric_alarm').filter(
+        ({ values }) => values.actions_enabled === false,
+      );
+      expect(muted.length).toBeGreaterThan(0);
+      for (const { values } of muted)
+        expect((values.dimensions as { Group: string }).Group).toBe('gha/small-jobs');
+    });
+
+    test('silence is a breach only where something always speaks', () => {
+      for (const { values } of of('aws_cloudwatch_metric_alarm')) {
+        expect(values.treat_missing_data, text(values.alarm_name)).toBe(
+          values.metric_name === 'SnapshotAgeSeconds' ? 'breaching' : 'notBreaching',
+        );
+      }
+    });
+
+    test('what says that paging itself is broken goes to the topic too, and back, and nothing else does', () => {
+      const [topic] = of('aws_sns_topic');
+      const actions = ({ values }: Resource) => [values.alarm_actions ?? [], values.ok_actions ?? []];
+      const byTopic = of('aws_cloudwatch_metric_alarm').filter((alarm) => actions(alarm).flat().length > 0);
+      expect(byTopic.map(({ values }) => values.alarm_name).sort()).toEqual([
+        'aw-dead-letters-alarms',
+        'aw-function-errors-alarms',
+        'aw-function-throttles-alarms',
+        'aw-old-messages-aw-alarms-inbox',
+        'aw-unsent-incidents',
+      ]);
+      for (const alarm of byTopic) expect(actions(alarm)).toEqual([[topic?.values.arn], [topic?.values.arn]]);
+      const [policy] = of('aws_sns_topic_policy');
+      expect(policy?.values.arn).toBe(topic?.values.arn);
+      const allowed = statements(policy?.values.policy).filter(({ Effect }) => Effect === 'Allow');
+      expect(allowed).toMatchObject([
+        {
+          Action: ['sns:Publish'],
+          Principal: { Service: 'cloudwatch.amazonaws.com' },
+          Condition: { ArnLike: { 'aws:SourceArn': 'arn:aws:cloudwatch:us-west-2:123456789012:alarm:aw-*' } },
+        },
+      ]);
+    });
+  });
+}

@@ -1,0 +1,144 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { EventBridgeClient, TestEventPatternCommand } from '@aws-sdk/client-eventbridge';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type MiniStack, startMiniStack } from '../../../scripts/local/ministack/start.ts';
+import { text } from '../state.ts';
+import { type Applied, bucket } from './applied.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+
+type Event = { detail: Record<string, unknown> };
+type Change = (event: Event) => void;
+
+/** Sets fields of an event's detail. */
+const detail =
+  (fields: Record<string, unknown>): Change =>
+  (event) => {
+    event.detail = { ...event.detail, ...fields };
+  };
+
+const ofGroup = (name: string) => detail({ AutoScalingGroupName: name });
+const ofAlarm = (alarmName: string) => detail({ alarmName });
+const ofParameter = (name: string) => detail({ name });
+const ofObject = (name: string, key: string) => detail({ bucket: { name }, object: { key } });
+const asItIs: Change = () => {};
+
+const manifest = 'sets/default/snapshots/20261123T030000Z-1f2e3d4c/manifest.json';
+
+/** A sample, what is changed in it, and the rules that must hear it. */
+const cases: [file: string, change: Change, rules: string[]][] = [
+  ['autoscaling-launch-lifecycle-action', ofGroup('aw-gha-default'), ['aw-lifecycle-lifecycle-actions']],
+  ['autoscaling-terminate-lifecycle-action', ofGroup('aw-gha-default'), ['aw-lifecycle-lifecycle-actions']],
+  [
+    'autoscaling-launch-successful',
+    ofGroup('aw-gha-default'),
+    ['aw-lifecycle-lifecycle-actions', 'aw-parameters-capacity'],
+  ],
+  [
+    'autoscaling-terminate-successful',
+    ofGroup('aw-bk-default'),
+    ['aw-lifecycle-lifecycle-actions', 'aw-parameters-capacity'],
+  ],
+  [
+    'autoscaling-launch-unsuccessful-insufficient-capacity',
+    ofGroup('aw-gha-default'),
+    ['aw-lifecycle-lifecycle-actions'],
+  ],
+  ['autoscaling-launch-lifecycle-action', ofGroup('web-servers'), []],
+  ['autoscaling-launch-successful', ofGroup('awesome'), []],
+  ['autoscaling-instance-refresh-started', ofGroup('aw-gha-default'), []],
+  ['ec2-spot-interruption-warning-terminate', asItIs, ['aw-lifecycle-interruptions']],
+  ['ec2-rebalance-recommendation', asItIs, ['aw-lifecycle-interruptions']],
+  ['ec2-state-change-running', asItIs, []],
+  [
+    'cloudwatch-alarm-state-change-metric-ok-to-alarm',
+    ofAlarm('aw-backlog-gha-default'),
+    ['aw-alarms-alarm-state'],
+  ],
+  [
+    'cloudwatch-alarm-state-change-metric-alarm-to-ok',
+    ofAlarm('aw-backlog-gha-default'),
+    ['aw-alarms-alarm-state'],
+  ],
+  ['cloudwatch-alarm-state-change-metric-ok-to-alarm', ofAlarm('CPU too high'), []],
+  [
+    'cloudwatch-alarm-configuration-change-delete',
+    ofAlarm('aw-backlog-gha-default'),
+    ['aw-alarms-alarm-deleted'],
+  ],
+  ['cloudwatch-alarm-configuration-change-update', ofAlarm('aw-backlog-gha-default'), []],
+  ['ssm-parameter-store-change-update', ofParameter('/aw/deployment'), ['aw-parameters-edits']],
+  ['ssm-parameter-store-change-delete', ofParameter('/aw/groups/gha/default'), ['aw-parameters-edits']],
+  ['ssm-parameter-store-change-update', ofParameter('/awesome/x'), []],
+  ['s3-object-created-put', ofObject(bucket, manifest), ['aw-warming-manifests']],
+  ['s3-object-created-put', ofObject(bucket, 'sets/default/pointer.json'), ['aw-parameters-declared']],
+  ['s3-object-created-put', ofObject(bucket, 'config/parameters.json'), ['aw-parameters-declared']],
+  ['s3-object-created-put', ofObject(bucket, 'sets/default/layers/0123.sqfs'), []],
+  ['s3-object-created-put', ofObject('other', manifest), []],
+  ['s3-object-deleted', ofObject(bucket, manifest), []],
+];
+
+// The patterns come from the applied module, the events from samples of the real ones, and the emulator's EventBridge says
+// which belong together.
+export function aboutEvents(made: Applied): void {
+  const { of } = made;
+  describe('events and the rules', () => {
+    let cloud: MiniStack;
+    let client: EventBridgeClient;
+    let temp: string;
+
+    beforeAll(async () => {
+      temp = mkdtempSync(join(tmpdir(), 'hearth-events-'));
+      const home = { account: '123456789012', region: 'us-west-2' };
+      cloud = await startMiniStack({ root, folder: temp, home });
+      const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+      client = new EventBridgeClient({ endpoint: cloud.url, region: home.region, credentials });
+    });
+    afterAll(async () => {
+      client?.destroy();
+      await cloud?.stop();
+      rmSync(temp, { recursive: true, force: true });
+    });
+
+    const heardBy = async (event: object): Promise<string[]> => {
+      const heard: string[] = [];
+      for (const { values } of of('aws_cloudwatch_event_rule')) {
+        const { Result } = await client.send(
+          new TestEventPatternCommand({
+            EventPattern: text(values.event_pattern),
+            Event: JSON.stringify(event),
+          }),
+        );
+        if (Result) heard.push(text(values.name));
+      }
+      return heard.sort();
+    };
+
+    test.each(cases)('%s', async (file, change, rules) => {
+      const event = JSON.parse(readFileSync(join(root, `test/fixtures/events/${file}.json`), 'utf8'));
+      change(event);
+      expect(await heardBy(event)).toEqual(rules);
+    });
+
+    test('what lifecycle verified reaches warming', async () => {
+      const report = (name: string) => ({
+        version: '0',
+        id: '00000000-0000-0000-0000-000000000000',
+        'detail-type': name,
+        source: 'aw.lifecycle',
+        account: '123456789012',
+        time: '2026-11-23T03:00:00Z',
+        region: 'us-west-2',
+        resources: [],
+        detail: {},
+      });
+      expect(await heardBy(report('Runner Ready'))).toEqual(['aw-warming-reports']);
+      expect(await heardBy(report('Runner Failed'))).toEqual(['aw-warming-reports']);
+      expect(await heardBy(report('Runner Unhealthy'))).toEqual(['aw-warming-reports']);
+      expect(await heardBy(report('Runner Heartbeat'))).toEqual([]);
+      expect(await heardBy({ ...report('Runner Ready'), source: 'someone.else' })).toEqual([]);
+    });
+  });
+}

@@ -1,0 +1,148 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { alarmsEnv } from '../../../functions/alarms/env.ts';
+import { lifecycleEnv } from '../../../functions/lifecycle/env.ts';
+import { parametersEnv } from '../../../functions/parameters/env.ts';
+import { warmingEnv } from '../../../functions/warming/env.ts';
+import { readFunctionSpecs } from '../../../scripts/functions/spec.ts';
+import { fill } from '../../../scripts/local/deploy/names.ts';
+import { COMMON_ENV } from '../../../shared/runtime/define-function.ts';
+import { readEnv } from '../../../shared/runtime/env.ts';
+import { actionsOf, Lambda } from '../iam-actions.ts';
+import { only, statements, text } from '../state.ts';
+import { type Applied, bucket } from './applied.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+const specs = await readFunctionSpecs(root);
+const envs: Record<string, Parameters<typeof readEnv>[0]> = {
+  alarms: alarmsEnv,
+  lifecycle: lifecycleEnv,
+  parameters: parametersEnv,
+  warming: warmingEnv,
+};
+
+export function aboutFunctions(made: Applied): void {
+  const { of, inFunction } = made;
+  describe('functions', () => {
+    test('needs no second apply', () => {
+      expect(made.run('plan', '-input=false', '-detailed-exitcode').status).toBe(0);
+    });
+
+    describe.each(specs)('function $name', (spec) => {
+      test('listens to the patterns of its function.json', () => {
+        const wanted = spec.listensTo.flatMap((one) =>
+          one.kind === 'events'
+            ? [[`aw-${spec.name}-${one.name}`, fill(one.pattern, { prefix: 'aw', bucket })] as const]
+            : [],
+        );
+        const made = inFunction('aws_cloudwatch_event_rule', spec.name).map(
+          ({ values }) => [text(values.name), JSON.parse(text(values.event_pattern))] as const,
+        );
+        expect(Object.fromEntries(made)).toEqual(Object.fromEntries(wanted));
+      });
+
+      test('is sent each event with a dead-letter queue behind the rule', () => {
+        const dead = `arn:aws:sqs:us-west-2:123456789012:aw-${spec.name}-dead`;
+        for (const { values } of inFunction('aws_cloudwatch_event_target', spec.name)) {
+          expect(values).toMatchObject({
+            arn: `arn:aws:sqs:us-west-2:123456789012:aw-${spec.name}-inbox`,
+            dead_letter_config: [{ arn: dead }],
+          });
+        }
+      });
+
+      test('has the environment that its code requires, and no more', () => {
+        const { environment } = only(inFunction('aws_lambda_function', spec.name)).values;
+        const [{ variables }] = environment as [{ variables: Record<string, string> }];
+        const env = envs[spec.name];
+        if (!env) throw new Error(`${spec.name} has an env.ts that this test does not know`);
+        expect(Object.keys(env).sort()).toEqual([...spec.environment].sort());
+        expect(Object.keys(variables).sort()).toEqual(
+          [...spec.environment, ...Object.keys(COMMON_ENV)].sort(),
+        );
+        expect(() => readEnv({ ...env, ...COMMON_ENV }, variables)).not.toThrow();
+      });
+
+      test('is sized and polled as function.json says', () => {
+        const [lambda] = inFunction('aws_lambda_function', spec.name);
+        expect(lambda?.values).toMatchObject({
+          function_name: `aw_${spec.name}`,
+          memory_size: spec.memoryMb,
+          timeout: spec.timeoutSeconds,
+          runtime: 'nodejs24.x',
+          handler: 'index.handler',
+          logging_config: [{ log_group: `aw_${spec.name}` }],
+        });
+        const mappings = inFunction('aws_lambda_event_source_mapping', spec.name);
+        expect(mappings.map(({ values }) => text(values.event_source_arn).split(':').at(-1)).sort()).toEqual(
+          [`aw-${spec.name}-inbox`, ...spec.extraInboxes.map((queue) => `aw-${queue}`)].sort(),
+        );
+        for (const { values } of mappings) {
+          expect(values).toMatchObject({
+            batch_size: spec.batchSize,
+            function_response_types: ['ReportBatchItemFailures'],
+            scaling_config: [{ maximum_concurrency: spec.concurrency }],
+          });
+        }
+        const queues = inFunction('aws_sqs_queue', spec.name).filter(({ name }) => name !== 'dead');
+        for (const { values } of queues) {
+          expect(values.visibility_timeout_seconds).toBeGreaterThanOrEqual(6 * spec.timeoutSeconds);
+          expect(values.sqs_managed_sse_enabled).toBe(true);
+          expect(JSON.parse(text(values.redrive_policy)).maxReceiveCount).toBe(spec.receiveLimit);
+        }
+      });
+
+      test('may do what its bundle can call, and nothing else', () => {
+        const meta = JSON.parse(readFileSync(join(root, `dist/functions/${spec.name}.meta.json`), 'utf8'));
+        const allowed = inFunction('aws_iam_role_policy', spec.name)
+          .filter(({ name }) => name !== 'scheduler')
+          .flatMap(({ values }) => statements(values.policy))
+          .flatMap(({ Action }) => Action);
+        expect([...new Set(allowed)].sort()).toEqual([...actionsOf(root, meta), ...Lambda].sort());
+      });
+    });
+
+    test('schedules carry the envelope that the functions read, with places that the Scheduler fills', () => {
+      const names = of('aws_scheduler_schedule').map(({ values }) => values.name);
+      expect(names.sort()).toEqual([
+        'aw-parameters-reconcile',
+        'aw-warming-check-default',
+        'aw-warming-check-ios',
+        'aw-warming-run-default',
+        'aw-warming-run-ios',
+      ]);
+      const run = only(
+        of('aws_scheduler_schedule').filter(({ values }) => values.name === 'aw-warming-run-ios'),
+      );
+      expect(run.values.schedule_expression).toBe('cron(30 2 * * ? *)');
+      const [target] = run.values.target as [{ input: string; arn: string }];
+      expect(target.arn).toBe('arn:aws:sqs:us-west-2:123456789012:aw-warming-inbox');
+      expect(target.input).toContain('"<aws.scheduler.execution-id>"');
+      expect(JSON.parse(target.input)).toEqual({
+        version: '0',
+        id: '<aws.scheduler.execution-id>',
+        account: '123456789012',
+        region: 'us-west-2',
+        time: '<aws.scheduler.scheduled-time>',
+        resources: ['arn:aws:scheduler:us-west-2:123456789012:schedule/default/aw-warming-run-ios'],
+        source: 'aw.schedule',
+        'detail-type': 'Warming Run Due',
+        detail: { set: 'ios' },
+      });
+    });
+
+    test("queues take messages from the function's own rules alone", () => {
+      for (const { address, values } of of('aws_sqs_queue_policy')) {
+        const rules = statements(values.policy).filter(({ Effect }) => Effect === 'Allow');
+        for (const { Action, Condition } of rules) {
+          expect(Action, address).toEqual(['sqs:SendMessage']);
+          expect(JSON.stringify(Condition), address).toMatch(/rule\/aw-/);
+        }
+        expect(statements(values.policy).map(({ Sid }) => Sid)).toContain('TlsOnly');
+      }
+      const reports = of('aws_sqs_queue_policy').find(({ address }) => address.includes('"reports"'));
+      expect(statements(reports?.values.policy).map(({ Sid }) => Sid)).toEqual(['TlsOnly']);
+    });
+  });
+}

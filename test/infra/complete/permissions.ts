@@ -1,0 +1,85 @@
+import { resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { actionsOfRunner } from '../iam-actions.ts';
+import { statements } from '../state.ts';
+import { type Applied, bucket } from './applied.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+
+export function aboutPermissions(made: Applied): void {
+  const { of } = made;
+  describe('permissions', () => {
+    test('a star stands only where AWS knows no resource', () => {
+      const withoutResources = [
+        /^autoscaling:Describe/,
+        /^cloudwatch:(DescribeAlarms|DescribeAlarmHistory|GetMetricData)$/,
+        /^ec2:Describe/,
+        /^logs:(DescribeLogGroups|GetQueryResults)$/,
+        /^ssmmessages:/,
+        /^ssm:UpdateInstanceInformation$/,
+      ];
+      const policies = [...of('aws_iam_role_policy'), ...of('aws_iam_policy')];
+      for (const { address, values } of policies) {
+        for (const { Action, Resource: on } of statements(values.policy)) {
+          for (const action of Action) {
+            expect(action, address).not.toContain('*');
+            if (on.includes('*'))
+              expect(
+                withoutResources.some((known) => known.test(action)),
+                `${address}: ${action}`,
+              ).toBe(true);
+          }
+        }
+      }
+    });
+
+    test('runners read what they need and report; warming groups alone get what writes', async () => {
+      const roles = of('aws_iam_role_policy').filter(({ address }) =>
+        address.includes('module.runner_group'),
+      );
+      const about = (id: string) =>
+        statements(roles.find(({ address }) => address.includes(`"${id}"`))?.values.policy);
+      for (const { address } of roles) {
+        const id = /runner_group\["(.+?)"\]/.exec(address)?.[1] ?? '';
+        const actions = about(id)
+          .flatMap(({ Action }) => Action)
+          .filter((action) => !action.startsWith('ssm'));
+        expect(actions.sort(), id).toEqual([
+          's3:GetObject',
+          ...(id === 'bk/default' || id === 'gha/small-jobs' ? [] : ['s3:ListBucket']),
+          'secretsmanager:GetSecretValue',
+          'sqs:SendMessage',
+        ]);
+      }
+      const arn = `arn:aws:s3:::${bucket}`;
+      expect(
+        about('cci/default')
+          .find(({ Sid }) => Sid === 'ReadOwnSetAndTools')
+          ?.Resource.sort(),
+      ).toEqual([
+        `${arn}/sets/ios/layers/*`,
+        `${arn}/sets/ios/pointer.json`,
+        `${arn}/sets/ios/snapshots/*`,
+        `${arn}/tools/*`,
+      ]);
+      expect(about('bk/default').find(({ Sid }) => Sid === 'ReadOwnSetAndTools')?.Resource).toEqual([
+        `${arn}/tools/*`,
+      ]);
+      const manage = of('aws_iam_policy').find(({ values }) => values.name === 'aw-warming-manage-ios');
+      expect(
+        statements(manage?.values.policy)
+          .flatMap(({ Resource: on }) => on)
+          .sort(),
+      ).toEqual([`${arn}/sets/ios/layers/*`, `${arn}/sets/ios/snapshots/*`]);
+      const program = await actionsOfRunner(root);
+      const toWarm = statements(manage?.values.policy).flatMap(({ Action }) => Action);
+      const warms = [...about('bk/warm-ios').flatMap(({ Action }) => Action), ...toWarm];
+      // The token is for the host's agent.
+      expect([...new Set(warms.filter((action) => !action.startsWith('ssm')))].sort()).toEqual(
+        [...program, 'secretsmanager:GetSecretValue'].sort(),
+      );
+      const attached = of('aws_iam_role_policy_attachment').filter(({ name }) => name === 'further');
+      expect(attached.map(({ values }) => values.role).sort()).toEqual(['aw-bk-warm-ios', 'aw-gha-warming']);
+    });
+  });
+}

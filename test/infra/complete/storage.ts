@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest';
+import { statements } from '../state.ts';
+import type { Applied } from './applied.ts';
+
+export function aboutStorage(made: Applied): void {
+  const { of } = made;
+  describe('bucket and secrets', () => {
+    test('secrets are made empty, under their names', () => {
+      const prefixes = of('aws_secretsmanager_secret').map(({ values }) => values.name_prefix);
+      expect(prefixes.sort()).toEqual([
+        'aw_bk_agent_token_',
+        'aw_cci_default_',
+        'aw_gha_token_',
+        'aw_pd_routing_key_',
+      ]);
+      expect(of('aws_secretsmanager_secret_version')).toEqual([]);
+      expect(made.state).not.toContain('secret_string');
+    });
+
+    test('the bucket is versioned, encrypted, private, cleaned up and heard of', () => {
+      expect(of('aws_s3_bucket_versioning')[0]?.values.versioning_configuration).toMatchObject([
+        { status: 'Enabled' },
+      ]);
+      expect(of('aws_s3_bucket_server_side_encryption_configuration')).toHaveLength(1);
+      expect(of('aws_s3_bucket_public_access_block')[0]?.values).toMatchObject({
+        block_public_acls: true,
+        block_public_policy: true,
+        ignore_public_acls: true,
+        restrict_public_buckets: true,
+      });
+      expect(of('aws_s3_bucket_notification')[0]?.values.eventbridge).toBe(true);
+      const [policy] = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
+      expect(policy).toMatchObject({
+        Effect: 'Deny',
+        Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+      });
+      expect(of('aws_s3_bucket_lifecycle_configuration')[0]?.values.rule).toMatchObject([
+        {
+          abort_incomplete_multipart_upload: [{ days_after_initiation: 1 }],
+          noncurrent_version_expiration: [{ noncurrent_days: 7 }],
+        },
+      ]);
+    });
+  });
+}
