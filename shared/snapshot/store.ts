@@ -70,7 +70,8 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
         );
         return ETag ?? '';
       } catch (error) {
-        if (isLost(error)) return undefined;
+        // 404: the version to be replaced is gone altogether.
+        if (isLost(error) || ('ifMatch' in precondition && isMissing(error))) return undefined;
         throw error;
       }
     },

@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { agentProcess } from '../../../scripts/runner/agent-process.ts';
+import { simulatedHost } from '../../../shared/hosts/simulated.ts';
+import { type CiService, startCiService } from './service.ts';
+
+let ci: CiService;
+beforeEach(async () => {
+  ci = await startCiService();
+});
+afterEach(() => ci.close());
+
+const call = (method: string, path: string, body?: unknown) =>
+  fetch(new URL(path, ci.url), { method, ...(body !== undefined && { body: JSON.stringify(body) }) });
+const register = (name: string, queue = 'q') => call('POST', '/agents', { name, queue });
+
+describe('jobs', () => {
+  test('each goes to one agent of its queue, first come first served', async () => {
+    const [first, second] = [ci.enqueue('q', 1), ci.enqueue('q', 1)];
+    ci.enqueue('other', 1);
+    await Promise.all([register('a'), register('b')]);
+    const given = await Promise.all(
+      ['a', 'b'].map(
+        async (name) => ((await (await call('POST', `/agents/${name}/next`)).json()) as { id: string }).id,
+      ),
+    );
+    expect(given.sort()).toEqual([first.id, second.id].sort());
+    expect(ci.jobs.map(({ state }) => state)).toEqual(['running', 'running', 'queued']);
+  });
+
+  test('a stopped agent gets none, also while it waits for one', async () => {
+    await register('a');
+    const waiting = call('POST', '/agents/a/next');
+    await call('PUT', '/agents/a/stop');
+    expect((await waiting).status).toBe(410);
+    const job = ci.enqueue('q', 1);
+    expect((await call('POST', '/agents/a/next')).status).toBe(410);
+    expect(job.state).toBe('queued');
+  });
+
+  test('a job whose machine dies is killed, and stays so', async () => {
+    await register('a');
+    const job = ci.enqueue('q', 60);
+    await call('POST', '/agents/a/next');
+    const machine = new AbortController();
+    const line = await fetch(new URL(`/jobs/${job.id}/run`, ci.url), {
+      method: 'POST',
+      signal: machine.signal,
+    });
+    expect(line.status).toBe(200);
+    machine.abort();
+    while (job.state === 'running') await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(job.state).toBe('killed');
+    expect((await call('POST', `/jobs/${job.id}/finish`)).status).toBe(409);
+  });
+});
+
+describe('the driver of this host', () => {
+  const absent = { ensure: async () => {}, isAlive: async () => true };
+  const host = (name: string, agent: Parameters<typeof simulatedHost>[2] = absent) =>
+    simulatedHost({ driver: 'simulated', url: ci.url, queue: 'q', command: ['x'] }, name, agent);
+
+  test('says what the agent does', async () => {
+    expect(await host('a').status()).toEqual({ state: 'gone' });
+    await register('a');
+    expect(await host('a').status()).toMatchObject({ state: 'idle' });
+    const job = ci.enqueue('q', 1);
+    await call('POST', '/agents/a/next');
+    expect(await host('a').status()).toEqual({ state: 'busy', job: job.id });
+  });
+
+  test('takes an agent whose process has died for gone, though the host still lists it', async () => {
+    await register('a');
+    expect(await host('a', { ...absent, isAlive: async () => false }).status()).toEqual({ state: 'gone' });
+  });
+
+  test('stops the intake of an agent that the host has forgotten: it gets no job either way', async () => {
+    await host('nobody').stopIntake();
+  });
+
+  test('throws when the host cannot be asked: that says nothing about jobs', async () => {
+    await ci.close();
+    await expect(host('a').status()).rejects.toThrow();
+    await expect(host('a').stopIntake()).rejects.toThrow();
+    ci = await startCiService();
+  });
+
+  test('an agent that cannot be started is an error', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'hearth-no-agent-'));
+    await expect(host('a', agentProcess(directory)).start()).rejects.toThrow('ENOENT');
+    rmSync(directory, { recursive: true });
+  });
+});

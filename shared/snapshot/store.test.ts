@@ -1,0 +1,105 @@
+import { S3Client } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type S3Server, startS3Server } from '../../test/fixtures/s3-server.ts';
+import { memoryStore } from './memory-store.ts';
+import { type ObjectStore, s3Store } from './store.ts';
+
+let server: S3Server;
+let client: S3Client;
+beforeAll(async () => {
+  server = await startS3Server();
+  client = new S3Client({
+    endpoint: server.url,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+});
+afterAll(async () => {
+  client.destroy();
+  await server.close();
+});
+
+const collect = async (store: ObjectStore, prefix: string) => {
+  const keys: string[] = [];
+  for await (const { key } of store.list(prefix)) keys.push(key);
+  return keys;
+};
+
+// The tests of the functions rely on the one in memory: it has to behave as S3 does.
+describe.each<[string, () => ObjectStore]>([
+  ['S3', () => s3Store(client, 'b')],
+  ['memory', () => memoryStore()],
+])('a bucket in %s', (kind, open) => {
+  const key = (name: string) => `${kind}/${name}`;
+
+  test('is written only under a condition, and read with its version', async () => {
+    const store = open();
+    expect(await store.read(key('a'))).toBeUndefined();
+    const first = await store.write(key('a'), { n: 1 }, { ifNoneMatch: true });
+    expect(first).toBeDefined();
+    expect(await store.write(key('a'), { n: 2 }, { ifNoneMatch: true })).toBeUndefined();
+    const read = await store.read(key('a'));
+    expect(JSON.parse(read?.text ?? '')).toEqual({ n: 1 });
+    expect(read?.etag).toBe(first);
+    expect(await store.write(key('a'), { n: 3 }, { ifMatch: read?.etag ?? '' })).toBeDefined();
+    expect(await store.write(key('a'), { n: 4 }, { ifMatch: read?.etag ?? '' })).toBeUndefined();
+  });
+
+  test('a version to be replaced that is gone is a lost write, not an error', async () => {
+    expect(await open().write(key('never'), {}, { ifMatch: '"x"' })).toBeUndefined();
+  });
+
+  test('removes one version, or any', async () => {
+    const store = open();
+    const etag = (await store.write(key('r'), {}, { ifNoneMatch: true })) ?? '';
+    expect(await store.remove(key('r'), '"other"')).toBe(false);
+    expect(await store.remove(key('r'), etag)).toBe(true);
+    expect(await store.read(key('r'))).toBeUndefined();
+    expect(await store.remove(key('r'))).toBe(true);
+  });
+
+  test('says sizes, ranges, and what is not there', async () => {
+    const store = open();
+    await store.write(key('s'), 'abcdef', { ifNoneMatch: true });
+    const { text = '' } = (await store.read(key('s'))) ?? {};
+    expect(await store.size(key('s'))).toBe(text.length);
+    expect(Buffer.from(await store.readRange(key('s'), 1, 3)).toString()).toBe('abc');
+    expect(await store.size(key('t'))).toBeUndefined();
+    await expect(store.readRange(key('t'), 0, 1)).rejects.toThrow();
+  });
+});
+
+test('a listing has every page of it, in order', async () => {
+  for (let index = 0; index < 2_500; index += 1) server.put(`many/${String(index).padStart(5, '0')}`, '');
+  const keys = await collect(s3Store(client, 'b'), 'many/');
+  expect(keys).toHaveLength(2_500);
+  expect(keys).toEqual([...keys].sort());
+});
+
+test.each([
+  [403, 'AccessDenied'],
+  [503, 'SlowDown'],
+  [500, 'InternalError'],
+])('%i is an error, never an empty answer', async (status, code) => {
+  const store = s3Store(client, 'b');
+  server.fault = () => ({ status, code });
+  try {
+    await expect(store.read('x')).rejects.toThrow(code);
+    await expect(store.write('x', {}, { ifMatch: '"1"' })).rejects.toThrow(code);
+    await expect(store.remove('x')).rejects.toThrow(code);
+    await expect(collect(store, '')).rejects.toThrow(code);
+  } finally {
+    server.fault = undefined;
+  }
+});
+
+test('409 means that somebody else was first', async () => {
+  server.fault = () => ({ status: 409, code: 'ConditionalRequestConflict' });
+  try {
+    expect(await s3Store(client, 'b').write('x', {}, { ifNoneMatch: true })).toBeUndefined();
+  } finally {
+    server.fault = undefined;
+  }
+});
