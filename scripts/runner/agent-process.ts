@@ -3,6 +3,7 @@ import { openSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentProcess } from '../../shared/hosts/simulated.ts';
+import { startTime } from './processes.ts';
 
 /**
  * The agent's process, which outlives the program that started it: a restart of aw-runner must not end a job. It is found
@@ -31,22 +32,4 @@ export function agentProcess(directory: string): AgentProcess {
         await writeFile(file, `${child.pid} ${(await startTime(child.pid)) ?? ''}`);
     },
   };
-}
-
-/** Field 22 of `/proc/<pid>/stat`: clock ticks after boot (proc(5)). Undefined if there is no such process, or it is dead. */
-async function startTime(pid: number): Promise<string | undefined> {
-  if (process.platform !== 'linux') return isRunning(pid) ? 'unknown' : undefined;
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  // The second field is the program's name, which may hold anything, in parentheses.
-  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields?.[0] === 'Z' ? undefined : fields?.[19];
-}
-
-/** Elsewhere than on Linux, where only laptops run this, the pid alone has to do. */
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
 }

@@ -10,13 +10,41 @@ export const CONFIG_FILE = '/etc/aw-runner/config.json';
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
 
-/** How a machine of a warming group makes the snapshot. */
-const warmingSettings = v.strictObject({
-  /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
-  command: v.pipe(v.array(v.string()), v.minLength(1)),
-  /** The command is ended after so many seconds. */
-  timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
+/** What the default warming command works on: a Bazel workspace. */
+const bazelWarming = v.strictObject({
+  /** The workspace; it has to be where jobs have theirs, since Bazel names an output base by that path. */
+  directory: path,
+  /** Checked out there first; absent if the image or something else brings it. */
+  git: v.optional(
+    v.strictObject({
+      // No option, whatever the text: git would take one.
+      url: v.pipe(v.string(), v.regex(/^[^-]/)),
+      ref: v.optional(v.pipe(v.string(), v.regex(/^[^-]/)), 'HEAD'),
+    }),
+  ),
+  targets: v.optional(v.pipe(v.array(v.string()), v.minLength(1)), ['//...']),
+  /** Also build, so that the first build elsewhere has no action to run; costs the time and the bytes of all outputs. */
+  build: v.optional(v.boolean(), false),
+  /** `bazel`, `bazelisk` or a wrapper. */
+  program: v.optional(v.string(), 'bazel'),
 });
+
+/** How a machine of a warming group makes the snapshot: by a command of the set's own, or by the default for Bazel. */
+const warmingSettings = v.pipe(
+  v.strictObject({
+    /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
+    command: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
+    bazel: v.optional(bazelWarming),
+    /** Whose rights the command has; root's if absent. Files that jobs change have to be theirs. */
+    user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/))),
+    /** The command is ended after so many seconds. */
+    timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
+  }),
+  v.check(
+    ({ command, bazel }) => (command === undefined) !== (bazel === undefined),
+    'needs either command or bazel',
+  ),
+);
 
 /**
  * What Terraform says about the agents of real hosts. It is accepted here, because a warming group needs no agent; where one
@@ -56,8 +84,16 @@ const configSchema = v.strictObject({
   agent: v.variant('driver', [simulatedSettings, realHostSettings]),
 });
 
+/** @throws {BadConfig} */
+export function parseBazelWarming(settings: unknown): BazelWarming {
+  const result = v.safeParse(bazelWarming, settings);
+  if (!result.success) throw new BadConfig(issuesText(result.issues));
+  return result.output;
+}
+
 export type RunnerConfig = v.InferOutput<typeof configSchema>;
 export type WarmingSettings = v.InferOutput<typeof warmingSettings>;
+export type BazelWarming = v.InferOutput<typeof bazelWarming>;
 
 /** The configuration is missing or wrong. */
 export class BadConfig extends Error {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { AgentStatus, HostDriver } from '../../shared/hosts/host.ts';
@@ -7,9 +6,10 @@ import type { RunnerConfig, WarmingSettings } from './config.ts';
 import { markUnhealthy } from './health.ts';
 import { type SaveResult, saveSnapshot, terminalProgress } from './snapshot/index.ts';
 import type { StateFile } from './state.ts';
-
-/** How long a command that was told to end may take to do so, in milliseconds. */
-const GRACE_MS = 10_000;
+import { andThen } from './warming/and-then.ts';
+import { endBazelServers } from './warming/bazel-servers.ts';
+import { endLeftOver, runProgram } from './warming/run-program.ts';
+import { warmBazel } from './warming/warm-bazel.ts';
 
 export type WarmingRunOptions = {
   config: RunnerConfig;
@@ -46,7 +46,7 @@ export function warmingHost(options: WarmingRunOptions): HostDriver {
 async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   let outcome: 'saved' | 'failed' = 'saved';
   try {
-    await runCommand(options.warming, options.config.directories.warm, options.log);
+    await runCommand(options);
     const saved = await save(options);
     options.log(
       `saved ${saved.id}: ${saved.kind}, ${saved.manifest.layers.length} layers, ${saved.uploadedBytes} bytes sent`,
@@ -71,33 +71,27 @@ function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<Save
   });
 }
 
-/** @throws if the command cannot be run, exits with anything but 0, or takes too long */
-async function runCommand(
-  warming: WarmingSettings,
-  warm: string,
-  log: (line: string) => void,
-): Promise<void> {
-  const [program = '', ...args] = warming.command;
+/**
+ * Runs the set's command, or the default one, and leaves no Bazel server behind in the warm tree, whatever became of it.
+ *
+ * @throws if the command cannot be run, fails, or takes too long
+ */
+async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<void> {
+  const { warm, state } = config.directories;
   await mkdir(warm, { recursive: true });
-  log(`warming: ${warming.command.join(' ')}`);
-  const child = spawn(program, args, {
-    cwd: warm,
-    env: { ...process.env, AW_WARM_DIR: warm },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  let late = false;
-  const limit = setTimeout(() => {
-    late = true;
-    child.kill('SIGTERM');
-    setTimeout(() => child.kill('SIGKILL'), GRACE_MS).unref();
-  }, warming.timeoutSeconds * 1000);
+  await endLeftOver(state, log);
+  await endBazelServers(warm);
+  const late = new AbortController();
+  const limit = setTimeout(
+    () => late.abort(new Error(`the command took longer than ${warming.timeoutSeconds} s`)),
+    warming.timeoutSeconds * 1000,
+  );
+  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
+  const work = warming.command
+    ? runProgram(warming.command, warm, run)
+    : warming.bazel && warmBazel(warming.bazel, warm, run);
   try {
-    const code = await new Promise<number | string>((resolve, reject) => {
-      child.once('error', reject);
-      child.once('exit', (exitCode, signal) => resolve(exitCode ?? signal ?? 'nothing'));
-    });
-    if (late) throw new Error(`the command took longer than ${warming.timeoutSeconds} s`);
-    if (code !== 0) throw new Error(`the command ended with ${code}`);
+    await andThen(Promise.resolve(work), () => endBazelServers(warm), log);
   } finally {
     clearTimeout(limit);
   }

@@ -1,0 +1,181 @@
+import { appendFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { S3Client } from '@aws-sdk/client-s3';
+import * as v from 'valibot';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseConfig } from '../../scripts/runner/config.ts';
+import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
+import { isMounted } from '../../scripts/runner/snapshot/mounts.ts';
+import type { Directories } from '../../scripts/runner/snapshot/places.ts';
+import { restoreSnapshot } from '../../scripts/runner/snapshot/restore.ts';
+import { stateFile } from '../../scripts/runner/state.ts';
+import { bazelRc } from '../../scripts/runner/warming/bazel-caches.ts';
+import { bazelServers, endBazelServers } from '../../scripts/runner/warming/bazel-servers.ts';
+import { warmingHost } from '../../scripts/runner/warming-run.ts';
+import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
+import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
+import {
+  type Archive,
+  actionsRun,
+  bazel,
+  cacheHits,
+  checkOut,
+  makeArchive,
+  whyNoBazel,
+} from '../fixtures/bazel.ts';
+import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+
+const reason = whyNoBazel();
+if (reason) console.warn(`the tests with Bazel are skipped: ${reason}`);
+
+/** Actions of the sample workspace. */
+const ACTIONS = 8;
+const SET = 'default';
+
+describe.skipIf(reason !== undefined)('with Bazel', () => {
+  let server: S3Server;
+  let s3: S3Client;
+  let folder: string;
+  let machines: Directories[];
+  let archive: Archive;
+  const places = () => ({
+    checkout: join(folder, 'checkout'),
+    rc: join(folder, 'bazelrc'),
+    warm: join(folder, 'warm'),
+  });
+
+  beforeEach(async () => {
+    server = await startS3Server();
+    s3 = new S3Client({
+      endpoint: server.url,
+      region: 'us-east-1',
+      forcePathStyle: true,
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    });
+    folder = await mkdtemp(join(tmpdir(), 'hearth-bazel-'));
+    machines = [];
+    archive = makeArchive(join(folder, 'postcodes.tar.gz'));
+  });
+
+  afterEach(async () => {
+    await endMachine();
+    expect(await bazelServers(folder)).toEqual([]);
+    for (const { warm } of machines) expect(await isMounted(warm)).toBe(false);
+    await rm(folder, { recursive: true, force: true });
+    await server.close();
+  });
+
+  /** Nothing of a machine is left when the next one begins: no process, no mount, no file, no checkout. */
+  async function endMachine(): Promise<void> {
+    try {
+      await endBazelServers(folder, 10_000);
+    } finally {
+      for (const directories of machines) await removeEverything(directories);
+      rmSync(places().checkout, { recursive: true, force: true });
+    }
+  }
+
+  /** A fresh machine that has booted: its own disk, and the warm directory and the checkout where every machine has them. */
+  async function bootMachine() {
+    await endMachine();
+    const disk = join(folder, `machine-${machines.length}`);
+    const directories = { layers: join(disk, 'layers'), state: join(disk, 'state'), warm: places().warm };
+    machines.push(directories);
+    const restored = await restoreSnapshot({ s3, bucket: 'b', set: SET, directories });
+    checkOut(places().checkout, archive);
+    // What the first machine has fetched is not to be had any more: whoever fetches it again fails.
+    if (machines.length > 1) rmSync(archive.path, { force: true });
+    writeFileSync(places().rc, bazelRc(places().warm));
+    return { directories, restored, bazel: bazel(places().checkout, places().rc, disk) };
+  }
+
+  /** A warming run as a warming group's machine does it, up to the pointer that `warming` moves afterwards. */
+  async function warmingRun(directories: Directories, settings: { build: boolean }): Promise<Manifest> {
+    const before = new Set(server.objects.keys());
+    const config = parseConfig(
+      JSON.stringify({
+        version: 1,
+        region: 'us-east-1',
+        bucket: 'b',
+        reportsUrl: server.url,
+        group: 'gha/warm',
+        autoScalingGroup: 'aw-gha-warm',
+        warmingSet: SET,
+        warming: { bazel: { directory: places().checkout, ...settings } },
+        directories,
+        agent: { driver: 'gha' },
+      }),
+      'test',
+    );
+    const states = stateFile(directories.state);
+    const lines: string[] = [];
+    const { warming } = config;
+    if (!warming) throw new Error('the configuration has no warming');
+    const log = (line: string) => void lines.push(line);
+    const instanceId = 'i-0123456789abcdef0';
+    const host = warmingHost({ config, warming, set: SET, s3, toolVersion: '0', instanceId, states, log });
+    await host.start();
+    while ((await host.status()).state === 'busy') await sleep(100);
+    expect(await states.read(instanceId), lines.join('\n')).toMatchObject({ warmingRun: 'saved' });
+    expect(await bazelServers(folder)).toEqual([]);
+    return promoteNew(before);
+  }
+
+  function promoteNew(before: ReadonlySet<string>): Manifest {
+    const [key = ''] = [...server.objects.keys()].filter(
+      (name) => !before.has(name) && parseSetKey(name)?.kind === 'manifest',
+    );
+    const manifest = v.parse(manifestSchema, JSON.parse(server.objects.get(key)?.body.toString() ?? ''));
+    const at = new Date(manifest.createdAt);
+    server.put(pointerKey(SET), JSON.stringify(promote(emptyPointer(at), manifest.id, at)));
+    return manifest;
+  }
+
+  test('the default warming run fetches all that a build needs, and builds nothing', async () => {
+    const first = await bootMachine();
+    expect(first.restored.outcome).toBe('cold');
+    const manifest = await warmingRun(first.directories, { build: false });
+    expect(manifest.layers).toHaveLength(1);
+
+    const second = await bootMachine();
+    expect(second.restored).toMatchObject({ outcome: 'restored', id: manifest.id });
+    expect(existsSync(archive.path)).toBe(false);
+    expect(actionsRun(second.bazel.build())).toBe(ACTIONS);
+  });
+
+  test('after a warming run that builds, the first build elsewhere has nothing to do', async () => {
+    const first = await bootMachine();
+    const full = await warmingRun(first.directories, { build: true });
+    const firstBytes = full.layers[0]?.bytes ?? 0;
+
+    const second = await bootMachine();
+    expect(second.restored).toMatchObject({ outcome: 'restored', id: full.id });
+    expect(actionsRun(second.bazel.build())).toBe(0);
+    appendFileSync(join(places().checkout, 'label.txt'), 'this side up\n');
+    expect(actionsRun(second.bazel.build())).toBe(1);
+    second.bazel.run('clean');
+    const again = second.bazel.build();
+    expect(actionsRun(again)).toBe(0);
+    expect(cacheHits(again)).toBe(ACTIONS);
+
+    // The next night, after a day on which one file was changed.
+    const third = await bootMachine();
+    appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
+    const night = await warmingRun(third.directories, { build: true });
+    expect(night.parent).toBe(full.id);
+    const [below, added] = night.layers;
+    expect(below?.sha256).toBe(full.layers[0]?.sha256);
+    const share = (added?.bytes ?? Number.POSITIVE_INFINITY) / firstBytes;
+    console.log(`first layer ${firstBytes} bytes, second ${added?.bytes} (${(share * 100).toFixed(2)} %)`);
+    expect(share).toBeLessThan(0.02);
+
+    const fourth = await bootMachine();
+    expect(fourth.restored).toMatchObject({ outcome: 'restored', id: night.id });
+    appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
+    expect(actionsRun(fourth.bazel.build())).toBe(0);
+  });
+});
