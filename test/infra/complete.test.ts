@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import { aboutAlarms } from './complete/alarms.ts';
 import { applied, reason } from './complete/applied.ts';
+import { aboutApplyPermissions } from './complete/apply-permissions.ts';
 import { aboutEvents } from './complete/events.ts';
 import { aboutFunctions } from './complete/functions.ts';
 import { aboutPermissions } from './complete/permissions.ts';
@@ -13,6 +14,7 @@ describe.skipIf(reason !== undefined)('the complete example, applied', () => {
   aboutFunctions(made);
   aboutEvents(made);
   aboutPermissions(made);
+  aboutApplyPermissions(made);
   aboutAlarms(made);
   aboutRunners(made);
   aboutStorage(made);

@@ -1,0 +1,43 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { applyPolicies, parsePermissions } from './apply-policy.ts';
+import { readOutputs, readVariables } from './hcl.ts';
+import { inputTables, outputTable, replaceBlock } from './tables.ts';
+
+const PAGE = 'infra/README.md';
+const IAM = 'infra/docs/iam';
+
+/** In place of a page that nobody has written yet. */
+const EMPTY_PAGE =
+  '# Terraform module\n\n## Inputs\n\n<!-- inputs -->\n<!-- /inputs -->\n\n## Outputs\n\n<!-- outputs -->\n<!-- /outputs -->\n';
+
+/**
+ * Every file of the docs that is made of something else, as it should be.
+ *
+ * @param root the repository
+ * @returns text by path
+ */
+export function generatedDocs(root: string): Record<string, string> {
+  const page = existsSync(join(root, PAGE)) ? readFileSync(join(root, PAGE), 'utf8') : EMPTY_PAGE;
+  const sources = rootModule(root);
+  const withInputs = replaceBlock(page, 'inputs', inputTables(sources.flatMap(readVariables)));
+  const policies = applyPolicies(parsePermissions(readFileSync(join(root, IAM, 'permissions.json'), 'utf8')));
+  return {
+    [PAGE]: replaceBlock(withInputs, 'outputs', outputTable(sources.flatMap(readOutputs))),
+    ...Object.fromEntries(
+      Object.entries(policies).map(([file, policy]) => [
+        join(IAM, file),
+        `${JSON.stringify(policy, null, 2)}\n`,
+      ]),
+    ),
+  };
+}
+
+/** Sources of the root module: what everybody needs first, what is refused last. */
+function rootModule(root: string): string[] {
+  const rank = (file: string) =>
+    ['variables.tf', 'variables-groups.tf', 'variables-operations.tf'].indexOf(file) + 1 || 9;
+  const files = readdirSync(join(root, 'infra')).filter((file) => file.endsWith('.tf'));
+  files.sort((one, other) => rank(one) - rank(other) || one.localeCompare(other));
+  return files.map((file) => readFileSync(join(root, 'infra', file), 'utf8'));
+}

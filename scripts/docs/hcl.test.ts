@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest';
+import { readOutputs, readVariables } from './hcl.ts';
+
+const source = `variable "plain" {
+  description = "With \\"quotes\\"."
+  type        = string
+}
+
+variable "machines" {
+  description = "Kinds."
+  type = map(object({
+    image_id = string
+    types    = optional(list(string))
+    schedule = optional(string, "cron(0 3 * * ? *)")
+  }))
+  default = {}
+  validation {
+    condition     = true
+    error_message = "No."
+  }
+  validation {
+    condition     = true
+    error_message = "No."
+  }
+}
+
+variable "regions" {
+  description = "Where."
+  type        = list(string)
+  default     = []
+}
+
+variable "support" {
+  description = "One object."
+  type = object({
+    name = optional(string)
+  })
+  default = {}
+}
+
+output "bucket" {
+  description = "Its name."
+  value       = "x"
+}
+`;
+
+test('variables are read with their types, defaults and validations', () => {
+  const [plain, machines, regions, support] = readVariables(source);
+  expect(plain).toEqual({
+    name: 'plain',
+    description: 'With "quotes".',
+    type: 'string',
+    default: undefined,
+    attributes: [],
+    validations: 0,
+  });
+  expect(machines).toMatchObject({
+    type: 'map(object)',
+    default: '{}',
+    validations: 2,
+    attributes: [
+      { name: 'image_id', type: 'string', default: undefined },
+      { name: 'types', type: 'list(string)', default: 'null' },
+      { name: 'schedule', type: 'string', default: '"cron(0 3 * * ? *)"' },
+    ],
+  });
+  expect(regions).toMatchObject({ type: 'list(string)', default: '[]' });
+  expect(support).toMatchObject({ type: 'object', attributes: [{ name: 'name' }] });
+});
+
+test('outputs are read', () => {
+  expect(readOutputs(source)).toEqual([{ name: 'bucket', description: 'Its name.' }]);
+});
+
+describe('what the reader does not understand is an error:', () => {
+  test.each([
+    ['no description', 'variable "x" {\n  type = string\n}\n', /x has no description/],
+    ['a block that does not end', 'variable "x" {\n  type = string\n', /does not end/],
+    [
+      'a description over several lines',
+      'variable "x" {\n  description = <<-EOT\n    x\n  EOT\n}\n',
+      /not a string on one line/,
+    ],
+    [
+      'an object within an object',
+      'variable "x" {\n  description = "x"\n  type = object({\n    y = object({\n      z = string\n    })\n  })\n}\n',
+      /not an attribute/,
+    ],
+  ])('%s', (_, text, message) => {
+    expect(() => readVariables(text)).toThrow(message);
+  });
+});

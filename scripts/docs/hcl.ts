@@ -1,0 +1,93 @@
+/**
+ * Variables and outputs of a Terraform module, read from files that `terraform fmt` has formatted: a block begins and ends at
+ * the start of a line, its arguments are indented by two spaces, and so on inwards. That is all the HCL that tables need; what
+ * does not look like it is an error and never left out in silence.
+ */
+
+export type Attribute = { name: string; type: string; default: string | undefined };
+
+export type Variable = {
+  name: string;
+  description: string;
+  /** As written, on one line; of an object only what it is, such as `map(object)`. */
+  type: string;
+  /** As written, on one line; undefined for what has to be given. */
+  default: string | undefined;
+  /** Of an object, or of the objects of a map. */
+  attributes: Attribute[];
+  /** How many `validation` blocks it has. */
+  validations: number;
+};
+
+export type Output = { name: string; description: string };
+
+/** @param source text of a `.tf` file */
+export function readVariables(source: string): Variable[] {
+  return blocks(source, 'variable').map(({ name, body }) => {
+    const stated = argument(body, 'type') ?? 'any';
+    const opening = stated.indexOf('object({');
+    return {
+      name,
+      description: unquote(needed(body, 'description', name)),
+      type: opening < 0 ? oneLine(stated) : `${stated.slice(0, opening)}object${opening > 0 ? ')' : ''}`,
+      default: argument(body, 'default'),
+      attributes: opening < 0 ? [] : stated.split('\n').slice(1, -1).map(readAttribute),
+      validations: body.filter((line) => line === '  validation {').length,
+    };
+  });
+}
+
+/** @param source text of a `.tf` file */
+export function readOutputs(source: string): Output[] {
+  return blocks(source, 'output').map(({ name, body }) => ({
+    name,
+    description: unquote(needed(body, 'description', name)),
+  }));
+}
+
+function blocks(source: string, kind: string): { name: string; body: string[] }[] {
+  const lines = source.split('\n');
+  return lines.flatMap((line, start) => {
+    const name = new RegExp(`^${kind} "([^"]+)" \\{$`).exec(line)?.[1];
+    if (name === undefined) return [];
+    const end = lines.indexOf('}', start);
+    if (end < 0) throw new Error(`${kind} ${name} does not end: is the file formatted?`);
+    return [{ name, body: lines.slice(start + 1, end) }];
+  });
+}
+
+/** The value of an argument, with the lines that it goes on for. */
+function argument(body: readonly string[], name: string): string | undefined {
+  const start = body.findIndex((line) => new RegExp(`^  ${name} += `).test(line));
+  const first = body[start];
+  if (first === undefined) return undefined;
+  const value = first.slice(first.indexOf('= ') + 2);
+  if (!/[({[]$/.test(value)) return value;
+  const end = body.findIndex((line, index) => index > start && /^ {2}[)}\]]/.test(line));
+  if (end < 0) throw new Error(`${name} does not end: ${first}`);
+  return [value, ...body.slice(start + 1, end), (body[end] ?? '').trim()].join('\n');
+}
+
+function needed(body: readonly string[], name: string, of: string): string {
+  const value = argument(body, name);
+  if (value === undefined) throw new Error(`${of} has no ${name}`);
+  return value;
+}
+
+function readAttribute(line: string): Attribute {
+  const [, name, stated = ''] = /^ {4}(\w+) += (.+)$/.exec(line) ?? [];
+  if (name === undefined) throw new Error(`not an attribute on a line of its own: ${line}`);
+  const [, type, fallback] = /^optional\((.+?)(?:, (.+))?\)$/.exec(stated) ?? [];
+  return type === undefined
+    ? { name, type: stated, default: undefined }
+    : { name, type, default: fallback ?? 'null' };
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ');
+}
+
+function unquote(text: string): string {
+  if (!/^".*"$/.test(text)) throw new Error(`not a string on one line: ${text}`);
+  return JSON.parse(text);
+}

@@ -1,0 +1,12 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { generatedDocs } from './generated.ts';
+
+/** Writes what in the docs is made of something else. A test fails where it is out of date. */
+const root = resolve(import.meta.dirname, '../..');
+const docs = generatedDocs(root);
+for (const [file, text] of Object.entries(docs)) writeFileSync(join(root, file), text);
+const json = Object.keys(docs).filter((file) => file.endsWith('.json'));
+execFileSync(join(root, 'node_modules/.bin/biome'), ['format', '--write', ...json], { cwd: root });
+for (const file of Object.keys(docs)) console.log(file);
