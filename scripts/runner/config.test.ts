@@ -40,6 +40,12 @@ describe('what is wrong is named, with the file', () => {
     ['a word that nobody knows', { bootTimeout: 5 }, /bootTimeout/],
     ['an idle timeout past 12 hours', { idleTimeoutMinutes: 721 }, /idleTimeoutMinutes/],
     ['a warming run without a command', { warming: { command: [] } }, /warming/],
+    ['a warming run of nothing', { warming: {} }, /needs either command or bazel/],
+    [
+      'a warming run of two minds',
+      { warming: { command: ['x'], bazel: { directory: '/w' } } },
+      /needs either command or bazel/,
+    ],
     ['a newer version', { version: 2 }, /version/],
   ])('%s', (_, change, words) => {
     expect(() => parse(change)).toThrow(BadConfig);

@@ -5,6 +5,7 @@ import { BadConfig, CONFIG_FILE, readConfig } from './config.ts';
 import { jobFinished } from './health.ts';
 import { SNAPSHOT_USAGE, snapshotCommand } from './snapshot/cli.ts';
 import { version } from './version.ts';
+import { WARM_USAGE, warmCommand } from './warming/cli.ts';
 import { watch } from './watch.ts';
 
 const USAGE = `aw-runner ${version}: what runs on a runner's machine
@@ -18,6 +19,8 @@ usage: aw-runner [--config FILE] COMMAND
   version
 
 ${SNAPSHOT_USAGE}
+
+${WARM_USAGE}
 
 FILE is ${CONFIG_FILE} if not named. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`;
 
@@ -39,13 +42,14 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const config = await readConfig(typeof values.config === 'string' ? values.config : CONFIG_FILE);
-  if (name === 'snapshot') {
-    const at = tokens.find((token) => token.kind === 'positional')?.index ?? 0;
-    const rest = argv
-      .slice(at + 1)
-      .filter((arg, index, all) => arg !== '--config' && all[index - 1] !== '--config');
-    return snapshotCommand(rest, config, version);
-  }
+  const at = tokens.find((token) => token.kind === 'positional')?.index ?? 0;
+  const rest = argv
+    .slice(at + 1)
+    .filter((arg, index, all) => arg !== '--config' && all[index - 1] !== '--config');
+  if (name === 'snapshot') return snapshotCommand(rest, config, version);
+  const stop = new AbortController();
+  process.once('SIGTERM', () => stop.abort());
+  if (name === 'warm-bazel') return warmCommand(rest, config, stop.signal, log);
   if (name === 'job-finished') {
     const reason = await jobFinished(config.directories.state, Number(values['exit-code']));
     if (reason !== undefined) log(`the machine is unhealthy: ${reason}`);
@@ -55,8 +59,6 @@ async function main(argv: readonly string[]): Promise<number> {
     console.error(`no such command: ${name}\n\n${USAGE}`);
     return 2;
   }
-  const stop = new AbortController();
-  process.once('SIGTERM', () => stop.abort());
   const runner = await assemble(config);
   log(`aw-runner ${version} ${name} on ${runner.instanceId}, group ${config.group}`);
   if (name !== 'watch') {

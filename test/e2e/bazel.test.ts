@@ -93,9 +93,17 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     return { directories, restored, bazel: bazel(places().checkout, places().rc, disk) };
   }
 
+  const byDefault = (build: boolean) => ({ bazel: { directory: places().checkout, build } });
+
   /** A warming run as a warming group's machine does it, up to the pointer that `warming` moves afterwards. */
-  async function warmingRun(directories: Directories, settings: { build: boolean }): Promise<Manifest> {
+  async function warmingRun(directories: Directories, warming: object): Promise<Manifest> {
     const before = new Set(server.objects.keys());
+    expect(await runOf(directories, warming)).toMatchObject({ state: { warmingRun: 'saved' } });
+    return promoteNew(before);
+  }
+
+  /** The run alone, and what it left written. */
+  async function runOf(directories: Directories, settings: object) {
     const config = parseConfig(
       JSON.stringify({
         version: 1,
@@ -105,7 +113,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
         group: 'gha/warm',
         autoScalingGroup: 'aw-gha-warm',
         warmingSet: SET,
-        warming: { bazel: { directory: places().checkout, ...settings } },
+        warming: settings,
         directories,
         agent: { driver: 'gha' },
       }),
@@ -120,9 +128,8 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     const host = warmingHost({ config, warming, set: SET, s3, toolVersion: '0', instanceId, states, log });
     await host.start();
     while ((await host.status()).state === 'busy') await sleep(100);
-    expect(await states.read(instanceId), lines.join('\n')).toMatchObject({ warmingRun: 'saved' });
     expect(await bazelServers(folder)).toEqual([]);
-    return promoteNew(before);
+    return { state: await states.read(instanceId), log: lines.join('\n') };
   }
 
   function promoteNew(before: ReadonlySet<string>): Manifest {
@@ -138,7 +145,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   test('the default warming run fetches all that a build needs, and builds nothing', async () => {
     const first = await bootMachine();
     expect(first.restored.outcome).toBe('cold');
-    const manifest = await warmingRun(first.directories, { build: false });
+    const manifest = await warmingRun(first.directories, byDefault(false));
     expect(manifest.layers).toHaveLength(1);
 
     const second = await bootMachine();
@@ -149,7 +156,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
 
   test('after a warming run that builds, the first build elsewhere has nothing to do', async () => {
     const first = await bootMachine();
-    const full = await warmingRun(first.directories, { build: true });
+    const full = await warmingRun(first.directories, byDefault(true));
     const firstBytes = full.layers[0]?.bytes ?? 0;
 
     const second = await bootMachine();
@@ -165,7 +172,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     // The next night, after a day on which one file was changed.
     const third = await bootMachine();
     appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
-    const night = await warmingRun(third.directories, { build: true });
+    const night = await warmingRun(third.directories, byDefault(true));
     expect(night.parent).toBe(full.id);
     const [below, added] = night.layers;
     expect(below?.sha256).toBe(full.layers[0]?.sha256);
@@ -177,5 +184,28 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     expect(fourth.restored).toMatchObject({ outcome: 'restored', id: night.id });
     appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
     expect(actionsRun(fourth.bazel.build())).toBe(0);
+  });
+
+  test("a set's own command may leave its server running, and what it has built is whole", async () => {
+    const first = await bootMachine();
+    const script = 'cd "$1" && exec bazel --bazelrc="$2" build //...';
+    const command = ['sh', '-c', script, 'warm', places().checkout, places().rc];
+    const manifest = await warmingRun(first.directories, { command });
+
+    const second = await bootMachine();
+    expect(second.restored).toMatchObject({ outcome: 'restored', id: manifest.id });
+    expect(actionsRun(second.bazel.build())).toBe(0);
+  });
+
+  test('a run that fails leaves no server and no snapshot', async () => {
+    const { directories } = await bootMachine();
+    appendFileSync(
+      join(places().checkout, 'BUILD'),
+      '\ngenrule(name = "broken", outs = ["x"], cmd = "exit 3")\n',
+    );
+    const { state, log } = await runOf(directories, byDefault(true));
+    expect(state).toMatchObject({ warmingRun: 'failed' });
+    expect(log).toContain('warming run failed: Error: bazel ended with 1');
+    expect([...server.objects.keys()]).toEqual([]);
   });
 });

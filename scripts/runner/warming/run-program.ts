@@ -10,8 +10,8 @@ const GRACE_MS = 10_000;
 
 /** How the programs of one warming run are run. */
 export type RunPrograms = {
-  /** Of the runner's state: which process is at work is written there. */
-  state: string;
+  /** Directory of the runner's state: which process is at work is written there. Undefined: somebody else looks after this one. */
+  state: string | undefined;
   /** Whose rights the programs have; undefined: those of aw-runner, which is root. */
   user: string | undefined;
   env: Record<string, string>;
@@ -44,13 +44,13 @@ export async function runProgram(argv: readonly string[], cwd: string, run: RunP
   const stop = () => pid !== undefined && void endGroup(pid);
   run.signal.addEventListener('abort', stop, { once: true });
   try {
-    if (pid !== undefined) await remember(run.state, pid);
+    if (pid !== undefined && run.state !== undefined) await remember(run.state, pid);
     const code = await ended;
     run.signal.throwIfAborted();
     if (code !== 0) throw new Error(`${argv[0]} ended with ${code}`);
   } finally {
     run.signal.removeEventListener('abort', stop);
-    await rm(file(run.state), { force: true });
+    if (run.state !== undefined) await rm(file(run.state), { force: true });
   }
 }
 
