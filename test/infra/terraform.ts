@@ -18,6 +18,17 @@ export type Workspace = {
   remove(): void;
 };
 
+/** Runs terraform in a folder, whatever comes of it. */
+export function terraformIn(folder: string, ...args: string[]): SpawnSyncReturns<string> {
+  const done = spawnSync(program, [`-chdir=${folder}`, ...args], {
+    encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
+    env: { ...process.env, TF_IN_AUTOMATION: '1', AWS_EC2_METADATA_DISABLED: 'true' },
+  });
+  if (done.error) throw done.error;
+  return done;
+}
+
 /** @param options.bundles false: the copy is a checkout that nobody has built */
 export function workspace(options: { bundles?: boolean } = {}): Workspace {
   if (!existsSync(join(root, 'dist/functions')))
@@ -33,15 +44,7 @@ export function workspace(options: { bundles?: boolean } = {}): Workspace {
     filter: (from) => !/\.(ts|md)$/.test(from),
   });
   if (options.bundles !== false) symlinkSync(join(root, 'dist'), join(path, 'dist'));
-  const run = (folder: string, ...args: string[]) => {
-    const done = spawnSync(program, [`-chdir=${join(path, 'infra', folder)}`, ...args], {
-      encoding: 'utf8',
-      maxBuffer: 256 * 1024 * 1024,
-      env: { ...process.env, TF_IN_AUTOMATION: '1', AWS_EC2_METADATA_DISABLED: 'true' },
-    });
-    if (done.error) throw done.error;
-    return done;
-  };
+  const run = (folder: string, ...args: string[]) => terraformIn(join(path, 'infra', folder), ...args);
   return {
     path,
     run,

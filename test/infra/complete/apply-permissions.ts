@@ -35,8 +35,8 @@ export function aboutApplyPermissions(made: Applied): void {
 
     test('name resources that the names of the example match', () => {
       const arns = made.all.flatMap(({ type, address, values }) =>
-        // A target's ARN is that of what it feeds.
-        typeof values.arn === 'string' && listed[type] && type !== 'aws_cloudwatch_event_target'
+        // A target's ARN is that of what it feeds, and that of a mapping is made up of an id.
+        typeof values.arn === 'string' && listed[type] && !/event_(target|source_mapping)/.test(type)
           ? [{ type, address, arn: values.arn }]
           : [],
       );
