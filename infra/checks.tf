@@ -49,8 +49,22 @@ resource "terraform_data" "inputs" {
       error_message = "scale_out_factor must be above 0. Wrong in ${join(", ", [for id, group in local.stated_groups : id if group.scale_out_factor == null ? false : group.scale_out_factor <= 0])}."
     }
     precondition {
+      condition     = length(local.plain_keys) == 0
+      error_message = "${join(" and ", local.plain_keys)} would put the key in plain text into the state and your repository. Remove it, apply, and put the key into the secret that the output pagerduty_routing_secret_id names: by the console, or with aws_secretsmanager_secret_version and secret_string_wo. If it was ever committed, make a new key in PagerDuty."
+    }
+    precondition {
       condition     = var.enable_ssm_access == null || var.support.enable_ssm_access == null || var.enable_ssm_access == var.support.enable_ssm_access
       error_message = "enable_ssm_access and support.enable_ssm_access contradict each other. Keep the second."
     }
   }
+}
+
+locals {
+  # Names alone: what terraform refuses it prints, with the values that the rule looked at.
+  plain_keys = [
+    for name, key in {
+      "support.pagerduty_integration_key" = var.support.pagerduty_integration_key
+      "pagerduty_integration_key"         = var.pagerduty_integration_key
+    } : name if key != null
+  ]
 }

@@ -1,3 +1,10 @@
+# Boots and programs of all runners, a stream each: what a machine said stays when it goes.
+resource "aws_cloudwatch_log_group" "runners" {
+  name              = "${var.name_prefix}_runners"
+  retention_in_days = var.log_retention_days
+  tags              = local.tags
+}
+
 module "runner_group" {
   source   = "./modules/runner-group"
   for_each = { for id, same in local.groups : id => same[0] }
@@ -37,7 +44,8 @@ module "runner_group" {
       cloneDepth = try(each.value.git_clone_depth, null)
     } : setting => value if value != null },
   )
-  secret_arn = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn
+  secret_arn    = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn
+  log_group_arn = aws_cloudwatch_log_group.runners.arn
 
   enable_ssm_access    = local.ssm_access
   kms_key_arn          = var.kms_key_arn

@@ -17,10 +17,6 @@ variable "support" {
   })
   default = {}
   validation {
-    condition     = var.support.pagerduty_integration_key == null
-    error_message = "support.pagerduty_integration_key would put the key in plain text into the state and your repository. Remove it, apply, and put the key into the secret that the output pagerduty_routing_secret_id names: by the console, or with aws_secretsmanager_secret_version and secret_string_wo. If it was ever committed, make a new key in PagerDuty."
-  }
-  validation {
     condition     = !var.support.alert_aspect
     error_message = "support.alert_aspect: alarms go to your own PagerDuty only. Remove it."
   }

@@ -195,7 +195,7 @@ run "pagerduty_key_in_support" {
   variables {
     support = { pagerduty_integration_key = "00000000000000000000000000000000" }
   }
-  expect_failures = [var.support]
+  expect_failures = [terraform_data.inputs]
 }
 
 run "alert_aspect" {
@@ -331,7 +331,7 @@ run "refused_pagerduty_integration_key" {
   variables {
     pagerduty_integration_key = "00000000000000000000000000000000"
   }
-  expect_failures = [var.pagerduty_integration_key]
+  expect_failures = [terraform_data.inputs]
 }
 
 run "host_not_in_hosts" {

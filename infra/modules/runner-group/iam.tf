@@ -56,6 +56,11 @@ data "aws_iam_policy_document" "this" {
     actions   = ["sqs:SendMessage"]
     resources = [var.reports.arn]
   }
+  statement {
+    sid       = "WriteOwnLog"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${var.log_group_arn}:log-stream:${var.name}/*"]
+  }
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {

@@ -6,6 +6,24 @@ locals {
   # created-by and the cost tag stay what they are, whatever a type or a group says.
   tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id })
 
+  # Local NVMe, if the machine has it: see bootstrap.sh.
+  directories = { layers = "/mnt/ephemeral/aw/layers", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
+
+  # The whole boot, sent while it lasts: a machine that fails is soon gone, and its disk with it.
+  cloudwatch = {
+    agent = { run_as_user = "root" }
+    logs = {
+      force_flush_interval = 1
+      logs_collected = { files = { collect_list = [
+        for stream, file in { aw-runner = "/var/log/aw-runner.log", cloud-init = "/var/log/cloud-init-output.log" } : {
+          file_path                     = file
+          log_group_name                = "${var.name_prefix}_runners"
+          log_stream_name               = "${var.name}/{instance_id}/${stream}"
+        }
+      ] } }
+    }
+  }
+
   config = merge(
     {
       version            = 1
@@ -14,7 +32,7 @@ locals {
       reportsUrl         = var.reports.url
       group              = var.group_id
       autoScalingGroup   = var.name
-      directories        = { layers = "/mnt/ephemeral/aw/layers", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
+      directories        = local.directories
       idleTimeoutMinutes = var.idle_timeout_min
       heartbeatSeconds   = 60
       agent              = var.agent
@@ -24,15 +42,23 @@ locals {
     { for key, run in { warming = var.warming_command } : key => run if try(run.command, null) != null },
   )
 
-  user_data = templatefile("${path.module}/user-data.yaml.tftpl", {
-    config_json = jsonencode(local.config)
-    bootstrap   = file("${path.module}/bootstrap.sh")
-    source_env = join("\n", [
-      "RUNNER_URL=s3://${var.bucket_name}/${var.runner.key}",
-      "RUNNER_SHA256=${var.runner.sha256}",
-      "AWS_DEFAULT_REGION=${data.aws_region.current.region}",
-    ])
-  })
+  # The secret's ARN is known after its creation only. One of the same length tells the size of user data in the plan.
+  sized_config = merge(local.config, { agent = merge(var.agent, { secretId = format("%150s", "arn") }) })
+
+  user_data = {
+    for use, config in { real = jsonencode(local.config), sized = jsonencode(local.sized_config) } :
+    use => templatefile("${path.module}/user-data.yaml.tftpl", {
+      config_json     = config
+      cloudwatch_json = jsonencode(local.cloudwatch)
+      warm            = local.directories.warm
+      bootstrap       = file("${path.module}/bootstrap.sh")
+      source_env = join("\n", [
+        "RUNNER_URL=s3://${var.bucket_name}/${var.runner.key}",
+        "RUNNER_SHA256=${var.runner.sha256}",
+        "AWS_DEFAULT_REGION=${data.aws_region.current.region}",
+      ])
+    })
+  }
 }
 
 resource "aws_security_group" "this" {
@@ -58,7 +84,7 @@ resource "aws_launch_template" "this" {
   description   = "Runners of ${var.group_id}."
   image_id      = var.resource_type.image_id
   instance_type = try(var.resource_type.instance_types[0], null)
-  user_data     = base64encode(local.user_data)
+  user_data     = base64encode(local.user_data.real)
   # New machines follow it, and those that run stay as they are until they go.
   update_default_version = true
   tags                   = local.tags
@@ -102,7 +128,7 @@ resource "aws_launch_template" "this" {
   lifecycle {
     precondition {
       # EC2 takes 16 KB before it is encoded.
-      condition     = length(base64encode(local.user_data)) < 16384 * 4 / 3
+      condition     = length(base64encode(local.user_data.sized)) < 16384 * 4 / 3
       error_message = "User data of ${var.group_id} is larger than the 16 KB that EC2 takes: shorten the warming set's command."
     }
   }

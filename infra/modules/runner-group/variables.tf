@@ -90,6 +90,11 @@ variable "runner" {
   type        = object({ key = string, sha256 = string })
 }
 
+variable "log_group_arn" {
+  description = "Log group of all runners."
+  type        = string
+}
+
 variable "agent" {
   description = "Settings of the host's driver."
   type        = any

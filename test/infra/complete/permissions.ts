@@ -43,7 +43,7 @@ export function aboutPermissions(made: Applied): void {
         const id = /runner_group\["(.+?)"\]/.exec(address)?.[1] ?? '';
         const actions = about(id)
           .flatMap(({ Action }) => Action)
-          .filter((action) => !action.startsWith('ssm'));
+          .filter((action) => !/^(ssm|ssmmessages|logs):/.test(action));
         expect(actions.sort(), id).toEqual([
           's3:GetObject',
           ...(id === 'bk/default' || id === 'gha/small-jobs' ? [] : ['s3:ListBucket']),
@@ -65,6 +65,11 @@ export function aboutPermissions(made: Applied): void {
       expect(about('bk/default').find(({ Sid }) => Sid === 'ReadOwnSetAndTools')?.Resource).toEqual([
         `${arn}/tools/*`,
       ]);
+      // The log agent of CloudWatch writes what the machine says, each group below its own name.
+      expect(about('cci/default').find(({ Sid }) => Sid === 'WriteOwnLog')).toMatchObject({
+        Action: expect.arrayContaining(['logs:CreateLogStream', 'logs:PutLogEvents']),
+        Resource: ['arn:aws:logs:us-west-2:123456789012:log-group:aw_runners:log-stream:aw-cci-default/*'],
+      });
       const manage = of('aws_iam_policy').find(({ values }) => values.name === 'aw-warming-manage-ios');
       expect(
         statements(manage?.values.policy)
@@ -75,7 +80,7 @@ export function aboutPermissions(made: Applied): void {
       const toWarm = statements(manage?.values.policy).flatMap(({ Action }) => Action);
       const warms = [...about('bk/warm-ios').flatMap(({ Action }) => Action), ...toWarm];
       // The token is for the host's agent.
-      expect([...new Set(warms.filter((action) => !action.startsWith('ssm')))].sort()).toEqual(
+      expect([...new Set(warms.filter((action) => !/^(ssm|ssmmessages|logs):/.test(action)))].sort()).toEqual(
         [...program, 'secretsmanager:GetSecretValue'].sort(),
       );
       const attached = of('aws_iam_role_policy_attachment').filter(({ name }) => name === 'further');

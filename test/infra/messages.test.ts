@@ -1,0 +1,161 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readVariables } from '../../scripts/docs/hcl.ts';
+import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
+
+const infra = resolve(import.meta.dirname, '../../infra');
+const reason =
+  whyNot() ??
+  (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');
+if (reason) console.warn(`the wording of refusals is not tested: ${reason}`);
+
+const right = {
+  customer_id: 'acme',
+  vpc_id: 'vpc-00000000000000000',
+  vpc_subnets: ['subnet-00000000000000001'],
+  hosts: ['gha'],
+  resource_types: { default: { instance_types: ['c6id.4xlarge'], image_id: 'ami-00000000000000000' } },
+};
+const group = { max_runners: 2, queue: 'q', gh_repo: 'acme/monorepo', resource_type: 'default' };
+const warms = { policies: { warming_manage: 'arn:aws:iam::123456789012:policy/made-up' } };
+const key = '0123456789abcdef0123456789abcdef';
+
+test('every rule about an input has a test that breaks it', () => {
+  const runs = readFileSync(join(infra, 'tests/validation.tftest.hcl'), 'utf8');
+  const breaking = (what: string) => runs.split(`expect_failures = [${what}]`).length - 1;
+  const sources = readdirSync(infra).filter((file) => file.endsWith('.tf'));
+  const variables = sources.flatMap((file) => readVariables(readFileSync(join(infra, file), 'utf8')));
+  for (const { name, validations } of variables)
+    expect(breaking(`var.${name}`), name).toBeGreaterThanOrEqual(validations);
+  const rules = readFileSync(join(infra, 'checks.tf'), 'utf8').split('    precondition {').length - 1;
+  expect(breaking('terraform_data.inputs')).toBeGreaterThanOrEqual(rules);
+});
+
+describe.skipIf(reason !== undefined)('what is refused', () => {
+  let space: Workspace;
+  beforeAll(() => {
+    space = workspace();
+    space.must('.', 'init', '-backend=false', '-input=false');
+  });
+  afterAll(() => space.remove());
+
+  /** All that terraform says against these inputs, on one line. */
+  const refusal = (inputs: object): string => {
+    writeFileSync(
+      join(space.path, 'infra/wrong.tfvars.json'),
+      JSON.stringify({ ...right, ...inputs }, null, 2),
+    );
+    const { status, stderr } = space.run(
+      '.',
+      'plan',
+      '-input=false',
+      '-no-color',
+      '-var-file=wrong.tfvars.json',
+    );
+    expect(status).toBe(1);
+    return stderr.replaceAll(/[\s│]+/g, ' ');
+  };
+
+  test('is named, with what would be right', () => {
+    const said = refusal({
+      customer_id: '',
+      name_prefix: 'awsome',
+      vpc_id: 'subnet-1',
+      vpc_subnets: [],
+      hosts: ['gitlab'],
+      warming_sets: { 'a/b': { schedule: 'daily', deadline_minutes: 0, keep: 0, command: [] } },
+      resource_types: { huge: { image_id: 'ami-0', root_volume_size_gb: 4 } },
+      tags: { 'created-by': 'me' },
+      pagerduty_url: 'http://events.example.com',
+      runbooks_url: 'https://example.com/#x',
+      replica_regions: ['europe'],
+      log_retention_days: 2,
+      bundles: { bucket: 'b', prefix: 'p' },
+      remote_cache: {},
+      delivery_enabled: true,
+    });
+    const sentences = [
+      'customer_id is written into tags',
+      'name_prefix "awsome" would be refused by AWS',
+      'vpc_id must be the id of a VPC',
+      'name at least one subnet',
+      'nothing else; it has [gitlab]',
+      'inner - or _. Wrong: a/b.',
+      'Wrong in: a/b.',
+      'deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: a/b.',
+      'keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: a/b.',
+      'Empty in: a/b.',
+      'or the older instance_type, one string. Wrong in: huge.',
+      'root_volume_size_gb must be from 8 to 16384 (the limit of gp3 volumes). Wrong in: huge.',
+      'nor created-by, which is always hearth',
+      'pagerduty_url must be https://',
+      'runbooks_url must begin with https://',
+      'it has [europe]',
+      'log_retention_days must be one of the retention times',
+      'bundles.prefix must end with a slash',
+      'remote_cache: this module has no remote cache. Remove it, and point --remote_cache',
+      'delivery_enabled: this module has no delivery. Remove it',
+    ];
+    for (const sentence of sentences) expect(said).toContain(sentence);
+  });
+
+  test('is all told at once, by group', () => {
+    const said = refusal({
+      warming_sets: { default: {} },
+      enable_ssm_access: true,
+      support: { enable_ssm_access: false },
+      gha_runner_groups: {
+        'a.b': group,
+        a_b: group,
+        'A-b': group,
+        huge: { ...group, resource_type: 'huge' },
+        nightly: { ...group, warming: true, warming_set: 'nightly' },
+        one: { ...group, ...warms },
+        two: { ...group, ...warms, min_runners: 2 },
+        small: { ...group, min_runners: 3 },
+        idle: { ...group, agent_idle_timeout_min: 721 },
+        polled: { ...group, scaling_polling_frequency: 4 },
+        scaled: { ...group, scale_out_factor: 0 },
+      },
+      bk_runner_groups: { foreign: { max_runners: 1, queue: 'q', resource_type: 'default' } },
+    });
+    const sentences = [
+      'Groups whose host is not in hosts: bk/foreign. Add the host to hosts, or remove the groups.',
+      'inner - or _. Wrong: gha/a.b.',
+      'gha/A-b and gha/a_b would both be gha/a-b. Rename one of them.',
+      'Unknown resource_type: huge of gha/huge. resource_types has default.',
+      'gha/nightly uses nightly. warming_sets has [default]: add the set there',
+      'default has gha/one and gha/two. Leave policies.warming_manage to one of them.',
+      'gha/two has min_runners 2 and max_runners 2. Raise max_runners',
+      'min_runners must be from 0 to max_runners: gha/small has 3 and 2.',
+      'agent_idle_timeout_min must be from 1 to 720: gha/idle has 721.',
+      '1, 2 or 3. Wrong in gha/polled.',
+      'scale_out_factor must be above 0. Wrong in gha/scaled.',
+      'enable_ssm_access and support.enable_ssm_access contradict each other. Keep the second.',
+    ];
+    for (const sentence of sentences) expect(said).toContain(sentence);
+  });
+
+  test('a PagerDuty key in plain text is refused by name, with the way to do it right, and not repeated', () => {
+    for (const inputs of [
+      { support: { pagerduty_integration_key: key } },
+      { pagerduty_integration_key: key },
+    ]) {
+      const said = refusal(inputs);
+      expect(said).toMatch(/pagerduty_integration_key.*would put the key in plain text into the state/);
+      expect(said).toContain('the secret that the output pagerduty_routing_secret_id names');
+      expect(said).not.toContain(key);
+    }
+  });
+
+  test('user data that EC2 would not take is refused before anything is changed', () => {
+    const said = refusal({
+      warming_sets: { default: { command: ['warm', 'x'.repeat(16_000)] } },
+      gha_runner_groups: { warming: { ...group, ...warms } },
+    });
+    expect(said).toContain(
+      "User data of gha/warming is larger than the 16 KB that EC2 takes: shorten the warming set's command.",
+    );
+  });
+});
