@@ -4,6 +4,13 @@ data "aws_s3_object" "bundles" {
   count  = var.bundles == null ? 0 : 1
   bucket = var.bundles.bucket
   key    = "${var.bundles.prefix}bundles.json"
+
+  lifecycle {
+    postcondition {
+      condition     = self.body != null
+      error_message = "s3://${var.bundles.bucket}/${var.bundles.prefix}bundles.json has a content type that Terraform does not read: upload it again as application/json."
+    }
+  }
 }
 
 locals {
@@ -38,7 +45,13 @@ resource "aws_s3_object" "runner" {
   key         = local.runner_key
   source      = local.runner_file
   source_hash = local.runner_sha256
-  tags        = local.tags
+
+  # S3 takes ten tags an object and refuses more, and nobody is billed by them.
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 
   lifecycle {
     # A group's machines may still be told to fetch the program that an apply replaces.
@@ -55,7 +68,12 @@ resource "aws_s3_object_copy" "runner" {
   bucket = module.warming.bucket_id
   key    = local.runner_key
   source = "${var.bundles.bucket}/${var.bundles.prefix}aw-runner.mjs"
-  tags   = local.tags
+
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 
   lifecycle {
     create_before_destroy = true

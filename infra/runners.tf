@@ -24,18 +24,13 @@ module "runner_group" {
   security_groups = each.value.security_groups
   policies        = each.value.policies
 
-  bucket_name = local.bucket_name
-  bucket_arn  = module.warming.bucket_arn
-  boots_set   = each.value.boots_set
-  warming_command = (
-    each.value.makes_set ? try({
-      command        = var.warming_sets[each.value.set].command
-      timeoutSeconds = var.warming_sets[each.value.set].deadline_minutes * 60
-    }, null) : null
-  )
+  bucket_name      = local.bucket_name
+  bucket_arn       = module.warming.bucket_arn
+  boots_set        = each.value.boots_set
+  warming          = each.value.makes_set ? try(local.warming_runs[each.value.set], null) : null
   idle_timeout_min = each.value.agent_idle_timeout_min
   reports          = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }
-  runner           = { key = local.runner_key, sha256 = local.runner_sha256 }
+  runner           = { key = one(concat(aws_s3_object.runner[*].key, aws_s3_object_copy.runner[*].key)), sha256 = local.runner_sha256 }
   agent = merge(
     { driver = each.value.host, secretId = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn },
     { for setting, value in {

@@ -53,12 +53,14 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Cache states worth restoring, by name. `schedule` (UTC) starts a run on the set's warming group; `command` makes the snapshot there, and without one a job of the CI host has to call `aw-runner snapshot save`."
+  description = "Cache states worth restoring, by name. `schedule` (UTC) starts a run on the set's warming group; there `command`, or the default for a `bazel` workspace, makes the snapshot with the rights of `user`. With neither a job of the CI host has to call `aw-runner snapshot save`."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)
     keep             = optional(number, 3)
     command          = optional(list(string))
+    bazel            = optional(object({ directory = string, repository = optional(string), ref = optional(string, "HEAD"), targets = optional(list(string), ["//..."]), build = optional(bool, false), program = optional(string, "bazel") }))
+    user             = optional(string)
   }))
   default = {}
   validation {
@@ -80,6 +82,18 @@ variable "warming_sets" {
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.command == null ? true : length(set.command) > 0])
     error_message = "command of a warming set is a program and its arguments; leave it out if a CI job makes the snapshot. Empty in: ${join(", ", [for name, set in var.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
+  }
+  validation {
+    condition     = alltrue([for set in values(var.warming_sets) : set.command == null || set.bazel == null])
+    error_message = "A warming set has either a command or bazel. Both in: ${join(", ", [for name, set in var.warming_sets : name if set.command != null && set.bazel != null])}."
+  }
+  validation {
+    condition     = alltrue([for set in values(var.warming_sets) : set.bazel == null ? true : startswith(set.bazel.directory, "/") && length(set.bazel.targets) > 0 && !startswith(set.bazel.ref, "-") && !startswith(coalesce(set.bazel.repository, "none"), "-")])
+    error_message = "bazel of a warming set needs the absolute path of the workspace as directory, at least one of targets, and a repository and ref that do not begin with -. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.bazel == null ? false : !(startswith(set.bazel.directory, "/") && length(set.bazel.targets) > 0 && !startswith(set.bazel.ref, "-") && !startswith(coalesce(set.bazel.repository, "none"), "-"))])}."
+  }
+  validation {
+    condition     = alltrue([for set in values(var.warming_sets) : set.user == null ? true : can(regex("^[a-z_][a-z0-9_-]*$", set.user))])
+    error_message = "user of a warming set must be the name of a user of the image. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]*$", set.user))])}."
   }
 }
 

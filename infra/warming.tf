@@ -10,6 +10,26 @@ module "warming" {
 }
 
 locals {
+  # How the machine of a set makes the snapshot, as aw-runner reads it. A set of which a CI job takes care has none.
+  warming_runs = {
+    for name, set in var.warming_sets : name => {
+      for setting, value in {
+        command        = set.command
+        user           = set.user
+        timeoutSeconds = set.deadline_minutes * 60
+        bazel = set.bazel == null ? null : {
+          for setting, value in {
+            directory = set.bazel.directory
+            git       = set.bazel.repository == null ? null : { url = set.bazel.repository, ref = set.bazel.ref }
+            targets   = set.bazel.targets
+            build     = set.bazel.build
+            program   = set.bazel.program
+          } : setting => value if value != null
+        }
+      } : setting => value if value != null
+    } if set.command != null || set.bazel != null
+  }
+
   version = jsondecode(file("${path.module}/version.json")).version
 
   group_parameters = {
@@ -44,5 +64,11 @@ resource "aws_s3_object" "parameters" {
       local.group_parameters,
     )
   })
-  tags = local.tags
+
+  # S3 takes ten tags an object and refuses more, and nobody is billed by them.
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 }

@@ -150,6 +150,38 @@ run "set_command" {
   expect_failures = [var.warming_sets]
 }
 
+run "set_command_and_bazel" {
+  command = plan
+  variables {
+    warming_sets = { default = { command = ["warm"], bazel = { directory = "/work" } } }
+  }
+  expect_failures = [var.warming_sets]
+}
+
+run "set_bazel_directory" {
+  command = plan
+  variables {
+    warming_sets = { default = { bazel = { directory = "work" } } }
+  }
+  expect_failures = [var.warming_sets]
+}
+
+run "set_bazel_repository" {
+  command = plan
+  variables {
+    warming_sets = { default = { bazel = { directory = "/work", repository = "--upload-pack=x" } } }
+  }
+  expect_failures = [var.warming_sets]
+}
+
+run "set_user" {
+  command = plan
+  variables {
+    warming_sets = { default = { bazel = { directory = "/work" }, user = "a b" } }
+  }
+  expect_failures = [var.warming_sets]
+}
+
 run "type_with_both_forms" {
   command = plan
   variables {

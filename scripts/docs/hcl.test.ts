@@ -12,6 +12,7 @@ variable "machines" {
     image_id = string
     types    = optional(list(string))
     schedule = optional(string, "cron(0 3 * * ? *)")
+    bazel    = optional(object({ directory = string, ref = optional(string, "HEAD") }))
   }))
   default = {}
   validation {
@@ -62,6 +63,11 @@ test('variables are read with their types, defaults and validations', () => {
       { name: 'image_id', type: 'string', default: undefined },
       { name: 'types', type: 'list(string)', default: 'null' },
       { name: 'schedule', type: 'string', default: '"cron(0 3 * * ? *)"' },
+      {
+        name: 'bazel',
+        type: 'object({ directory = string, ref = optional(string, "HEAD") })',
+        default: 'null',
+      },
     ],
   });
   expect(regions).toMatchObject({ type: 'list(string)', default: '[]' });

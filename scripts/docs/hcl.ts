@@ -77,10 +77,22 @@ function needed(body: readonly string[], name: string, of: string): string {
 function readAttribute(line: string): Attribute {
   const [, name, stated = ''] = /^ {4}(\w+) += (.+)$/.exec(line) ?? [];
   if (name === undefined) throw new Error(`not an attribute on a line of its own: ${line}`);
-  const [, type, fallback] = /^optional\((.+?)(?:, (.+))?\)$/.exec(stated) ?? [];
-  return type === undefined
-    ? { name, type: stated, default: undefined }
-    : { name, type, default: fallback ?? 'null' };
+  const optional = /^optional\((.+)\)$/.exec(stated)?.[1];
+  if (optional === undefined) return { name, type: stated, default: undefined };
+  const comma = outerComma(optional);
+  return comma < 0
+    ? { name, type: optional, default: 'null' }
+    : { name, type: optional.slice(0, comma), default: optional.slice(comma + 2) };
+}
+
+/** Where the first argument ends: at the first comma that is in no brackets. */
+function outerComma(text: string): number {
+  let depth = 0;
+  return [...text].findIndex((character) => {
+    if ('([{'.includes(character)) depth += 1;
+    if (')]}'.includes(character)) depth -= 1;
+    return character === ',' && depth === 0;
+  });
 }
 
 function oneLine(text: string): string {

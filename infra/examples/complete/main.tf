@@ -41,7 +41,10 @@ module "hearth" {
   runbooks_url = "https://wiki.example.com/hearth/runbooks"
 
   warming_sets = {
-    default = {}
+    default = {
+      bazel = { directory = "/home/ci/monorepo", repository = "https://github.com/acme/monorepo" }
+      user  = "ci"
+    }
     ios = {
       schedule         = "cron(30 2 * * ? *)"
       deadline_minutes = 90

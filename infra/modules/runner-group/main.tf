@@ -39,7 +39,7 @@ locals {
     },
     # What a condition gives must be of one type: so each of these is there or not.
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
-    { for key, run in { warming = var.warming_command } : key => run if try(run.command, null) != null },
+    { for key, run in { warming = var.warming } : key => run if run != null },
   )
 
   # The secret's ARN is known after its creation only. One of the same length tells the size of user data in the plan.

@@ -70,9 +70,9 @@ variable "boots_set" {
   type        = string
 }
 
-variable "warming_command" {
-  description = "On a warming group: what makes the snapshot."
-  type        = object({ command = optional(list(string)), timeoutSeconds = number })
+variable "warming" {
+  description = "On a warming group: what makes the snapshot, as aw-runner reads it, or null."
+  type        = any
 }
 
 variable "idle_timeout_min" {
