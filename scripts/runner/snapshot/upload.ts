@@ -9,7 +9,6 @@ import type { Progress } from './progress.ts';
 const MAX_PARTS = 10_000;
 
 /** Parts are held in memory while they travel: four of 16 MiB are 64 MiB. */
-const PART_BYTES = 16 * 1024 * 1024;
 const PARALLEL_PARTS = 4;
 
 /**
@@ -37,8 +36,10 @@ export async function uploadLayer(
       Key: key,
       Body: createReadStream(packed.file),
       ContentType: 'application/vnd.squashfs',
+      // Parts are chunks, so that S3's own checksum can be told from a manifest: `shared/snapshot/verify.ts` relies on it.
+      ChecksumAlgorithm: 'SHA256',
     },
-    partSize: Math.max(PART_BYTES, Math.ceil(packed.bytes / MAX_PARTS)),
+    partSize: Math.max(packed.chunkBytes, Math.ceil(packed.bytes / MAX_PARTS)),
     queueSize: PARALLEL_PARTS,
   });
   let sent = 0;

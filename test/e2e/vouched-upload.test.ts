@@ -1,0 +1,57 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { S3Client } from '@aws-sdk/client-s3';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
+import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
+import { s3Store } from '../../shared/snapshot/store.ts';
+import { verifySnapshot } from '../../shared/snapshot/verify.ts';
+import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+
+let server: S3Server;
+let folder: string;
+beforeEach(async () => {
+  server = await startS3Server();
+  folder = await mkdtemp(join(tmpdir(), 'hearth-vouched-'));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await server.close();
+});
+
+test.each([
+  ['in one part', 100_000, 1],
+  ['in parts', 40_000_000, 3],
+])('a layer sent %s can be verified by what S3 says of it, without reading it', async (_, bytes, parts) => {
+  const s3 = new S3Client({
+    endpoint: server.url,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+  const directories = {
+    layers: join(folder, 'layers'),
+    warm: join(folder, 'warm'),
+    state: join(folder, 'state'),
+  };
+  await mkdir(directories.warm);
+  await writeFile(join(directories.warm, 'random'), randomBytes(bytes));
+  const { id, manifest } = await saveSnapshot({
+    s3,
+    bucket: 'b',
+    set: 'default',
+    directories,
+    toolVersion: '0',
+  });
+  expect(manifest.layers[0]?.chunks).toHaveLength(parts);
+
+  const timeIsUp = { now: () => 1, until: 0, acceptVouched: true };
+  const verify = () => verifySnapshot(s3Store(s3, 'b'), 'default', id, timeIsUp);
+  expect(await verify()).toMatchObject({ verdict: 'sound', bytesRead: 0 });
+  for (const stored of server.objects.values()) delete stored.sha256;
+  expect(await verify()).toMatchObject({ verdict: 'unfinished' });
+  await removeEverything(directories);
+  s3.destroy();
+});
