@@ -18,18 +18,15 @@ import { warmingHost } from '../../scripts/runner/warming-run.ts';
 import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
-import {
-  type Archive,
-  actionsRun,
-  bazel,
-  cacheHits,
-  checkOut,
-  makeArchive,
-  whyNoBazel,
-} from '../fixtures/bazel.ts';
+import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } from '../fixtures/bazel.ts';
+import { whyMissing } from '../fixtures/packages.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
-const reason = whyNoBazel();
+const reason = whyMissing({
+  bazel: 'bazel-bootstrap',
+  javac: 'default-jdk-headless',
+  mksquashfs: 'squashfs-tools',
+});
 if (reason) console.warn(`the tests with Bazel are skipped: ${reason}`);
 
 /** Actions of the sample workspace. */

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Brings what a runner's image needs to Amazon Linux 2023 or Ubuntu 24.04, arm64 or x86_64, and then tries it (check.sh).
+# Run as root, on the image to be. Running it again does no harm.
+set -euo pipefail
+
+# Ubuntu has no Node 24 of its own: this version comes from nodejs.org, with the checksum published there.
+NODE_VERSION=${NODE_VERSION:-24.21.0}
+here=$(cd "$(dirname "$0")" && pwd)
+
+say() { echo "install: $*" >&2; }
+
+amazon_linux() {
+  dnf install -q -y \
+    amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git libicu logrotate mdadm nodejs24 rsyslog shadow-utils squashfs-tools tar \
+    util-linux zstd
+  # Some of its kernels have squashfs in a package of their own.
+  modprobe squashfs 2>/dev/null || dnf install -q -y "kernel-modules-extra-$(uname -r)"
+}
+
+ubuntu() {
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -q -o DPkg::Lock::Timeout=300 update
+  apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
+    ca-certificates curl e2fsprogs fuse3 git libicu74 logrotate mdadm rsyslog squashfs-tools tar udev util-linux xz-utils zstd
+  node_from_upstream
+  # AWS keeps the snap; the PATH of a systemd unit has no /snap/bin.
+  command -v aws >/dev/null || { snap install aws-cli --classic && ln -sf /snap/bin/aws /usr/local/bin/aws; }
+  cloudwatch_agent_from_upstream
+}
+
+node_from_upstream() {
+  local arch name folder
+  [ "$(node --version 2>/dev/null)" != "v$NODE_VERSION" ] || return 0
+  case $(uname -m) in
+    x86_64) arch=x64 ;;
+    aarch64) arch=arm64 ;;
+    *) say "no Node for $(uname -m)"; return 1 ;;
+  esac
+  name=node-v$NODE_VERSION-linux-$arch.tar.xz
+  folder=$(mktemp -d)
+  for file in "$name" SHASUMS256.txt; do
+    curl -fsSL --retry 3 -o "$folder/$file" "https://nodejs.org/dist/v$NODE_VERSION/$file"
+  done
+  (cd "$folder" && grep -F "  $name" SHASUMS256.txt | sha256sum --check --quiet)
+  tar -xJf "$folder/$name" -C /usr/local --strip-components=1 --no-same-owner --wildcards '*/bin/node'
+  rm -r "$folder"
+}
+
+cloudwatch_agent_from_upstream() {
+  local package
+  [ ! -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl ] || return 0
+  package=$(mktemp --suffix=.deb)
+  curl -fsSL --retry 3 -o "$package" \
+    "https://amazoncloudwatch-agent.s3.amazonaws.com/ubuntu/$(dpkg --print-architecture)/latest/amazon-cloudwatch-agent.deb"
+  dpkg -i "$package"
+  rm "$package"
+}
+
+[ "$(id -u)" -eq 0 ] || { say "has to run as root"; exit 1; }
+# shellcheck disable=SC1091 # Of the system.
+. /etc/os-release
+case "$ID:$VERSION_ID" in
+  amzn:2023*) amazon_linux ;;
+  ubuntu:24.04) ubuntu ;;
+  *) say "$PRETTY_NAME is neither Amazon Linux 2023 nor Ubuntu 24.04"; exit 1 ;;
+esac
+
+# Optional: the program itself, so that a boot has nothing to fetch. It is used as long as it is the one of the launch template.
+if [ -e "$here/aw-runner.mjs" ]; then
+  install -D -m 0644 "$here/aw-runner.mjs" /usr/local/lib/aw-runner/aw-runner.mjs
+fi
+
+"$here/check.sh"
