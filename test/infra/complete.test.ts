@@ -4,6 +4,7 @@ import { applied, reason } from './complete/applied.ts';
 import { aboutApplyPermissions } from './complete/apply-permissions.ts';
 import { aboutEvents } from './complete/events.ts';
 import { aboutFunctions } from './complete/functions.ts';
+import { aboutOutputs } from './complete/outputs.ts';
 import { aboutPermissions } from './complete/permissions.ts';
 import { aboutRunners } from './complete/runners.ts';
 import { aboutStorage } from './complete/storage.ts';
@@ -18,4 +19,5 @@ describe.skipIf(reason !== undefined)('the complete example, applied', () => {
   aboutAlarms(made);
   aboutRunners(made);
   aboutStorage(made);
+  aboutOutputs(made);
 });

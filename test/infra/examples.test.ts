@@ -30,6 +30,8 @@ describe.skipIf(reason !== undefined)('examples', () => {
     const main = join(space.path, 'infra', folder, 'main.tf');
     const original = readFileSync(main, 'utf8');
     space.must(folder, 'apply', '-auto-approve', '-input=false');
+    // Nobody asked for sessions here, so no machine may open a channel for one.
+    expect(space.must(folder, 'show', '-json')).not.toContain('ssmmessages');
     const changes = (source: string) => {
       expect(source).not.toBe(original);
       writeFileSync(main, source);

@@ -1,0 +1,78 @@
+# Older and newer ways to write the same.
+
+provider "aws" {
+  region = "us-west-2"
+}
+
+variables {
+  customer_id  = "acme"
+  vpc_id       = "vpc-00000000000000000"
+  vpc_subnets  = ["subnet-00000000000000001"]
+  hosts        = ["gha"]
+  warming_sets = { default = {} }
+  resource_types = {
+    default = { instance_types = ["c6id.4xlarge", "c5ad.4xlarge"], image_id = "ami-00000000000000000" }
+  }
+  gha_runner_groups = {
+    default = { max_runners = 2, queue = "default", gh_repo = "acme/monorepo", resource_type = "default" }
+  }
+}
+
+run "version_5_4" {
+  command = plan
+  variables {
+    enable_ssm_access = true
+    resource_types    = { default = { instance_type = "t3a.small", image_id = "ami-00000000000000000", root_volume_size_gb = 32 } }
+  }
+  assert {
+    condition     = local.ssm_access && strcontains(output.support_policy.json, "ssm:StartSession") && strcontains(output.support_policy.json, "AWS-StartPortForwardingSession")
+    error_message = "enable_ssm_access does not allow sessions."
+  }
+  assert {
+    condition     = tolist(local.resource_types.default.instance_types) == tolist(["t3a.small"])
+    error_message = "instance_type is not taken."
+  }
+}
+
+run "version_5_7" {
+  command = plan
+  variables {
+    support = { enable_ssm_access = true }
+  }
+  assert {
+    condition     = local.ssm_access && strcontains(output.support_policy.json, "ssm:StartSession")
+    error_message = "support.enable_ssm_access does not allow sessions."
+  }
+  assert {
+    condition     = tolist(local.resource_types.default.instance_types) == tolist(["c6id.4xlarge", "c5ad.4xlarge"])
+    error_message = "instance_types is not taken in its order."
+  }
+}
+
+run "nobody_asked_for_sessions" {
+  command = plan
+  assert {
+    condition     = !local.ssm_access && !strcontains(output.support_policy.json, "Session")
+    error_message = "Sessions are allowed without having been asked for."
+  }
+}
+
+run "cost_tag_by_default" {
+  command = plan
+  assert {
+    condition     = output.cost_allocation_tag == "hearth-deployment" && output.cost_allocation_tag_value == "acme"
+    error_message = "The cost tag is another one."
+  }
+}
+
+run "cost_tag_as_given" {
+  command = plan
+  variables {
+    cost_allocation_tag       = "cost-center"
+    cost_allocation_tag_value = "1234"
+  }
+  assert {
+    condition     = output.cost_allocation_tag == "cost-center" && output.cost_allocation_tag_value == "1234" && local.tags["cost-center"] == "1234"
+    error_message = "The cost tag is not the given one."
+  }
+}

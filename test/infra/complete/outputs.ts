@@ -1,0 +1,81 @@
+import * as v from 'valibot';
+import { describe, expect, test } from 'vitest';
+import { statements } from '../state.ts';
+import type { Applied } from './applied.ts';
+import { bucket } from './applied.ts';
+
+const queues = v.object({ inbox: v.string(), dead: v.string(), extra: v.record(v.string(), v.string()) });
+
+/** The outputs that users of the module write into their own files, and what an operator needs. */
+const outputs = v.strictObject({
+  agent_secret_ids: v.record(v.string(), v.string()),
+  alarms_sns_topic_arn: v.string(),
+  bucket: v.string(),
+  cost_allocation_tag: v.string(),
+  cost_allocation_tag_value: v.string(),
+  dashboard_url: v.string(),
+  groups: v.record(
+    v.string(),
+    v.object({ auto_scaling_group: v.string(), role: v.string(), security_group_id: v.string() }),
+  ),
+  pagerduty_routing_secret_id: v.string(),
+  queues: v.record(v.string(), queues),
+  support_policy: v.object({ arn: v.string(), json: v.string() }),
+  warming_management_policies: v.record(v.string(), v.object({ arn: v.string(), name: v.string() })),
+});
+
+export function aboutOutputs(made: Applied): void {
+  const shown = () =>
+    v.parse(
+      v.object({ values: v.object({ outputs: v.object({ hearth: v.object({ value: outputs }) }) }) }),
+      JSON.parse(made.state),
+    ).values.outputs.hearth.value;
+
+  describe('outputs', () => {
+    test('name what is there', () => {
+      const found = shown();
+      expect(found).toMatchObject({
+        bucket,
+        cost_allocation_tag: 'hearth-deployment',
+        cost_allocation_tag_value: 'acme/monorepo',
+        alarms_sns_topic_arn: 'arn:aws:sns:us-west-2:123456789012:aw-alarms',
+      });
+      expect(found.dashboard_url).toMatch(/^https:\/\/us-west-2\.console\.aws\.amazon\.com\/.*aw-fleet$/);
+      expect(Object.keys(found.groups).sort()).toEqual([
+        'bk/default',
+        'bk/warm-ios',
+        'cci/default',
+        'gha/default',
+        'gha/small-jobs',
+        'gha/warming',
+      ]);
+      expect(found.groups['gha/small-jobs']?.auto_scaling_group).toBe('aw-gha-small-jobs');
+      expect(found.queues.lifecycle?.extra.reports).toMatch(/aw-reports$/);
+      const secrets = made.of('aws_secretsmanager_secret').map(({ values }) => values.id);
+      const told = [found.pagerduty_routing_secret_id, ...Object.values(found.agent_secret_ids)];
+      expect([...new Set(told)].sort()).toEqual(secrets.sort());
+    });
+
+    test('have a management policy for every set, with or without a group', () => {
+      const policies = shown().warming_management_policies;
+      expect(Object.keys(policies).sort()).toEqual(['default', 'ios', 'later']);
+      expect(policies.ios?.arn).toBe('arn:aws:iam::123456789012:policy/aw-warming-manage-ios');
+    });
+
+    test('have a support policy that looks, and lets in only to machines of the deployment', () => {
+      const rules = statements(shown().support_policy.json);
+      const changing = rules
+        .flatMap(({ Action }) => Action)
+        .filter((action) => !/:(Describe|Get|List|Filter)|logs:StartQuery/.test(action));
+      expect([...new Set(changing)].sort()).toEqual([
+        'ssm:ResumeSession',
+        'ssm:StartSession',
+        'ssm:TerminateSession',
+      ]);
+      expect(rules.find(({ Sid }) => Sid === 'SessionsOnRunners')?.Condition).toEqual({
+        StringLike: { 'ssm:resourceTag/Name': 'aw-*' },
+        StringEquals: { 'ssm:resourceTag/created-by': 'hearth' },
+      });
+    });
+  });
+}
