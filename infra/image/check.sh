@@ -34,7 +34,7 @@ has() { command -v "$1" >/dev/null; }
 
 node_24() {
   local node
-  for node in node node-24; do
+  for node in /usr/local/lib/aw-runner/node node-24 node; do
     if has "$node" && "$node" -e 'process.exit(+(process.versions.node.split(".")[0] < 24))'; then return; fi
   done
   echo "node --version: $(node --version 2>&1)"

@@ -3,7 +3,8 @@
 # Run as root, on the image to be. Running it again does no harm.
 set -euo pipefail
 
-# Ubuntu has no Node 24 of its own: this version comes from nodejs.org, with the checksum published there.
+# Ubuntu has no Node 24 of its own: this version comes from nodejs.org, with the checksum published there. It is put where
+# aw-runner alone finds it: which Node jobs have on their PATH is not our business.
 NODE_VERSION=${NODE_VERSION:-24.21.0}
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -29,8 +30,8 @@ ubuntu() {
 }
 
 node_from_upstream() {
-  local arch name folder
-  [ "$(node --version 2>/dev/null)" != "v$NODE_VERSION" ] || return 0
+  local arch name folder node=/usr/local/lib/aw-runner/node
+  [ "$($node --version 2>/dev/null)" != "v$NODE_VERSION" ] || return 0
   case $(uname -m) in
     x86_64) arch=x64 ;;
     aarch64) arch=arm64 ;;
@@ -42,7 +43,8 @@ node_from_upstream() {
     curl -fsSL --retry 3 -o "$folder/$file" "https://nodejs.org/dist/v$NODE_VERSION/$file"
   done
   (cd "$folder" && grep -F "  $name" SHASUMS256.txt | sha256sum --check --quiet)
-  tar -xJf "$folder/$name" -C /usr/local --strip-components=1 --no-same-owner --wildcards '*/bin/node'
+  tar -xJf "$folder/$name" -C "$folder" --strip-components=1 --no-same-owner --wildcards '*/bin/node'
+  install -D -m 0755 "$folder/bin/node" "$node"
   rm -r "$folder"
 }
 

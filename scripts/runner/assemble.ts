@@ -1,3 +1,4 @@
+import { chmod } from 'node:fs/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import type { HostDriver } from '../../shared/hosts/host.ts';
@@ -32,8 +33,8 @@ export async function assemble(config: RunnerConfig): Promise<Runner> {
     states,
     reporter: sqsReporter(new SQSClient({ region }), config, instanceId, log),
     host: hostOf(config, instanceId, s3, states),
-    restore: (signal) =>
-      restoreSnapshot({
+    restore: async (signal) => {
+      const restored = await restoreSnapshot({
         s3,
         bucket: config.bucket,
         set: config.warmingSet,
@@ -41,11 +42,19 @@ export async function assemble(config: RunnerConfig): Promise<Runner> {
         progress: terminalProgress(),
         signal,
         warn: log,
-      }),
+      });
+      await openToJobs(config.directories.warm);
+      return restored;
+    },
     isWarm: () => isWarm(config.directories),
     now: Date.now,
     log,
   };
+}
+
+/** Jobs have the rights of the agent's user, and begin with an empty directory on a cold machine: as in /tmp, whoever comes writes. */
+async function openToJobs(warm: string): Promise<void> {
+  await chmod(warm, 0o1777);
 }
 
 function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: StateFile): HostDriver {

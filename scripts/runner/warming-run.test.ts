@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
@@ -74,6 +74,24 @@ describe('a warming run', () => {
     await idle();
     expect(unhealthy()).toContain('the command took longer than 1 s');
     await expect.poll(() => isAlive(Number(readFileSync(child, 'utf8')))).toBe(false);
+  });
+
+  test.runIf(process.getuid?.() === 0)('has the rights of the user it is given', async () => {
+    const script = 'echo "$(id -un) $HOME" >who; exit 1';
+    const { host, idle, directories } = machine({ command: ['sh', '-c', script], user: 'nobody' });
+    chmodSync(folder, 0o755);
+    mkdirSync(directories.warm);
+    chmodSync(directories.warm, 0o1777);
+    await host.start();
+    await idle();
+    expect(readFileSync(join(directories.warm, 'who'), 'utf8')).toMatch(/^nobody \/(?!root)/);
+  });
+
+  test.runIf(process.getuid?.() === 0)('of a user that is not there fails, and names it', async () => {
+    const { host, idle, unhealthy } = machine({ command: ['true'], user: 'no-such-user' });
+    await host.start();
+    await idle();
+    expect(unhealthy()).toBe('warming run failed: Error: there is no user no-such-user');
   });
 
   test('is not done twice on one machine', async () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Instance } from '../fixtures/instance.ts';
@@ -155,6 +155,14 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       machine.addDisk();
       expect(mustBootstrap()).toContain('is on the root volume');
       expect(machine.calls('dnf')).toEqual(['install -q -y mdadm']);
+    });
+
+    test('on the PATH, but has of its own, is not installed', () => {
+      machine.stub('node', 'exit 1');
+      symlinkSync(process.execPath, join(machine.root, 'usr/local/lib/aw-runner/node'));
+      mustBootstrap();
+      const program = machine.read('usr/local/lib/aw-runner/aw-runner');
+      expect(program).toContain(`exec ${machine.root}/usr/local/lib/aw-runner/node `);
     });
 
     test('and cannot be installed, is named', () => {

@@ -82,10 +82,11 @@ prepare_disk() {
   mkdir -p "$ephemeral/aw" "$root/var/lib/aw-runner"
 }
 
-# Node 24 or later: the `node` of the image, or what Amazon Linux calls its own.
+# Node 24 or later: one that is there for us alone, so that jobs may have another; or what is on the PATH, by the name that
+# Amazon Linux gives it too.
 find_node() {
   local node
-  for node in node node-24; do
+  for node in "$lib/node" node-24 node; do
     node=$(command -v "$node") || continue
     if "$node" -e 'process.exit(+(process.versions.node.split(".")[0] < 24))'; then echo "$node"; return; fi
   done

@@ -98,7 +98,9 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 /** `runuser` sets groups and limits as a login would, but leaves the environment alone. */
 async function asUser(argv: readonly string[], user: string | undefined) {
   if (user === undefined) return { argv, env: {} };
-  const entry = await command('getent', ['passwd', user]);
+  const entry = await command('getent', ['passwd', user]).catch((cause: unknown) => {
+    throw new Error(`there is no user ${user}`, { cause });
+  });
   const home = entry.split(':')[5] ?? '/';
   return { argv: ['runuser', '-u', user, '--', ...argv], env: { HOME: home, USER: user, LOGNAME: user } };
 }
