@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { FIRST_EVENTS } from './first-events.ts';
+import { median } from './median.ts';
 import { start, writePrograms } from './programs.ts';
 
 /**
@@ -25,11 +26,6 @@ type Row = {
   bareMs: number;
   importMs: number;
 };
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
 
 async function measure(name: string, folder: string, awsUrl: string): Promise<Row> {
   const root = resolve(import.meta.dirname, '../..');

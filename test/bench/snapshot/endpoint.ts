@@ -1,0 +1,7 @@
+import { startS3Server } from '../../fixtures/s3-server.ts';
+
+/** The S3 of a benchmark, in a process of its own: it says its address, and ends when nobody listens any more. */
+const server = await startS3Server();
+console.log(server.url);
+process.stdin.resume();
+process.stdin.once('end', () => process.exit(0));

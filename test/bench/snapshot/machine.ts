@@ -1,0 +1,35 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BUCKET, type Bucket, SET } from './bucket.ts';
+import { type Timed, timed } from './timed.ts';
+
+/** A runner's disk, and the real program on it. */
+export type Machine = { warm: string; snapshot(what: 'save' | 'restore'): Promise<Timed> };
+
+/**
+ * @param root the repository, with its built program
+ * @param disk a directory of the machine's own
+ */
+export async function machineOn(root: string, disk: string, bucket: Bucket): Promise<Machine> {
+  const directories = { layers: join(disk, 'layers'), warm: join(disk, 'warm'), state: join(disk, 'state') };
+  await mkdir(disk, { recursive: true });
+  const file = join(disk, 'config.json');
+  const config = {
+    version: 1,
+    region: 'us-east-1',
+    bucket: BUCKET,
+    reportsUrl: bucket.url,
+    group: 'gha/default',
+    autoScalingGroup: 'aw-gha-default',
+    warmingSet: SET,
+    directories,
+    agent: { driver: 'simulated', url: bucket.url, queue: 'q', command: ['true'] },
+  };
+  await writeFile(file, JSON.stringify(config));
+  const program = join(root, 'dist/aw-runner.mjs');
+  return {
+    warm: directories.warm,
+    snapshot: (what) =>
+      timed(process.execPath, [program, '--config', file, 'snapshot', what, '--json'], bucket.env),
+  };
+}

@@ -1,0 +1,34 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { measureTree, type TreeSize } from '../../../scripts/runner/snapshot/walk.ts';
+
+/** What a benchmark has to be about: less would measure the start of programs. */
+export const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };
+
+/** Real trees, each there once: the same twice would be packed once, and look better than it is. */
+const SOURCES = ['node_modules', '/usr/share', '/usr/include', '/usr/lib'];
+
+/**
+ * Copies real trees to `target` until they are large enough: the project's dependencies, and what the machine has installed.
+ *
+ * @returns what it came to, and what it is made of
+ * @throws if this machine has not enough of them
+ */
+export async function makeTree(root: string, target: string): Promise<TreeSize & { madeOf: string[] }> {
+  const madeOf: string[] = [];
+  let size: TreeSize = { files: 0, contentBytes: 0 };
+  await mkdir(target, { recursive: true });
+  for (const source of SOURCES) {
+    const from = source.startsWith('/') ? source : join(root, source);
+    if (!existsSync(from)) continue;
+    // Links stay links, also those that lead out of the tree: none is followed.
+    await cp(from, join(target, source.replaceAll('/', '_')), { recursive: true, verbatimSymlinks: true });
+    madeOf.push(source);
+    size = await measureTree(target);
+    if (size.files >= LEAST.files && size.contentBytes >= LEAST.contentBytes) return { ...size, madeOf };
+  }
+  throw new Error(
+    `${madeOf.join(', ')} have ${size.files} files and ${size.contentBytes} bytes: a benchmark needs ${LEAST.files} and ${LEAST.contentBytes}`,
+  );
+}
