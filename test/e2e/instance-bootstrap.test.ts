@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Instance } from '../fixtures/instance.ts';
 import { whyMissing } from '../fixtures/packages.ts';
@@ -60,6 +60,31 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       mustBootstrap();
       expect(machine.calls('mdadm').slice(2)).toEqual([`--assemble ${name} --run ${disks.join(' ')}`]);
       expect(machine.read('mnt/ephemeral/aw/layers/layer')).toBe('kept');
+    });
+
+    test('two in an array that udev has started by itself, under a name of its own', () => {
+      machine.stub('mdadm', 'exit 1');
+      const disks = [machine.addDisk(), machine.addDisk()];
+      const array = `md-hearth-${process.pid}`;
+      symlinkSync(disks[1] ?? '', `/dev/${array}`);
+      try {
+        for (const disk of disks) machine.write(`sys/block/${basename(disk)}/holders/${array}`, '');
+        mustBootstrap();
+        expect(machine.mountedFrom()).toBe(disks[1]);
+        expect(machine.calls('mdadm')).toEqual([]);
+      } finally {
+        rmSync(`/dev/${array}`);
+      }
+    });
+
+    test('one that is in pieces, or held by something else, is left alone', () => {
+      const [parted, held] = [machine.addDisk(), machine.addDisk()].map((disk) => basename(disk));
+      machine.write(`sys/block/${parted}/${parted}p1/partition`, '1');
+      machine.write(`sys/block/${held}/holders/dm-0`, '');
+      const said = mustBootstrap();
+      expect(said).toContain(`/dev/${parted} is in use`);
+      expect(said).toContain(`/dev/${held} is in use`);
+      expect(machine.mountedFrom()).toBeUndefined();
     });
 
     test('two, and no array to be had: the root volume, and no other choice in this boot', () => {
