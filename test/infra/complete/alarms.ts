@@ -36,12 +36,52 @@ export function aboutAlarms(made: Applied): void {
       expect([...watched].sort()).toEqual(Object.keys(METRICS).sort());
     });
 
+    test('alarms watch every queue, function, group and set that there is, by its very name', () => {
+      const watched = (kind: string, dimension: string) =>
+        of('aws_cloudwatch_metric_alarm')
+          .filter(({ values }) => text(values.alarm_name).startsWith(`aw-${kind}-`))
+          .map(({ values }) => (values.dimensions as Record<string, string>)[dimension])
+          .sort();
+      const queues = of('aws_sqs_queue').map(({ values }) => text(values.name));
+      const groups = of('aws_autoscaling_group').map(({ values }) => {
+        const tags = values.tag as { key: string; value: string }[];
+        return tags.find(({ key }) => key === 'hearth:group')?.value;
+      });
+      const functions = of('aws_lambda_function').map(({ values }) => values.function_name);
+      expect(watched('dead-letters', 'QueueName')).toEqual(
+        queues.filter((name) => /-dead$/.test(name)).sort(),
+      );
+      expect(watched('old-messages', 'QueueName')).toEqual(
+        queues.filter((name) => !/-dead$/.test(name)).sort(),
+      );
+      expect(watched('function-errors', 'FunctionName')).toEqual(functions.sort());
+      expect(watched('function-throttles', 'FunctionName')).toEqual(functions.sort());
+      for (const kind of ['launch-failures', 'slow-boots', 'slow-restores', 'long-drains', 'backlog'])
+        expect(watched(kind, 'Group'), kind).toEqual(groups.sort());
+      // Only those that have a snapshot to boot from can boot without it.
+      expect(watched('cold-boots', 'Group')).toEqual([
+        'bk/warm-ios',
+        'cci/default',
+        'gha/default',
+        'gha/warming',
+      ]);
+      for (const kind of ['old-snapshot', 'large-snapshot', 'slow-warming-runs', 'failed-warming-runs'])
+        expect(watched(kind, 'Set'), kind).toEqual(['default', 'ios']);
+    });
+
     test('the dashboard shows metrics that exist', () => {
       const [dashboard] = of('aws_cloudwatch_dashboard');
       const { widgets } = JSON.parse(text(dashboard?.values.dashboard_body));
       const shown: string[][] = widgets.flatMap(
         ({ properties }: { properties: { metrics?: string[][] } }) => properties.metrics ?? [],
       );
+      const named: Record<string, string[]> = {
+        AutoScalingGroupName: of('aws_autoscaling_group').map(({ values }) => text(values.name)),
+        QueueName: of('aws_sqs_queue').map(({ values }) => text(values.name)),
+      };
+      for (const [namespace, , dimension = '', value] of shown) {
+        if (namespace !== METRIC_NAMESPACE) expect(named[dimension], dimension).toContain(value);
+      }
       const ours = shown.filter(([namespace]) => namespace === METRIC_NAMESPACE);
       for (const [, name = '', ...dimensions] of ours) {
         const known: Record<string, { dimensions: readonly (readonly string[])[] }> = METRICS;

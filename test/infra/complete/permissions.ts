@@ -33,6 +33,21 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
+    test('what a role may touch bears the name of the deployment', () => {
+      const own = /[:/]aw[-_]|:parameter\/aw(\/|$)|:event-bus\/default$/;
+      // Machines and sessions have ids, which tags and users tell apart, and documents are Session Manager's own.
+      const support =
+        /:instance\/\*$|:session\/|:document\/(SSM-SessionManagerRunShell|AWS-StartPortForwardingSession)$/;
+      for (const { address, values } of [...of('aws_iam_role_policy'), ...of('aws_iam_policy')]) {
+        for (const name of statements(values.policy).flatMap(({ Resource: on }) => on)) {
+          const known = address.includes('module.support')
+            ? own.test(name) || support.test(name)
+            : own.test(name);
+          expect(name === '*' || known, `${address}: ${name}`).toBe(true);
+        }
+      }
+    });
+
     test('runners read what they need and report; warming groups alone get what writes', async () => {
       const roles = of('aws_iam_role_policy').filter(({ address }) =>
         address.includes('module.runner_group'),
