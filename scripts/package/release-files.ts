@@ -8,7 +8,7 @@ export type Files = Record<string, Uint8Array>;
 const LEFT_OUT = /(^|\/)(\.[^/]*|.*\.tfstate(\..*)?|.*\.tfplan|.*\.tfvars)(\/|$)|^infra\/tests\//;
 
 /**
- * The repository's own part of a release: the module, what each function listens to, and what to do about alarms.
+ * The repository's own part of a release: the module, what each function listens to, and the docs.
  *
  * @param root the repository
  */
@@ -17,7 +17,7 @@ export async function releaseFiles(root: string): Promise<Files> {
     'LICENSE',
     'CHANGELOG.md',
     ...(await below(root, 'infra')),
-    ...(await below(root, 'docs/runbooks')),
+    ...(await below(root, 'docs')),
     ...(await below(root, 'functions')).filter((path) => path.endsWith('/function.json')),
   ];
   const kept = paths.filter((path) => !LEFT_OUT.test(path));
