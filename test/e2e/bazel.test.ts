@@ -22,7 +22,7 @@ import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } fro
 import { whyMissing } from '../fixtures/packages.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
-const reason = whyMissing({
+const reason = await whyMissing({
   bazel: 'bazel-bootstrap',
   javac: 'default-jdk-headless',
   mksquashfs: 'squashfs-tools',

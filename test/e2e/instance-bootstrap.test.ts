@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Instance } from '../fixtures/instance.ts';
 import { whyMissing } from '../fixtures/packages.ts';
 
-const reason = whyMissing({ 'mkfs.ext4': 'e2fsprogs', losetup: 'mount', findmnt: 'util-linux' });
+const reason = await whyMissing({ 'mkfs.ext4': 'e2fsprogs', losetup: 'mount', findmnt: 'util-linux' });
 if (reason) console.warn(`the tests of bootstrap.sh are skipped: ${reason}`);
 
 describe.skipIf(reason !== undefined)('bootstrap.sh', () => {

@@ -11,8 +11,11 @@ import { rendered, whyNoTerraform } from '../fixtures/user-data.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const reason =
-  whyMissing({ 'cloud-init': 'cloud-init', 'systemd-analyze': 'systemd', shellcheck: 'shellcheck' }) ??
-  whyNoTerraform();
+  (await whyMissing({
+    'cloud-init': 'cloud-init',
+    'systemd-analyze': 'systemd',
+    shellcheck: 'shellcheck',
+  })) ?? whyNoTerraform();
 if (reason) console.warn(`the tests of user data are skipped: ${reason}`);
 
 const cloudConfig = v.strictObject({
