@@ -88,3 +88,20 @@ run "cost_tag_as_given" {
     error_message = "The cost tag is not the given one."
   }
 }
+
+run "key_and_boundary_of_ones_own" {
+  command = plan
+  variables {
+    kms_key_arn          = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
+    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+    replica_regions      = ["eu-west-1", "us-west-2"]
+  }
+  assert {
+    condition     = aws_secretsmanager_secret.pagerduty.kms_key_id == var.kms_key_arn && alltrue([for secret in aws_secretsmanager_secret.agent : secret.kms_key_id == var.kms_key_arn])
+    error_message = "A secret is not under the given key."
+  }
+  assert {
+    condition     = tolist(local.tree_regions) == tolist(["us-west-2", "eu-west-1"])
+    error_message = "The tree's own region counts twice, or a replica is missing."
+  }
+}

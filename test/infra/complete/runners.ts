@@ -3,13 +3,26 @@ import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../../scripts/runner/config.ts';
-import { text } from '../state.ts';
+import { only, text } from '../state.ts';
 import type { Applied } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
 export function aboutRunners(made: Applied): void {
   const { of } = made;
+  /** What user data writes, by path. */
+  const filesOf = ({ user_data }: Record<string, unknown>): Record<string, string> => {
+    const document = parse(Buffer.from(text(user_data), 'base64').toString('utf8')) as {
+      write_files: { path: string; content: string }[];
+    };
+    return Object.fromEntries(document.write_files.map(({ path, content }) => [path, content]));
+  };
+  /** What the machines of a group are told. */
+  const configOf = (group: string) => {
+    const template = only(of('aws_launch_template').filter(({ values }) => values.name === group));
+    return parseConfig(filesOf(template.values)['/etc/aw-runner/config.json'] ?? '', group);
+  };
+
   describe('runner groups', () => {
     test('user data is cloud-init below 16 KB, with a configuration that aw-runner reads', () => {
       const templates = of('aws_launch_template');
@@ -19,17 +32,12 @@ export function aboutRunners(made: Applied): void {
         const userData = Buffer.from(text(values.user_data), 'base64');
         expect(userData.length).toBeLessThan(16_384);
         expect(userData.toString('utf8')).toMatch(/^#cloud-config\n/);
-        const { write_files: files } = parse(userData.toString('utf8')) as {
-          write_files: { path: string; content: string }[];
-        };
-        const config = parseConfig(
-          files.find(({ path }) => path === '/etc/aw-runner/config.json')?.content ?? '',
-          text(values.name),
-        );
+        const files = filesOf(values);
+        const config = configOf(text(values.name));
         configs[text(values.name)] = config;
         expect(config.autoScalingGroup).toBe(values.name);
         expect(text(values.name)).toContain(`-${config.agent.driver}-`);
-        expect(files.find(({ path }) => path.endsWith('bootstrap.sh'))?.content).toBe(
+        expect(files['/usr/local/lib/aw-runner/bootstrap.sh']).toBe(
           readFileSync(join(root, 'infra/modules/runner-group/bootstrap.sh'), 'utf8'),
         );
         expect(userData.toString('utf8')).not.toMatch(/token"\s*:/i);
@@ -82,11 +90,35 @@ export function aboutRunners(made: Applied): void {
             }),
           ]),
         );
-        expect(values).toMatchObject({ suspended_processes: ['AZRebalance'], force_delete: false });
+        expect(values).toMatchObject({
+          suspended_processes: ['AZRebalance'],
+          force_delete: false,
+          capacity_rebalance: false,
+          health_check_type: 'EC2',
+          instance_maintenance_policy: [{ min_healthy_percentage: 100, max_healthy_percentage: 200 }],
+        });
+        // Two lost heartbeats end nothing, and a hundred timeouts, the most that Auto Scaling waits, outlast every drain.
+        const { heartbeatSeconds, bootTimeoutSeconds, drainTimeoutSeconds } = configOf(text(values.name));
+        for (const { heartbeat_timeout: timeout } of values.initial_lifecycle_hook as {
+          heartbeat_timeout: number;
+        }[]) {
+          expect(timeout).toBeGreaterThanOrEqual(3 * heartbeatSeconds);
+          expect(timeout * 100).toBeGreaterThan(Math.max(bootTimeoutSeconds, drainTimeoutSeconds));
+        }
       }
       const small = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');
       expect(small?.values.mixed_instances_policy).toMatchObject([
         { instances_distribution: [{ on_demand_percentage_above_base_capacity: 0 }] },
+      ]);
+      const large = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-default');
+      expect(large?.values).toMatchObject({ min_size: 0, max_size: 50 });
+      expect(large?.values.mixed_instances_policy).toMatchObject([
+        {
+          instances_distribution: [{ on_demand_percentage_above_base_capacity: 100 }],
+          launch_template: [
+            { override: [{ instance_type: 'c6id.4xlarge' }, { instance_type: 'c5ad.4xlarge' }] },
+          ],
+        },
       ]);
     });
 

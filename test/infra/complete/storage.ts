@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { statements } from '../state.ts';
-import type { Applied } from './applied.ts';
+import { type Applied, bucket } from './applied.ts';
 
 export function aboutStorage(made: Applied): void {
   const { of } = made;
@@ -21,7 +21,12 @@ export function aboutStorage(made: Applied): void {
       expect(of('aws_s3_bucket_versioning')[0]?.values.versioning_configuration).toMatchObject([
         { status: 'Enabled' },
       ]);
-      expect(of('aws_s3_bucket_server_side_encryption_configuration')).toHaveLength(1);
+      expect(of('aws_s3_bucket_server_side_encryption_configuration')[0]?.values.rule).toMatchObject([
+        { apply_server_side_encryption_by_default: [{ sse_algorithm: 'AES256' }] },
+      ]);
+      expect(of('aws_s3_bucket_ownership_controls')[0]?.values.rule).toMatchObject([
+        { object_ownership: 'BucketOwnerEnforced' },
+      ]);
       expect(of('aws_s3_bucket_public_access_block')[0]?.values).toMatchObject({
         block_public_acls: true,
         block_public_policy: true,
@@ -29,9 +34,13 @@ export function aboutStorage(made: Applied): void {
         restrict_public_buckets: true,
       });
       expect(of('aws_s3_bucket_notification')[0]?.values.eventbridge).toBe(true);
-      const [policy] = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
-      expect(policy).toMatchObject({
+      const policy = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
+      expect(policy).toHaveLength(1);
+      expect(policy[0]).toMatchObject({
         Effect: 'Deny',
+        Principal: '*',
+        Action: ['s3:*'],
+        Resource: expect.arrayContaining([`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`]),
         Condition: { Bool: { 'aws:SecureTransport': 'false' } },
       });
       expect(of('aws_s3_bucket_lifecycle_configuration')[0]?.values.rule).toMatchObject([
