@@ -12,6 +12,9 @@ import type { Progress } from './progress.ts';
  */
 const PARALLEL_RANGES = 24;
 
+/** Bytes that are written at once: a write costs a hop to another thread, which a piece of the network (64 KiB) is not worth. */
+const WRITE_BYTES = 1024 * 1024;
+
 /** Tries of one range: a dropped connection is common, a checksum that is wrong three times is a broken layer. */
 const TRIES = 3;
 
@@ -101,8 +104,12 @@ async function fetchRanges(
       both.throwIfAborted();
       const file = files.get(range.layer.sha256);
       if (!file) throw new Error(`layer ${range.layer.sha256} has no file`);
-      if (await isThere(range, file)) progress.advance(range.length);
-      else fetched += await fetchRange(range, file, source, progress, both);
+      if (await isThere(range, file)) {
+        progress.advance(range.length);
+        continue;
+      }
+      const received = await fetchRange(range, file, source, progress, both);
+      fetched += received;
     }
   };
   try {
@@ -142,11 +149,11 @@ async function fetchRange(
     let received = 0;
     try {
       const hash = createHash('sha256');
-      for await (const piece of await openRange(range, source, signal)) {
-        hash.update(piece);
-        await file.write(piece, 0, piece.length, range.start + received);
-        received += piece.length;
-        progress.advance(piece.length);
+      for await (const pieces of gathered(await openRange(range, source, signal))) {
+        for (const piece of pieces) hash.update(piece);
+        const bytes = await writeAll(file, pieces, range.start + received);
+        received += bytes;
+        progress.advance(bytes);
       }
       if (received !== range.length || hash.digest('hex') !== range.layer.chunks[range.index]) {
         throw new BrokenLayer(
@@ -159,6 +166,34 @@ async function fetchRange(
       if (attempt >= TRIES || signal.aborted || isFinal(error)) throw error;
     }
   }
+}
+
+/** `writev` may write less than it was given: near the end of a disk, or of a quota. */
+async function writeAll(file: FileHandle, pieces: Uint8Array[], position: number): Promise<number> {
+  const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  let { bytesWritten: done } = await file.writev(pieces, position);
+  if (done < total) {
+    const rest = Buffer.concat(pieces);
+    while (done < total) {
+      const { bytesWritten } = await file.write(rest, done, total - done, position + done);
+      done += bytesWritten;
+    }
+  }
+  return total;
+}
+
+/** Pieces of the network in groups that are worth a call to the file system. */
+async function* gathered(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array[]> {
+  let group: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of pieces) {
+    group.push(piece);
+    bytes += piece.length;
+    if (bytes < WRITE_BYTES) continue;
+    yield group;
+    [group, bytes] = [[], 0];
+  }
+  if (group.length > 0) yield group;
 }
 
 async function openRange(

@@ -8,6 +8,9 @@ import type { Progress } from './progress.ts';
 /** S3 takes at most this many parts of one upload. */
 const MAX_PARTS = 10_000;
 
+/** Read at once; the usual 64 KiB would be put together to a part in hundreds of pieces. */
+const READ_BYTES = 2 * 1024 * 1024;
+
 /** Parts are held in memory while they travel: four of 16 MiB are 64 MiB. */
 const PARALLEL_PARTS = 4;
 
@@ -34,7 +37,7 @@ export async function uploadLayer(
     params: {
       Bucket: bucket,
       Key: key,
-      Body: createReadStream(packed.file),
+      Body: createReadStream(packed.file, { highWaterMark: READ_BYTES }),
       ContentType: 'application/vnd.squashfs',
       // Parts are chunks, so that S3's own checksum can be told from a manifest: `shared/snapshot/verify.ts` relies on it.
       ChecksumAlgorithm: 'SHA256',
