@@ -1,5 +1,5 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 
@@ -43,7 +43,13 @@ export function workspace(options: { bundles?: boolean } = {}): Workspace {
     recursive: true,
     filter: (from) => !/\.(ts|md)$/.test(from),
   });
-  if (options.bundles !== false) symlinkSync(join(root, 'dist'), join(path, 'dist'));
+  // A copy too: another build may replace the original at any moment.
+  if (options.bundles !== false) {
+    cpSync(join(root, 'dist'), join(path, 'dist'), {
+      recursive: true,
+      filter: (from) => !/(\.meta\.json|hearth-.*\.zip)$/.test(basename(from)),
+    });
+  }
   const run = (folder: string, ...args: string[]) => terraformIn(join(path, 'infra', folder), ...args);
   return {
     path,
