@@ -48,6 +48,19 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
+    test('warming wakes warming groups and no other', () => {
+      const policy = of('aws_iam_role_policy').find(({ address }) =>
+        address.includes('module.function["warming"].aws_iam_role_policy.own'),
+      );
+      const waking = statements(policy?.values.policy).find(({ Action }) =>
+        Action.includes('autoscaling:SetDesiredCapacity'),
+      );
+      expect(waking?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
+        'aw-bk-warm-ios',
+        'aw-gha-warming',
+      ]);
+    });
+
     test('runners read what they need and report; warming groups alone get what writes', async () => {
       const roles = of('aws_iam_role_policy').filter(({ address }) =>
         address.includes('module.runner_group'),

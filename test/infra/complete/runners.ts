@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../../scripts/runner/config.ts';
 import { only, text } from '../state.ts';
-import type { Applied } from './applied.ts';
+import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
@@ -26,6 +27,7 @@ export function aboutRunners(made: Applied): void {
   describe('runner groups', () => {
     test('user data is cloud-init below 16 KB, with a configuration that aw-runner reads', () => {
       const templates = of('aws_launch_template');
+      const program = only(of('aws_s3_object').filter(({ name }) => name === 'runner'));
       const configs: Record<string, ReturnType<typeof parseConfig>> = {};
       expect(templates.length).toBe(6);
       for (const { values } of templates) {
@@ -37,6 +39,13 @@ export function aboutRunners(made: Applied): void {
         configs[text(values.name)] = config;
         expect(config.autoScalingGroup).toBe(values.name);
         expect(text(values.name)).toContain(`-${config.agent.driver}-`);
+        expect(files['/etc/aw-runner/source.env']?.split('\n')).toEqual([
+          `RUNNER_URL=s3://${bucket}/${text(program.values.key)}`,
+          `RUNNER_SHA256=${createHash('sha256')
+            .update(readFileSync(join(root, 'dist/aw-runner.mjs')))
+            .digest('hex')}`,
+          'AWS_DEFAULT_REGION=us-west-2',
+        ]);
         expect(files['/usr/local/lib/aw-runner/bootstrap.sh']).toBe(
           readFileSync(join(root, 'infra/modules/runner-group/bootstrap.sh'), 'utf8'),
         );

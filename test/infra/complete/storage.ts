@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { statements } from '../state.ts';
+import { readDesired } from '../../../functions/parameters/desired.ts';
+import { DECLARED_PARAMETERS_KEY } from '../../../shared/snapshot/layout.ts';
+import { memoryStore } from '../../../shared/snapshot/memory-store.ts';
+import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 export function aboutStorage(made: Applied): void {
@@ -49,6 +52,54 @@ export function aboutStorage(made: Applied): void {
           noncurrent_version_expiration: [{ noncurrent_days: 7 }],
         },
       ]);
+    });
+
+    test('the declared part of the tree is read by the function that keeps it', async () => {
+      const store = memoryStore();
+      const object = only(of('aws_s3_object').filter(({ values }) => values.key === DECLARED_PARAMETERS_KEY));
+      expect(object.values.bucket).toBe(bucket);
+      store.put(DECLARED_PARAMETERS_KEY, text(object.values.content));
+      const groups = of('aws_autoscaling_group').map(({ values }) => ({
+        name: text(values.name),
+        min: 0,
+        max: 1,
+        desired: 0,
+        inService: 0,
+        draining: 0,
+      }));
+      const list = async () => groups;
+      const desired = await readDesired({ prefix: 'aw', root: '/aw', store, groups: { list } });
+      const tree = Object.fromEntries(
+        [...(desired?.wanted ?? [])].map(([name, { value }]) => [name, JSON.parse(value)]),
+      );
+      const ids = [
+        'bk/default',
+        'bk/warm-ios',
+        'cci/default',
+        'gha/default',
+        'gha/small-jobs',
+        'gha/warming',
+      ];
+      expect(Object.keys(tree).sort()).toEqual(
+        ['/aw/deployment', ...ids.flatMap((id) => [`/aw/groups/${id}`, `/aw/groups/${id}/capacity`])].sort(),
+      );
+      expect(tree['/aw/deployment']).toEqual({
+        customerId: 'acme/monorepo',
+        version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+        hosts: ['gha', 'cci', 'bk'],
+      });
+      expect(tree['/aw/groups/gha/default']).toEqual({
+        minRunners: 0,
+        maxRunners: 50,
+        resourceType: 'default',
+        queue: 'aspect-default',
+        repository: 'acme/monorepo',
+        workflowIds: ['1234567'],
+        idleTimeoutMinutes: 10,
+        warmingSet: 'default',
+        warming: false,
+        scalingPollingFrequency: 2,
+      });
     });
   });
 }
