@@ -9,7 +9,12 @@ const slow = (name: string, include: string[]) => ({
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['{functions,shared,scripts}/**/*.test.ts', 'test/bench/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['{functions,shared,scripts}/**/*.test.ts', 'test/bench/**/*.test.ts'],
+        },
+      },
       slow('bundles', ['test/bundles/**/*.test.ts']),
       slow('simulation', ['test/simulation/**/*.test.ts']),
       slow('infra', ['test/infra/**/*.test.ts']),

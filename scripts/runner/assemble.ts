@@ -19,19 +19,22 @@ export function log(line: string): void {
   process.stderr.write(`${new Date().toISOString()} ${line}\n`);
 }
 
+/** Without these a connection that has gone silent would be waited for without end; in milliseconds. */
+const PATIENCE = { connectionTimeout: 5_000, socketTimeout: 20_000 };
+
 /** Clients and adapters of a real machine. */
 export async function assemble(config: RunnerConfig): Promise<Runner> {
   const metadata = instanceMetadata(config.metadataEndpoint);
   const instanceId = await metadata.instanceId();
   const { region } = config;
-  const s3 = new S3Client({ region });
+  const s3 = new S3Client({ region, requestHandler: PATIENCE });
   const states = stateFile(config.directories.state);
   return {
     config,
     instanceId,
     metadata,
     states,
-    reporter: sqsReporter(new SQSClient({ region }), config, instanceId, log),
+    reporter: sqsReporter(new SQSClient({ region, requestHandler: PATIENCE }), config, instanceId, log),
     host: hostOf(config, instanceId, s3, states),
     restore: async (signal) => {
       const restored = await restoreSnapshot({

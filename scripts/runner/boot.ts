@@ -6,9 +6,16 @@ import type { ReportBody } from './reporter.ts';
 import type { Runner } from './runner.ts';
 import type { RestoreResult } from './snapshot/index.ts';
 import { newState, type RunnerState } from './state.ts';
+import { within } from './within.ts';
 
 /** How the boot ended: what the program's exit code says. `leaving`: the machine has to go before it took any job. */
 export type BootOutcome = 'ready' | 'leaving' | 'failed' | 'already-failed';
+
+/**
+ * The share of a boot's time that a restore may take. One that is not done by then ends cold: were S3 slow and the boot failed
+ * for it, its replacement would fare no better, and no runner would ever come up.
+ */
+const RESTORE_SHARE = 0.6;
 
 /** Longest text of a reason in a report. */
 const MAX_REASON = 1000;
@@ -40,10 +47,10 @@ export async function boot(runner: Runner): Promise<BootOutcome> {
 async function decide(state: RunnerState, runner: Runner): Promise<Partial<RunnerState>> {
   // Counted from the first start: a program that is killed and started again has no more time than one that is not.
   const left = state.since + runner.config.bootTimeoutSeconds * 1000 - runner.now();
-  const deadline = AbortSignal.timeout(Math.max(0, left));
+  const deadline = timeUp('the boot deadline has passed', left);
   let stage = 'restore';
   try {
-    const restored = await within(deadline, restoreOnce(state, runner, deadline));
+    const restored = await within(deadline, restoreOnce(state, runner, left * RESTORE_SHARE));
     stage = 'agent';
     if (await mustGo(runner)) {
       runner.log('the instance has to go already: no agent is started');
@@ -65,14 +72,16 @@ async function decide(state: RunnerState, runner: Runner): Promise<Partial<Runne
   }
 }
 
+function timeUp(reason: string, milliseconds: number): AbortSignal {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new Error(reason)), Math.max(0, milliseconds)).unref();
+  return controller.signal;
+}
+
 /** Restores, unless this boot has done so before the program was started again: a job may be at work there already. */
-async function restoreOnce(
-  state: RunnerState,
-  runner: Runner,
-  deadline: AbortSignal,
-): Promise<RestoreResult> {
+async function restoreOnce(state: RunnerState, runner: Runner, leftMs: number): Promise<RestoreResult> {
   if (state.restored && (await runner.isWarm())) return state.restored;
-  const restored = await runner.restore(deadline);
+  const restored = await runner.restore(timeUp('the restore takes too long', leftMs));
   await writeMarker(runner, restored);
   await runner.states.update(runner.instanceId, { restored });
   const id = restored.id ? ` (${restored.id})` : '';
@@ -136,7 +145,9 @@ async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> 
     if (!(await runner.isWarm())) {
       await writeMarker(
         runner,
-        await runner.restore(AbortSignal.timeout(runner.config.bootTimeoutSeconds * 1000)),
+        await runner.restore(
+          timeUp('the restore takes too long', runner.config.bootTimeoutSeconds * 1000 * RESTORE_SHARE),
+        ),
       );
     }
     // `watch` tries again: a host that is down must not keep it from draining.
@@ -155,14 +166,4 @@ async function writeMarker(runner: Runner, restored: RestoreResult): Promise<voi
   await mkdir(state, { recursive: true });
   await writeFile(`${file}.new`, JSON.stringify({ outcome: restored.outcome, id: restored.id }));
   await rename(`${file}.new`, file);
-}
-
-/** Rejects when the time is up, even if the work does not notice. */
-function within<T>(deadline: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = () => reject(new Error('the boot deadline has passed'));
-    if (deadline.aborted) late();
-    deadline.addEventListener('abort', late, { once: true });
-    work.then(resolve, reject).finally(() => deadline.removeEventListener('abort', late));
-  });
 }

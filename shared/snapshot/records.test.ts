@@ -64,7 +64,11 @@ describe('a manifest', () => {
   test.each<[string, object, RegExp]>([
     ['of another set', { set: 'other' }, /of set other/],
     ['of another id', { id: '20261122T030000Z-1f2e3d4c' }, /snapshot 20261122T030000Z/],
-    ['of a newer format', { formatVersion: 2 }, /has format 2; this version reads up to 1/],
+    [
+      'of a newer format, whatever else it has',
+      { formatVersion: 2, layers: 'elsewhere' },
+      /has format 2; this version reads up to 1/,
+    ],
     ['without layers', { layers: [] }, /layers/],
     ['with too few checksums', { layers: [{ ...layer, chunks: ['b'.repeat(64)] }] }, /checksum/],
     ['with a layer that is a path', { layers: [{ ...layer, sha256: '../../etc/passwd' }] }, /sha256/],

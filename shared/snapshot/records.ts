@@ -5,6 +5,8 @@ import { FORMAT_VERSION, type Manifest, manifestSchema } from './manifest.ts';
 import { type Pointer, pointerSchema } from './pointer.ts';
 import type { ObjectStore } from './store.ts';
 
+const anyFormat = v.object({ formatVersion: v.pipe(v.number(), v.integer(), v.minValue(1)) });
+
 /** An object of the bucket is not what its key says: broken, foreign, or from a newer Hearth. */
 export class CorruptRecord extends Error {
   override readonly name = 'CorruptRecord';
@@ -15,6 +17,9 @@ export class CorruptRecord extends Error {
     this.key = key;
   }
 }
+
+/** A snapshot from a newer Hearth. Whoever can do without it does; it is not broken. */
+export class UnsupportedFormat extends CorruptRecord {}
 
 /**
  * The pointer of a set and its version, or undefined if the set has none yet.
@@ -49,7 +54,7 @@ export async function writePointer(
 /**
  * A snapshot's manifest, or undefined if there is no such snapshot.
  *
- * @throws {CorruptRecord} also if it belongs to another set or id, or to a format that this code does not know
+ * @throws {CorruptRecord} also if it belongs to another set or id; {UnsupportedFormat} if it is newer than this code
  */
 export async function readManifest(
   store: ObjectStore,
@@ -59,13 +64,15 @@ export async function readManifest(
   const key = manifestKey(set, id);
   const stored = await store.read(key);
   if (!stored) return undefined;
-  const manifest = parseRecord(key, stored.text, manifestSchema);
-  if (manifest.formatVersion > FORMAT_VERSION) {
-    throw new CorruptRecord(
+  // Before the rest, which a newer format may have changed in any way.
+  const { formatVersion } = parseRecord(key, stored.text, anyFormat);
+  if (formatVersion > FORMAT_VERSION) {
+    throw new UnsupportedFormat(
       key,
-      `has format ${manifest.formatVersion}; this version reads up to ${FORMAT_VERSION}`,
+      `has format ${formatVersion}; this version reads up to ${FORMAT_VERSION}`,
     );
   }
+  const manifest = parseRecord(key, stored.text, manifestSchema);
   if (manifest.set !== set || manifest.id !== id) {
     throw new CorruptRecord(key, `says that it is snapshot ${manifest.id} of set ${manifest.set}`);
   }

@@ -230,15 +230,31 @@ describe('faults', () => {
     expect(warnings.join()).toContain(code);
   });
 
-  test('a snapshot of another platform or a newer format: the runner boots cold, and nothing is called broken', async () => {
-    const { second } = await twoSnapshots();
-    const key = manifestKey(SET, second.id);
-    const manifest = JSON.parse(server.objects.get(key)?.body.toString() ?? '');
-    server.put(key, JSON.stringify({ ...manifest, platform: { ...manifest.platform, arch: 'other' } }));
-    const result = await restore(machine('runner'));
-    expect(result).toMatchObject({ outcome: 'cold' });
-    expect(result.broken).toBeUndefined();
-  });
+  test.each<[string, (manifest: { platform: object }) => object]>([
+    ['another platform', ({ platform }) => ({ platform: { ...platform, arch: 'other' } })],
+    ['a kernel feature nobody knows', ({ platform }) => ({ platform: { ...platform, requires: ['erofs'] } })],
+    ['a newer format', () => ({ formatVersion: 2, layers: 'elsewhere' })],
+  ])(
+    'a snapshot of %s: the one before serves, else a cold boot, and nothing is called broken',
+    async (_, change) => {
+      const { first, second } = await twoSnapshots();
+      const alter = (id: string) => {
+        const key = manifestKey(SET, id);
+        const manifest = JSON.parse(server.objects.get(key)?.body.toString() ?? '');
+        server.put(key, JSON.stringify({ ...manifest, ...change(manifest) }));
+      };
+      alter(second.id);
+      const warnings: string[] = [];
+      const one = await restore(machine('one'), warnings);
+      expect(one).toMatchObject({ outcome: 'previous', id: first.id });
+      expect(one.broken).toBeUndefined();
+      expect(warnings.join()).toContain('is not for this machine');
+      alter(first.id);
+      const other = await restore(machine('other'));
+      expect(other.outcome).toBe('cold');
+      expect(other.broken).toBeUndefined();
+    },
+  );
 
   test('a save that dies before its manifest leaves no snapshot', async () => {
     const maker = machine('maker');

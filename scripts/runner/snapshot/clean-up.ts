@@ -21,7 +21,10 @@ export async function removeEverything(directories: Directories): Promise<void> 
  */
 export async function removeUnused(places: Places, keep: ReadonlySet<string>): Promise<string[]> {
   await rm(places.packed, { force: true });
-  const names = await readdir(places.layers);
+  const names = await readdir(places.layers).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
   const unused = names.filter((name) => {
     const [, sha256 = ''] = /^([0-9a-f]{64})\.(?:sqfs|part)$/.exec(name) ?? [];
     return sha256 !== '' && !keep.has(sha256);

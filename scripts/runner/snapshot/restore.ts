@@ -1,9 +1,16 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../shared/fleet/report.ts';
+import { errorText } from '../../../shared/runtime/errors.ts';
 import type { Manifest } from '../../../shared/snapshot/manifest.ts';
-import { CorruptRecord, readManifest, readPointer } from '../../../shared/snapshot/records.ts';
+import {
+  CorruptRecord,
+  readManifest,
+  readPointer,
+  UnsupportedFormat,
+} from '../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../shared/snapshot/store.ts';
+import { within } from '../within.ts';
 import { removeUnused } from './clean-up.ts';
 import { BrokenLayer, downloadLayers } from './download.ts';
 import { extractLayers } from './extract.ts';
@@ -20,7 +27,7 @@ export type RestoreOptions = {
   set: string | undefined;
   directories: Directories;
   progress?: Progress;
-  /** Stops a restore that would outlive the boot it serves. */
+  /** When S3 has had its time: the restore then ends cold. What has begun to be mounted is mounted. */
   signal?: AbortSignal;
   /** One line for each thing that went wrong and was lived with. */
   warn?: (line: string) => void;
@@ -61,13 +68,22 @@ async function restoreInto(places: Places, options: RestoreOptions): Promise<Att
   let broken: Attempt['broken'];
   try {
     const store = s3Store(options.s3, options.bucket);
-    const stored = await readPointer(store, set);
+    const stored = await within(options.signal, readPointer(store, set));
     const candidates = stored ? [stored.pointer.current, ...stored.pointer.previous] : [];
     for (const id of candidates) {
       if (id === null) continue;
       const tried = await tryCandidate(store, set, id, places, options);
       if ('fetchedBytes' in tried) {
-        return { outcome: broken ? 'previous' : 'restored', id, ...(broken && { broken }), ...tried };
+        return {
+          outcome: id === stored?.pointer.current ? 'restored' : 'previous',
+          id,
+          ...(broken && { broken }),
+          ...tried,
+        };
+      }
+      if ('unusable' in tried) {
+        warn(`snapshot ${id} is not for this machine: ${tried.unusable}`);
+        continue;
       }
       warn(`snapshot ${id} is broken: ${tried.broken}`);
       // The one that runners are told to mount is the one to report; those behind it are found when they become current.
@@ -75,10 +91,7 @@ async function restoreInto(places: Places, options: RestoreOptions): Promise<Att
     }
     if (candidates.length === 0) warn(`set ${set} has no snapshot yet`);
   } catch (error) {
-    options.signal?.throwIfAborted();
-    warn(
-      `no snapshot could be restored: ${error instanceof Error ? `${error.name}: ${error.message}` : error}`,
-    );
+    warn(`no snapshot could be restored: ${errorText(error)}`);
   }
   await prepareEmpty(places, set, warn);
   return { outcome: 'cold', ...(broken && { broken }), fetchedBytes: 0 };
@@ -90,19 +103,22 @@ async function tryCandidate(
   id: string,
   places: Places,
   options: RestoreOptions,
-): Promise<{ fetchedBytes: number } | { broken: string }> {
+): Promise<{ fetchedBytes: number } | { broken: string } | { unusable: string }> {
   try {
-    const manifest = await readManifest(store, set, id);
+    const { signal } = options;
+    const manifest = await within(signal, readManifest(store, set, id));
     if (!manifest) return { broken: 'it has no manifest' };
     const problem = platformProblem(manifest);
-    if (problem !== undefined) throw new Error(`snapshot ${id} is not for this machine: ${problem}`);
+    if (problem !== undefined) return { unusable: problem };
     const source = { s3: options.s3, bucket: options.bucket, set };
     const progress = options.progress ?? silentProgress;
-    const fetchedBytes = await downloadLayers(manifest.layers, source, places, progress, options.signal);
+    const download = downloadLayers(manifest.layers, source, places, progress, signal);
+    const fetchedBytes = await within(signal, download);
     await show(manifest, places, options);
     await removeUnused(places, new Set(manifest.layers.map(({ sha256 }) => sha256)));
     return { fetchedBytes };
   } catch (error) {
+    if (error instanceof UnsupportedFormat) return { unusable: error.message };
     if (error instanceof CorruptRecord || error instanceof BrokenLayer) return { broken: error.message };
     throw error;
   }
@@ -135,7 +151,18 @@ async function show(manifest: Manifest, places: Places, options: RestoreOptions)
     }
   }
   await mountWarm(places, lower);
+  await readTop(places);
   await writeRestored(places, { version: 1, set: manifest.set, mode: 'mounted', manifest });
+}
+
+/** A layer whose checksums are right and that the kernel refuses all the same, since entries would lead out of the tree. */
+async function readTop(places: Places): Promise<void> {
+  try {
+    await readdir(places.warm);
+  } catch (cause) {
+    await unmountAll(places);
+    throw new BrokenLayer(`the mounted tree cannot be read: ${errorText(cause)}`, { cause });
+  }
 }
 
 /** A writable place without a snapshot; still an overlay where one can be mounted, so that a save finds what was added. */
@@ -143,9 +170,11 @@ async function prepareEmpty(places: Places, set: string, warn: (line: string) =>
   let mode: Restored['mode'] = 'plain';
   await forgetRestored(places);
   await mkdir(places.warm, { recursive: true });
+  if (canMount()) await unmountAll(places);
+  // A layer that was not needed now, or half of one, would only take room from the jobs.
+  await removeUnused(places, new Set());
   if (canMount()) {
     try {
-      await unmountAll(places);
       await discardUpper(places);
       await mountWarm(places, []);
       mode = 'mounted';

@@ -1,0 +1,264 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { S3Client } from '@aws-sdk/client-s3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
+import { extractLayers } from '../../scripts/runner/snapshot/extract.ts';
+import { type Directories, places } from '../../scripts/runner/snapshot/places.ts';
+import { restoreSnapshot } from '../../scripts/runner/snapshot/restore.ts';
+import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
+import { layerKey, pointerKey } from '../../shared/snapshot/layout.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
+import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+
+const isRoot = process.getuid?.() === 0;
+const SET = 'default';
+
+let server: S3Server;
+let s3: S3Client;
+let folder: string;
+let machines: Directories[];
+let mounted: string[];
+
+/** A runner's disk; with a size, a small one of its own. */
+function machine(name: string, bytes?: number): Directories {
+  const base = join(folder, name);
+  const directories = { layers: join(base, 'layers'), warm: join(base, 'warm'), state: join(base, 'state') };
+  mkdirSync(base);
+  if (bytes !== undefined) {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'hearth-small', base]);
+    mounted.push(base);
+  }
+  machines.push(directories);
+  return directories;
+}
+
+const restore = (directories: Directories, change: { signal?: AbortSignal; warnings?: string[] } = {}) =>
+  restoreSnapshot({
+    s3,
+    bucket: 'b',
+    set: SET,
+    directories,
+    warn: (line) => change.warnings?.push(line),
+    ...(change.signal && { signal: change.signal }),
+  });
+
+async function saveAndPromote(directories: Directories) {
+  const saved = await saveSnapshot({ s3, bucket: 'b', set: SET, directories, toolVersion: '0' });
+  const at = new Date();
+  server.put(pointerKey(SET), JSON.stringify(promote(emptyPointer(at), saved.id, at)));
+  return saved;
+}
+
+/** A snapshot of so many bytes that no compression makes smaller. */
+async function snapshotOf(bytes: number) {
+  const maker = machine('maker');
+  await restore(maker);
+  writeFileSync(join(maker.warm, 'random'), randomBytes(bytes));
+  return saveAndPromote(maker);
+}
+
+beforeEach(async () => {
+  server = await startS3Server();
+  s3 = new S3Client({
+    endpoint: server.url,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+  folder = await mkdtemp(join(tmpdir(), 'hearth-faults-'));
+  machines = [];
+  mounted = [];
+});
+
+afterEach(async () => {
+  for (const directories of machines) await removeEverything(directories);
+  for (const path of mounted) execFileSync('umount', [path]);
+  await rm(folder, { recursive: true, force: true });
+  await server.close();
+});
+
+describe.skipIf(!isRoot)('a disk that is full', () => {
+  test('while a snapshot is fetched: the runner boots cold, with room for its jobs', async () => {
+    await snapshotOf(6_000_000);
+    const small = machine('small', 4_000_000);
+    const warnings: string[] = [];
+    expect(await restore(small, { warnings })).toMatchObject({ outcome: 'cold' });
+    expect(warnings.join()).toContain('ENOSPC');
+    // What was fetched of it would only stand in the way.
+    expect(readdirSync(small.layers).filter((name) => /\.(sqfs|part)$/.test(name))).toEqual([]);
+    writeFileSync(join(small.warm, 'job'), randomBytes(1_000_000));
+  });
+
+  test('while a snapshot is packed: the run fails, and leaves no snapshot and no half-packed file', async () => {
+    const small = machine('small', 8_000_000);
+    await restore(small);
+    writeFileSync(join(small.warm, 'random'), randomBytes(5_000_000));
+    await expect(saveAndPromote(small)).rejects.toThrow(/mksquashfs/);
+    expect([...server.objects.keys()]).toEqual([]);
+    expect(existsSync(`${small.warm}.overlay/packed.sqfs`)).toBe(false);
+    expect(readFileSync(join(small.warm, 'random')).length).toBe(5_000_000);
+  });
+});
+
+describe.skipIf(!isRoot)('an S3 that is slow', () => {
+  const patience = (milliseconds: number) => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('the restore takes too long')), milliseconds);
+    return controller.signal;
+  };
+
+  test.each<[string, () => void]>([
+    ['does not answer at all', () => (server.fault = () => ({ delayMs: 60_000 }))],
+    [
+      'goes silent in the middle of a layer',
+      () => (server.fault = ({ range }) => (range ? { stallAfter: 1000 } : undefined)),
+    ],
+  ])('%s: the runner boots cold when its time is up', async (_, begin) => {
+    await snapshotOf(100_000);
+    begin();
+    const runner = machine('runner');
+    const began = performance.now();
+    const warnings: string[] = [];
+    expect(await restore(runner, { signal: patience(300), warnings })).toMatchObject({ outcome: 'cold' });
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(warnings.join()).toContain('the restore takes too long');
+    // And nothing of the late restore turns up over a job's files.
+    writeFileSync(join(runner.warm, 'job'), 'at work');
+    server.fault = undefined;
+    await sleep(300);
+    expect(readdirSync(runner.warm)).toEqual(['job']);
+  });
+
+  test('is waited for as long as there is time', async () => {
+    const { id } = await snapshotOf(100_000);
+    server.fault = ({ range }) => (range ? { delayMs: 200 } : undefined);
+    expect(await restore(machine('runner'), { signal: patience(20_000) })).toMatchObject({
+      outcome: 'restored',
+      id,
+    });
+  });
+});
+
+describe.skipIf(!isRoot)('a hostile layer', () => {
+  /** A layer of files that nobody would make, as mksquashfs takes them; sizes and sums as a manifest wants them. */
+  async function planted(pseudo: string[], rename?: [string, string]) {
+    const empty = join(folder, 'empty');
+    const file = join(folder, 'hostile.sqfs');
+    mkdirSync(empty);
+    // Nothing compressed, so that names can be found in its bytes.
+    const plain = ['-noI', '-noD', '-noF', '-noX', '-no-xattrs', '-noappend', '-no-progress'];
+    execFileSync('mksquashfs', [empty, file, ...plain, ...pseudo.flatMap((line) => ['-p', line])], {
+      stdio: 'pipe',
+    });
+    const bytes = readFileSync(file);
+    if (rename) {
+      const at = bytes.indexOf(rename[0]);
+      expect(at).toBeGreaterThan(0);
+      expect(rename[1]).toHaveLength(rename[0].length);
+      bytes.write(rename[1], at, 'latin1');
+      writeFileSync(file, bytes);
+    }
+    return { file, bytes };
+  }
+
+  /** Puts a layer in the place of an honest snapshot's, with a manifest that vouches for it. */
+  async function asSnapshot(bytes: Buffer) {
+    const { createHash } = await import('node:crypto');
+    const honest = await snapshotOf(1000);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const [layer] = honest.manifest.layers;
+    const key = [...server.objects.keys()].find((name) => name.endsWith('manifest.json')) ?? '';
+    const hostile = { ...layer, sha256, bytes: bytes.length, chunks: [sha256] };
+    server.put(key, JSON.stringify({ ...honest.manifest, layers: [hostile] }));
+    server.put(layerKey(SET, sha256), bytes);
+    const described = { ...hostile, overlayOnly: false, files: 1, contentBytes: 1, chunkBytes: 16 * 2 ** 20 };
+    return { layer: described, id: honest.id };
+  }
+
+  test('has device nodes and setuid programs: they are there, and mean nothing', async () => {
+    const { bytes } = await planted(['null c 666 0 0 1 3', 'sh f 4755 0 0 cat /bin/sh']);
+    await asSnapshot(bytes);
+    const runner = machine('runner');
+    expect(await restore(runner)).toMatchObject({ outcome: 'restored' });
+    expect(statSync(join(runner.warm, 'null')).isCharacterDevice()).toBe(true);
+    expect(() => writeFileSync(join(runner.warm, 'null'), 'x')).toThrow('EACCES');
+    const asNobody = (program: string) =>
+      execFileSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', program, '-pc', 'id -u'], {
+        encoding: 'utf8',
+      }).trim();
+    expect(asNobody(join(runner.warm, 'sh'))).toBe('65534');
+    const table = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+    const ours = table.filter((line) => line.includes(folder));
+    expect(ours.length).toBeGreaterThan(1);
+    for (const line of ours) expect(line).toMatch(/nosuid,nodev/);
+  });
+
+  test.each([
+    ['leads out of the tree', 'xxxxxxxxxxxxxxx', '../../../escaped'.slice(0, 15)],
+    ['has an absolute name', 'xxxxxxxxxxxxxxx', '/tmp/hearth-esc'],
+  ])('%s: nothing is written there, mounted or extracted', async (_, name, evil) => {
+    const { bytes } = await planted([`${name} f 644 0 0 echo gotcha`], [name, evil]);
+    const { layer, id } = await asSnapshot(bytes);
+    const runner = machine('runner');
+    const result = await restore(runner);
+    expect(result).toMatchObject({ outcome: 'cold', broken: { id } });
+    expect(readdirSync(runner.warm)).toEqual([]);
+
+    const extracted = machine('extracted');
+    mkdirSync(extracted.layers);
+    writeFileSync(places(extracted).layerFile(layer.sha256), bytes);
+    await extractLayers([layer], places(extracted)).catch(() => undefined);
+    expect(existsSync('/tmp/hearth-esc')).toBe(false);
+    const outside = execFileSync('find', [folder, '-name', '*escape*', '-not', '-path', '*/warm/*'], {
+      encoding: 'utf8',
+    });
+    expect(outside).toBe('');
+  });
+});
+
+describe.skipIf(!isRoot)('a tree that', () => {
+  test('changes while it is saved: the snapshot is whole, with each file as it was at some moment', async () => {
+    const maker = machine('maker');
+    await restore(maker);
+    for (let index = 0; index < 300; index += 1)
+      writeFileSync(join(maker.warm, `steady-${index}`), `${index}`);
+    let changing = true;
+    const job = (async () => {
+      for (let turn = 0; changing; turn += 1) {
+        writeFileSync(join(maker.warm, `busy-${turn % 50}`), randomBytes(20_000));
+        await rm(join(maker.warm, `busy-${(turn + 25) % 50}`), { force: true });
+      }
+    })();
+    const saved = await saveAndPromote(maker);
+    changing = false;
+    await job;
+    const runner = machine('runner');
+    expect(await restore(runner)).toMatchObject({ outcome: 'restored', id: saved.id });
+    for (let index = 0; index < 300; index += 1) {
+      expect(readFileSync(join(runner.warm, `steady-${index}`), 'utf8')).toBe(`${index}`);
+    }
+    for (const name of readdirSync(runner.warm)) readFileSync(join(runner.warm, name));
+  });
+
+  test('has extended attributes keeps them', async () => {
+    const maker = machine('maker');
+    await restore(maker);
+    const script = 'import os,sys; os.setxattr(sys.argv[1], "user.hearth", b"warm\\x00\\xff")';
+    writeFileSync(join(maker.warm, 'file'), 'x');
+    execFileSync('python3', ['-c', script, join(maker.warm, 'file')]);
+    await saveAndPromote(maker);
+    const runner = machine('runner');
+    await restore(runner);
+    const read = 'import os,sys; sys.stdout.buffer.write(os.getxattr(sys.argv[1], "user.hearth"))';
+    expect(execFileSync('python3', ['-c', read, join(runner.warm, 'file')])).toEqual(
+      Buffer.from('warm\0\xff', 'latin1'),
+    );
+  });
+});
