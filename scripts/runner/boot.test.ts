@@ -32,6 +32,21 @@ test('restores, then starts the agent, then says Ready: once', async () => {
   });
 });
 
+test('a restore is told to stop while there is time left for the agent, and the boot goes on cold', async () => {
+  const one = machine({
+    config: { bootTimeoutSeconds: 10 },
+    restore: (signal) =>
+      new Promise((resolve) => {
+        const cold = { outcome: 'cold', fetchedBytes: 0, seconds: 1 } as const;
+        signal.addEventListener('abort', () => resolve(cold));
+      }),
+  });
+  const runner = one.restart();
+  await runner.states.write(newState(INSTANCE, Date.now() - 9_800));
+  expect(await boot(runner)).toBe('ready');
+  expect(one.sent).toMatchObject([{ report: 'Runner Ready', snapshot: { outcome: 'cold' } }]);
+});
+
 test('a broken snapshot is told, beside the one that serves instead', async () => {
   const broken = { id: 's2', reason: 'flipped bit' };
   const one = machine({
