@@ -1,0 +1,45 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+
+const pages = ['docs', 'infra'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md') && !name.includes('.terraform'))
+    .map((name) => join(folder, name)),
+);
+
+/** What stands on a page outside of blocks of code. */
+function prose(page: string): string {
+  return readFileSync(join(root, page), 'utf8').replace(/^ *```.*?^ *```/gms, '');
+}
+
+/** Anchors as GitHub makes them of headings. */
+function anchors(page: string): string[] {
+  return [...prose(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_\- ]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+describe('links between pages', () => {
+  test.each(pages)('%s leads somewhere', (page) => {
+    for (const [, link = ''] of prose(page).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link)) continue;
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? page : join(dirname(page), path);
+      expect(existsSync(join(root, target)), `${page}: ${link}`).toBe(true);
+      if (anchor !== undefined) expect(anchors(target), `${page}: ${link}`).toContain(anchor);
+    }
+  });
+
+  test('the index of runbooks has each of them', () => {
+    const index = prose('docs/runbooks/README.md');
+    const runbooks = pages.filter((page) => /^docs\/runbooks\/(?!README)/.test(page));
+    expect(runbooks.length).toBeGreaterThan(10);
+    for (const page of runbooks) expect(index).toContain(`](${page.replace('docs/runbooks/', '')})`);
+  });
+});
