@@ -126,6 +126,9 @@ module "hearth" {
     }
   }
 
+  permissions_boundary = "arn:aws:iam::123456789012:policy/acme-boundary"
+  log_retention_days   = 90
+
   replica_regions = ["eu-west-1"]
   tags            = { environment = "ci" }
 }

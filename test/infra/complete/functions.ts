@@ -72,7 +72,8 @@ export function aboutFunctions(made: Applied): void {
           timeout: spec.timeoutSeconds,
           runtime: 'nodejs24.x',
           handler: 'index.handler',
-          logging_config: [{ log_group: `aw_${spec.name}` }],
+          // Metrics are lines of their own format, which Lambda's JSON would wrap.
+          logging_config: [{ log_format: 'Text', log_group: `aw_${spec.name}` }],
         });
         const mappings = inFunction('aws_lambda_event_source_mapping', spec.name);
         expect(mappings.map(({ values }) => text(values.event_source_arn).split(':').at(-1)).sort()).toEqual(
@@ -85,6 +86,9 @@ export function aboutFunctions(made: Applied): void {
             scaling_config: [{ maximum_concurrency: spec.concurrency }],
           });
         }
+        // Two weeks, the most that SQS keeps anything.
+        const dead = only(inFunction('aws_sqs_queue', spec.name).filter(({ name }) => name === 'dead'));
+        expect(dead.values.message_retention_seconds).toBe(1_209_600);
         const queues = inFunction('aws_sqs_queue', spec.name).filter(({ name }) => name !== 'dead');
         for (const { values } of queues) {
           expect(values.visibility_timeout_seconds).toBeGreaterThanOrEqual(6 * spec.timeoutSeconds);
@@ -100,6 +104,30 @@ export function aboutFunctions(made: Applied): void {
           .flatMap(({ values }) => statements(values.policy))
           .flatMap(({ Action }) => Action);
         expect([...new Set(allowed)].sort()).toEqual([...actionsOf(root, meta), ...Lambda].sort());
+      });
+    });
+
+    test('schedules send to the inbox of their function, and what cannot be sent to its dead-letter queue', () => {
+      for (const { values } of of('aws_scheduler_schedule')) {
+        const [, name] = /^aw-([a-z]+)-/.exec(text(values.name)) ?? [];
+        expect(values.target).toMatchObject([
+          {
+            arn: `arn:aws:sqs:us-west-2:123456789012:aw-${name}-inbox`,
+            role_arn: `arn:aws:iam::123456789012:role/aw_${name}_schedules`,
+            dead_letter_config: [{ arn: `arn:aws:sqs:us-west-2:123456789012:aw-${name}-dead` }],
+          },
+        ]);
+      }
+    });
+
+    test('logs of functions and runners are kept as long as was asked for', () => {
+      const kept = of('aws_cloudwatch_log_group').map(({ values }) => [
+        values.name,
+        values.retention_in_days,
+      ]);
+      expect(Object.fromEntries(kept)).toEqual({
+        aw_runners: 90,
+        ...Object.fromEntries(specs.map(({ name }) => [`aw_${name}`, 90])),
       });
     });
 

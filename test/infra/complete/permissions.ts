@@ -48,6 +48,12 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
+    test('every role is within the boundary', () => {
+      for (const { address, values } of of('aws_iam_role')) {
+        expect(values.permissions_boundary, address).toBe('arn:aws:iam::123456789012:policy/acme-boundary');
+      }
+    });
+
     test('warming wakes warming groups and no other', () => {
       const policy = of('aws_iam_role_policy').find(({ address }) =>
         address.includes('module.function["warming"].aws_iam_role_policy.own'),

@@ -79,6 +79,12 @@ export function aboutRunners(made: Applied): void {
         const [{ ebs }] = values.block_device_mappings as [{ ebs: [{ encrypted: unknown }] }];
         expect(String(ebs[0].encrypted)).toBe('true');
       }
+      // Further security groups are the user's own business.
+      const groups = of('aws_launch_template').map(({ values }) => {
+        const [{ security_groups }] = values.network_interfaces as [{ security_groups: string[] }];
+        return [values.name, security_groups.filter((id) => id === 'sg-00000000000000001').length];
+      });
+      expect(Object.fromEntries(groups)).toMatchObject({ 'aw-gha-default': 1, 'aw-gha-warming': 0 });
       expect(of('aws_vpc_security_group_ingress_rule')).toEqual([]);
       for (const { values } of of('aws_security_group')) expect(values.ingress ?? []).toEqual([]);
     });
