@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { processes } from '../../scripts/runner/processes.ts';
+import { parseSetKey } from '../../shared/snapshot/layout.ts';
+import { type Container, container, whyNoContainer } from '../fixtures/container.ts';
+import { type InstanceServices, startInstanceServices } from '../fixtures/instance-services.ts';
+import { whyMissing } from '../fixtures/packages.ts';
+import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+import { rendered, whyNoTerraform } from '../fixtures/user-data.ts';
+
+const program = resolve(import.meta.dirname, '../../dist/aw-runner.mjs');
+const reason =
+  (await whyMissing({
+    'cloud-init': 'cloud-init',
+    'systemd-nspawn': 'systemd-container',
+    '/sbin/init': 'systemd-sysv',
+    mksquashfs: 'squashfs-tools',
+  })) ??
+  whyNoTerraform() ??
+  whyNoContainer();
+if (reason) console.warn(`the test of a whole boot is skipped: ${reason}`);
+
+const INSTANCE = 'i-0123456789abcdef0';
+const KEY = 'tools/aw-runner.mjs';
+/** Where aw-runner finds its own Node. */
+const NODE = '/usr/local/lib/aw-runner/node';
+
+/** What bootstrap.sh uses of the AWS CLI: `aws s3 cp --only-show-errors s3://bucket/key FILE`. */
+const AWS = `#!${NODE}
+const [, , , , , from, to] = process.argv;
+const got = await fetch(process.env.AWS_ENDPOINT_URL_S3 + '/b' + new URL(from).pathname);
+if (!got.ok) throw new Error(from + ': ' + got.status);
+(await import('node:fs')).writeFileSync(to, Buffer.from(await got.arrayBuffer()));
+`;
+
+describe.skipIf(reason !== undefined)('a machine with systemd and cloud-init', () => {
+  let folder: string;
+  let s3: S3Server;
+  let services: InstanceServices;
+  let machine: Container;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hearth-boot-'));
+    [s3, services] = await Promise.all([startS3Server(), startInstanceServices(INSTANCE)]);
+    s3.put(KEY, readFileSync(program));
+    machine = container(folder, { [NODE]: process.execPath });
+  });
+  afterEach(async () => {
+    await machine.end();
+    await Promise.all([s3.close(), services.close()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** As EC2 would hand it over; what the machine would find at fixed addresses is told apart. */
+  function handOver(command: string[]): void {
+    const sha256 = createHash('sha256').update(readFileSync(program)).digest('hex');
+    const userData = rendered({
+      bucket_name: 'b',
+      reports: { url: `${services.url}/aw-reports` },
+      runner: { key: KEY, sha256 },
+      warming: { command, timeoutSeconds: 60 },
+    }).replace('\\"version\\":1', `\\"version\\":1,\\"metadataEndpoint\\":\\"${services.url}\\"`);
+    machine.write('/var/lib/cloud/seed/nocloud/user-data', userData);
+    machine.write('/var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${INSTANCE}\n`);
+    machine.write(
+      '/etc/cloud/cloud.cfg',
+      [
+        'datasource_list: [NoCloud]',
+        'network: {config: disabled}',
+        'cloud_init_modules: [write-files]',
+        'cloud_config_modules: [runcmd]',
+        'cloud_final_modules: [scripts-user]',
+        'output: {all: ">> /var/log/cloud-init-output.log"}',
+        '',
+      ].join('\n'),
+    );
+    machine.write('/usr/local/bin/aws', AWS, 0o755);
+    machine.write(
+      '/etc/systemd/system/aw-runner.service.d/endpoints.conf',
+      [
+        '[Service]',
+        `Environment=AWS_ENDPOINT_URL_S3=${s3.url} AWS_ENDPOINT_URL_SQS=${services.url}`,
+        'Environment=AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test',
+        '',
+      ].join('\n'),
+    );
+  }
+
+  const log = () => machine.read('/var/log/aw-runner.log');
+  const times = (words: string) => log().split(words).length - 1;
+  const manifests = () => [...s3.objects.keys()].filter((key) => parseSetKey(key)?.kind === 'manifest');
+  const said = (report: string) => services.reports.filter((each) => each.report === report);
+  const soon = { timeout: 60_000, interval: 100 };
+
+  test('goes from user data to Ready and a snapshot, through a crash, and does it once for all reboots', async () => {
+    handOver(['sh', '-c', 'echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50']);
+    machine.boot();
+    await expect.poll(() => said('Runner Ready').length, soon).toBe(1);
+    expect(said('Runner Ready')[0]).toMatchObject({ instanceId: INSTANCE, group: 'gha/default' });
+    expect(log()).toContain('bootstrap: /mnt/ephemeral is on the root volume');
+    await expect.poll(log, soon).toContain('warming: sh -c');
+
+    // systemd starts it again, and the command of the first is ended before the second.
+    const [runner] = (await processes()).filter(({ argv }) =>
+      argv.includes('/usr/local/lib/aw-runner/aw-runner.mjs'),
+    );
+    process.kill(runner?.pid ?? 0, 'SIGKILL');
+    await expect.poll(() => manifests().length, soon).toBe(1);
+    expect(log()).toContain('ending the warming command that an earlier start left');
+
+    // Mounts are gone with the kernel, what was said and done is not.
+    await machine.halt();
+    expect(times('has no snapshot yet')).toBe(1);
+    machine.boot();
+    await expect.poll(() => times('has no snapshot yet'), soon).toBe(2);
+    expect(times(`run on ${INSTANCE}`)).toBe(3);
+    expect(manifests()).toHaveLength(1);
+    expect(said('Runner Ready')).toHaveLength(1);
+    expect(said('Runner Failed')).toEqual([]);
+    expect(s3.calls.filter(({ key }) => key === KEY)).toHaveLength(1);
+  });
+
+  test('that cannot start aw-runner says why in its log, and says it again', async () => {
+    handOver(['true']);
+    s3.put(KEY, 'another program');
+    machine.boot();
+    await expect.poll(() => times('sha256 differs'), soon).toBeGreaterThan(1);
+    expect(services.reports).toEqual([]);
+  });
+});
