@@ -23,6 +23,12 @@ describe('a hook that waits', () => {
     expect(fleet.published).toEqual([REPORTS[name]]);
   });
 
+  test('that is given up says in the log why', async () => {
+    fleet.state = 'Pending:Wait';
+    const { detail } = await fleet.report(REPORTS.failed);
+    expect(detail).toMatchObject({ result: 'ABANDON', stage: 'agent', why: 'no token' });
+  });
+
   test.each([
     ['boot', 'Pending:Wait'],
     ['drain', 'Terminating:Wait'],

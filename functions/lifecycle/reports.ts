@@ -51,7 +51,11 @@ async function complete(
 ): Promise<Outcome> {
   const action = hookOf(report, phase, context.prefix);
   const answer = await context.autoScaling.complete(action, result);
-  if (answer.applied) return { ending: done({ completed: action.hook, result }), confirmed: true };
+  if (answer.applied) {
+    // On-call asks the log why, when the alarm on failed launches has gone off.
+    const why = report.report === 'Runner Failed' ? { stage: report.stage, why: report.reason } : {};
+    return { ending: done({ completed: action.hook, result, ...why }), confirmed: true };
+  }
   // Stale or premature? The error is the same; only the instance's state tells.
   return whereItStands(report, context, async (lifecycleState) => {
     const detail = { lifecycleState, ...answer };

@@ -109,6 +109,17 @@ describe('a machine that must go before it is ready', () => {
     expect(one.state()).toMatchObject({ phase: 'draining' });
   });
 
+  test('a machine that a warm pool will stop is ready without an agent, and gets one when it wakes', async () => {
+    let target = 'Warmed:Stopped';
+    const one = machine({ target: async () => target, isWarm: false });
+    expect(await boot(one.restart())).toBe('ready');
+    expect(one.happened).not.toContain('agent starts');
+    target = 'InService';
+    expect(await boot(one.restart())).toBe('ready');
+    expect(one.happened).toContain('agent starts');
+    expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
+  });
+
   test('a metadata service that does not answer keeps nobody from booting', async () => {
     const one = machine({ target: () => Promise.reject(new Error('timeout')) });
     expect(await boot(one.restart())).toBe('ready');
@@ -125,12 +136,12 @@ describe('a restart after the boot', () => {
     expect(one.sent).toHaveLength(1);
   });
 
-  test('restores again when the machine was rebooted, and reports nothing twice', async () => {
+  test('restores again when the machine was rebooted, and says Ready again: a warm pool may wait for it', async () => {
     const one = machine({ isWarm: false });
     await boot(one.restart());
     await boot(one.restart());
     expect(one.happened.filter((what) => what === 'restores')).toHaveLength(2);
-    expect(one.sent).toHaveLength(1);
+    expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
   });
 
   test('goes on to watch though the host is down', async () => {

@@ -52,11 +52,13 @@ async function decide(state: RunnerState, runner: Runner): Promise<Partial<Runne
   try {
     const restored = await within(deadline, restoreOnce(state, runner, left * RESTORE_SHARE));
     stage = 'agent';
-    if (await mustGo(runner)) {
+    const next = await destination(runner);
+    if (next === 'gone') {
       runner.log('the instance has to go already: no agent is started');
       return { phase: 'draining', since: runner.now() };
     }
-    await within(deadline, runner.host.start());
+    if (next === 'pool') runner.log('the instance goes to the warm pool: no agent is started');
+    else await within(deadline, runner.host.start());
     const seconds = { restore: restored.seconds, boot: (runner.now() - state.since) / 1000 };
     return { phase: 'ready', owed: readyReport(runner, restored, seconds) };
   } catch (error) {
@@ -90,16 +92,18 @@ async function restoreOnce(state: RunnerState, runner: Runner, leftMs: number): 
 }
 
 /**
- * Whether Auto Scaling or Spot takes the machine before it has taken a job. Its terminate hook has been waiting since, without
- * heartbeats: a job that began now could be cut off at any moment. Where it cannot be found out, `watch` will.
+ * What becomes of the machine next. One that Auto Scaling or Spot takes before it has taken a job gets none: its terminate hook
+ * has been waiting since, without heartbeats, and could cut a job off at any moment. Nor does one that a warm pool will stop.
+ * Where it cannot be found out, `watch` will.
  */
-async function mustGo({ metadata, log }: Runner): Promise<boolean> {
+async function destination({ metadata, log }: Runner): Promise<'gone' | 'pool' | 'service'> {
   try {
     const [target, reclaimed] = await Promise.all([metadata.targetLifecycleState(), metadata.isReclaimed()]);
-    return target === 'Terminated' || reclaimed;
+    if (target === 'Terminated' || reclaimed) return 'gone';
+    return target?.startsWith('Warmed:') ? 'pool' : 'service';
   } catch (error) {
     log(`target lifecycle state: ${errorText(error)}`);
-    return false;
+    return 'service';
   }
 }
 
@@ -141,19 +145,20 @@ async function sayOwed(state: RunnerState, runner: Runner): Promise<void> {
  * agent, so both are looked after; neither can fail the boot any more. What stands is left alone: jobs work there.
  */
 async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> {
-  if (state.phase === 'ready') {
-    if (!(await runner.isWarm())) {
-      await writeMarker(
-        runner,
-        await runner.restore(
-          timeUp('the restore takes too long', runner.config.bootTimeoutSeconds * 1000 * RESTORE_SHARE),
-        ),
-      );
-    }
-    // `watch` tries again: a host that is down must not keep it from draining.
-    await runner.host.start().catch((error: unknown) => runner.log(`agent: ${errorText(error)}`));
+  if (state.phase !== 'ready') return sayReady(state, runner);
+  const began = runner.now();
+  let { owed } = state;
+  if (!(await runner.isWarm())) {
+    const patience = runner.config.bootTimeoutSeconds * 1000 * RESTORE_SHARE;
+    const restored = await runner.restore(timeUp('the restore takes too long', patience));
+    await writeMarker(runner, restored);
+    // A machine that was stopped in a warm pool has a launch hook waiting again; where there is none, nothing comes of it.
+    const seconds = { restore: restored.seconds, boot: (runner.now() - began) / 1000 };
+    owed = readyReport(runner, restored, seconds);
   }
-  return sayReady(state, runner);
+  // `watch` tries again: a host that is down must not keep it from draining.
+  await runner.host.start().catch((error: unknown) => runner.log(`agent: ${errorText(error)}`));
+  return sayReady({ ...state, owed }, runner);
 }
 
 /**

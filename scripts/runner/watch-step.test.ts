@@ -66,6 +66,10 @@ describe('a machine that serves', () => {
   });
 });
 
+test('a machine on its way into a warm pool is left alone: nobody starts an agent there', () => {
+  expect(look(ready, { target: 'Warmed:Stopped', agent: { state: 'gone' } })).toEqual([]);
+});
+
 test('a machine whose boot failed does nothing but wait for its termination, and drain then', () => {
   const failed: RunnerState = { ...ready, phase: 'failed' };
   expect(look(failed, { agent: idle(9_999), unhealthy: 'disk full', reclaimed: true })).toEqual([]);

@@ -48,7 +48,8 @@ export function watchStep(
 ): Action[] {
   if (state.phase === 'draining') return drainStep(state, seen, said, times);
   if (seen.target === 'Terminated') return [{ do: 'begin-drain', why: 'terminated' }];
-  if (state.phase === 'failed') return [];
+  // A machine in a warm pool is stopped, and boots again when it is needed.
+  if (state.phase === 'failed' || seen.target?.startsWith('Warmed:')) return [];
   if (seen.reclaimed) return [{ do: 'begin-drain', why: 'reclaimed' }];
   if (seen.unhealthy !== undefined && !state.unhealthyReported) {
     return [{ do: 'stop-intake' }, { do: 'say-unhealthy', reason: seen.unhealthy }];
