@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { actionsOfRunner } from '../iam-actions.ts';
-import { statements } from '../state.ts';
+import { only, statements } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -83,6 +83,21 @@ export function aboutPermissions(made: Applied): void {
           ...(id === 'bk/default' || id === 'gha/small-jobs' ? [] : ['s3:ListBucket']),
           'secretsmanager:GetSecretValue',
           'sqs:SendMessage',
+        ]);
+      }
+      const tokens: Record<string, string> = {
+        gha: 'aw_gha_token_',
+        bk: 'aw_bk_agent_token_',
+        cci: 'aw_cci_default_',
+      };
+      for (const id of ['gha/default', 'bk/default', 'cci/default']) {
+        const secret = only(
+          of('aws_secretsmanager_secret').filter(
+            ({ values }) => values.name_prefix === tokens[id.split('/')[0] ?? ''],
+          ),
+        );
+        expect(about(id).find(({ Sid }) => Sid === 'ReadOwnToken')?.Resource, id).toEqual([
+          secret.values.arn,
         ]);
       }
       const arn = `arn:aws:s3:::${bucket}`;
