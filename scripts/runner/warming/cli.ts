@@ -6,11 +6,11 @@ import { andThen } from './and-then.ts';
 import { endBazelServers } from './bazel-servers.ts';
 import { warmBazel } from './warm-bazel.ts';
 
-export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--git URL [--ref REF]] [--build] [--program NAME] [TARGET...]
+export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--user USER] [--git URL [--ref REF]] [--build] [--program NAME] [TARGET...]
 
   Fetches and analyses the targets (//... if none is named) of the workspace DIR (here, if not named) with the caches in the
-  warm directory, and shuts Bazel down. --git checks REF of URL out first; --build also builds. As the command of a warming set, or in a job of
-  the CI host, where \`aw-runner snapshot save\` comes next.`;
+  warm directory and the rights of USER, and shuts Bazel down. --git checks REF of URL out first; --build also builds. For a
+  job of the CI host, where \`aw-runner snapshot save\` comes next, or to try by hand what a set's \`bazel\` does.`;
 
 /** @returns the exit code: 0, or 1 if Bazel or git failed */
 export async function warmCommand(
@@ -28,9 +28,10 @@ export async function warmCommand(
       ref: { type: 'string' },
       build: { type: 'boolean' },
       program: { type: 'string' },
+      user: { type: 'string' },
     },
   });
-  const { git: url, ref, directory = '.', ...rest } = values;
+  const { git: url, ref, directory = '.', user, ...rest } = values;
   const settings = parseBazelWarming({
     ...rest,
     directory: resolve(directory),
@@ -38,7 +39,7 @@ export async function warmCommand(
     ...(positionals.length > 0 && { targets: positionals }),
   });
   const { warm } = config.directories;
-  const work = warmBazel(settings, warm, { state: undefined, user: undefined, env: {}, signal, log });
+  const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
   try {
     await andThen(work, () => endBazelServers(warm), log);
     return 0;

@@ -115,4 +115,6 @@ test('the command line says the same as the configuration', async () => {
   expect(calls()[0]).toMatch(/--nobuild .* -- \/\/one \/\/two$/);
   expect(await command('//broken')).toBe(1);
   expect(lines.at(-1)).toBe(`warm-bazel failed: Error: ${program} ended with 3`);
+  expect(await command('--user', 'no-such-user')).toBe(1);
+  expect(lines.at(-1)).toBe('warm-bazel failed: Error: there is no user no-such-user');
 });
