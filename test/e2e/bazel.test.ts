@@ -59,11 +59,14 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   });
 
   afterEach(async () => {
-    await endMachine();
-    expect(await bazelServers(folder)).toEqual([]);
-    for (const { warm } of machines) expect(await isMounted(warm)).toBe(false);
-    await rm(folder, { recursive: true, force: true });
-    await server.close();
+    try {
+      await endMachine();
+      expect(await bazelServers(folder)).toEqual([]);
+      for (const { warm } of machines) expect(await isMounted(warm)).toBe(false);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+      await server.close();
+    }
   });
 
   /** Nothing of a machine is left when the next one begins: no process, no mount, no file, no checkout. */
