@@ -48,6 +48,18 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
+    test('everything bears the prefix, so that two deployments fit into an account', () => {
+      // An inline policy's name is its role's own affair.
+      const outer = made.all.filter(({ type }) => type !== 'aws_iam_role_policy');
+      const named = outer.flatMap(({ address, values }) =>
+        [values.name, values.alarm_name, values.function_name, values.bucket, values.dashboard_name]
+          .filter((name) => typeof name === 'string')
+          .map((name) => ({ address, name })),
+      );
+      expect(named.length).toBeGreaterThan(100);
+      for (const { address, name } of named) expect(name, address).toMatch(/^aw[-_]/);
+    });
+
     test('every role is within the boundary', () => {
       for (const { address, values } of of('aws_iam_role')) {
         expect(values.permissions_boundary, address).toBe('arn:aws:iam::123456789012:policy/acme-boundary');
