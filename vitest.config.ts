@@ -17,7 +17,16 @@ export default defineConfig({
       },
       slow('bundles', ['test/bundles/**/*.test.ts']),
       slow('simulation', ['test/simulation/**/*.test.ts']),
-      slow('infra', ['test/infra/**/*.test.ts']),
+      // Each on a copy of the module of its own, and most of the time is terraform's.
+      {
+        test: {
+          name: 'infra',
+          include: ['test/infra/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          maxWorkers: 2,
+        },
+      },
       slow('e2e', ['test/e2e/**/*.test.ts']),
     ],
   },
