@@ -25,5 +25,6 @@ module "support" {
   operator_role_name = var.support.operator_role_name
   functions          = keys(local.functions)
   secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn])
+  kms_key_arn        = var.kms_key_arn
   tags               = local.tags
 }

@@ -45,7 +45,7 @@ variable "runbooks_url" {
 variable "alarm_thresholds" {
   description = "When alarms speak up."
   type = object({
-    boot_seconds       = optional(number, 900)
+    boot_seconds       = optional(number, 300)
     restore_seconds    = optional(number, 300)
     drain_seconds      = optional(number, 18000)
     backlog_minutes    = optional(number, 30)

@@ -59,12 +59,14 @@ describe.skipIf(reason !== undefined)('examples', () => {
       );
       for (const change of renamed) expect(change).toMatch(/gha\/(default|main)|gha-(default|main)/);
 
-      const added = changes(original.replace('{ default = {} }', '{ default = {}, nightly = {} }'));
+      const added = changes(
+        original.replace('    default = { bazel', '    nightly = {}\n    default = { bazel'),
+      );
       expect(added).toEqual(['create module.hearth.module.warming.aws_iam_policy.manage["nightly"]']);
 
       const removed = changes(
         original
-          .replace('{ default = {} }', '{}')
+          .replace(/warming_sets = \{\n.*\n +\}/, 'warming_sets = {}')
           .replace(/ +warming +=.*\n/, '')
           .replace(/ +policies +=.*\n/, ''),
       );

@@ -21,7 +21,9 @@ module "hearth" {
   vpc_subnets = ["subnet-00000000000000001"]
   hosts       = ["cci"]
 
-  warming_sets = { default = {} }
+  warming_sets = {
+    default = { bazel = { directory = "/home/circleci/project", repository = "https://github.com/acme/monorepo.git" } }
+  }
 
   resource_types = {
     default = {

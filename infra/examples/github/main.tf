@@ -21,7 +21,9 @@ module "hearth" {
   vpc_subnets = ["subnet-00000000000000001"]
   hosts       = ["gha"]
 
-  warming_sets = { default = {} }
+  warming_sets = {
+    default = { bazel = { directory = "/home/runner/work/monorepo", repository = "https://github.com/acme/monorepo.git" } }
+  }
 
   resource_types = {
     default = {

@@ -91,6 +91,14 @@ data "aws_iam_policy_document" "operator" {
     actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
     resources = var.secret_arns
   }
+  dynamic "statement" {
+    for_each = var.kms_key_arn[*]
+    content {
+      sid       = "UseTheKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
   statement {
     sid       = "SendDeadLettersBack"
     actions   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:StartMessageMoveTask", "sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks"]

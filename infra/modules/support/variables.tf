@@ -43,6 +43,11 @@ variable "secret_arns" {
   type        = list(string)
 }
 
+variable "kms_key_arn" {
+  description = "Key of the secrets, or null for AWS's own."
+  type        = string
+}
+
 variable "tags" {
   description = "Tags of everything."
   type        = map(string)
