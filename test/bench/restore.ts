@@ -1,18 +1,19 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startBucket } from './snapshot/bucket.ts';
 import { dropPageCache, freshExt4, freshTmpfs, must, unmountBelow } from './snapshot/file-systems.ts';
+import { peaksOfLarge } from './snapshot/large.ts';
 import { machineOn } from './snapshot/machine.ts';
-import { compare, table } from './snapshot/report.ts';
-import { svg } from './snapshot/svg.ts';
+import { drawIfAsked } from './snapshot/picture.ts';
+import { compare, memoryRow, table } from './snapshot/report.ts';
 import { type Timed, timedShell } from './snapshot/timed.ts';
 import { makeTree } from './snapshot/tree.ts';
 
 /**
  * `npm run bench:restore`: a warm tree on a new machine, against archives that are unpacked. Every round runs every side once,
  * in turn, each on an empty file system in memory; the figures are medians of ratios within a round. BENCH_ROUNDS sets the
- * rounds, BENCH_SVG a file for the picture. Needs root, to mount.
+ * rounds, `--svg` draws the picture in docs/bench. Needs root, to mount.
  */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 
@@ -29,6 +30,9 @@ try {
   const size = await makeTree(root, tree);
   console.log(
     `${size.files} files, ${(size.contentBytes / 1e6).toFixed(0)} MB of ${size.madeOf.join(', ')}; ${ROUNDS} interleaved rounds on ${cpus().length} cores`,
+  );
+  console.log(
+    'restores: each on a fresh tmpfs; reads: on a fresh ext4 (loop device on tmpfs), page cache dropped before each',
   );
 
   // The same tree as a snapshot, and as the archives that it is compared with.
@@ -68,20 +72,20 @@ try {
   }
 
   const reads = await readBoth();
+  bucket.close();
+  unmountBelow(join(folder, 'source'));
+  const large = await peaksOfLarge(root, join(folder, 'large'));
   const rows = [
     compare({ what: 'restore', against: 'tar x, page cache', goal: 0.35 }, times.ours, times.tar),
     compare({ what: 'restore', against: 'curl | zstd -d | tar x', goal: 0.2 }, times.ours, times.zstd),
     compare({ what: 'restore', against: 'curl | tar xz', goal: 0.1 }, times.ours, times.gzip),
     compare({ what: 'read everything', against: 'plain files on ext4', goal: 1.1 }, reads.warm, reads.plain),
+    memoryRow('memory of the restore', peakBytes),
+    memoryRow(`the same, ${large.bytes / 1e9} GB`, large.restore),
   ];
   console.log(table(rows));
-  console.log(`most memory of aw-runner: ${(peakBytes / 1e6).toFixed(0)} MB (goal <= 300)`);
-  if (process.env.BENCH_SVG) {
-    const machine = `${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
-    const about = `${size.files} files, ${(size.contentBytes / 1e6).toFixed(0)} MB, ${ROUNDS} rounds, ${machine}. Shorter is better; dashed: the goal.`;
-    await writeFile(process.env.BENCH_SVG, svg('Restoring a warm tree', about, rows));
-  }
-  console.log(JSON.stringify({ bench: 'restore', rounds: ROUNDS, tree: size, peakBytes, rows }));
+  await drawIfAsked(root, 'restore', 'Restoring a warm tree', { ...size, rounds: ROUNDS }, rows);
+  console.log(JSON.stringify({ bench: 'restore', rounds: ROUNDS, tree: size, large, rows }));
 
   /** A full read of the mounted tree and of plain files, both from a file system that has nothing in memory. */
   async function readBoth() {

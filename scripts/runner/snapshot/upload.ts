@@ -1,18 +1,22 @@
-import { createReadStream } from 'node:fs';
-import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
+import { open } from 'node:fs/promises';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  HeadObjectCommand,
+  type S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { errorText } from '../../../shared/runtime/errors.ts';
 import { layerKey } from '../../../shared/snapshot/layout.ts';
 import type { Packed } from './pack.ts';
 import type { Progress } from './progress.ts';
 
-/** S3 takes at most this many parts of one upload. */
-const MAX_PARTS = 10_000;
-
-/** Read at once; the usual 64 KiB would be put together to a part in hundreds of pieces. */
-const READ_BYTES = 2 * 1024 * 1024;
-
 /** Parts are held in memory while they travel: four of 16 MiB are 64 MiB. */
 const PARALLEL_PARTS = 4;
+
+/** S3 takes at most this many parts of one upload. */
+const MAX_PARTS = 10_000;
 
 /**
  * A layer that is there already is not sent again, if it is younger than this, in milliseconds. An older one that no
@@ -20,7 +24,16 @@ const PARALLEL_PARTS = 4;
  */
 const FRESH_MS = 12 * 3_600_000;
 
-/** @returns bytes that were sent: 0 if the layer was there */
+type Target = { s3: S3Client; bucket: string; key: string };
+
+/**
+ * Sends a layer, its chunks as the parts of one upload. Their checksums are known already and go with them, so that nothing is
+ * hashed again here, S3 refuses what changed on the way, and the checksum that S3 keeps can be told from a manifest
+ * (`shared/snapshot/verify.ts`).
+ *
+ * @returns bytes that were sent: 0 if the layer was there
+ * @throws what S3 and the file system throw; nothing of the upload is left then, or S3's own cleaning takes it away
+ */
 export async function uploadLayer(
   s3: S3Client,
   bucket: string,
@@ -29,39 +42,98 @@ export async function uploadLayer(
   progress: Progress,
   signal?: AbortSignal,
 ): Promise<number> {
-  const key = layerKey(set, packed.sha256);
-  if (await isFresh(s3, bucket, key, packed.bytes)) return 0;
+  const target: Target = { s3, bucket, key: layerKey(set, packed.sha256) };
+  if (await isFresh(target, packed.bytes)) return 0;
+  if (packed.chunks.length > MAX_PARTS) {
+    throw new Error(`a layer of ${packed.bytes} bytes has more than the ${MAX_PARTS} parts that S3 takes`);
+  }
   progress.begin('upload', packed.bytes);
-  const upload = new Upload({
-    client: s3,
-    params: {
+  const { UploadId } = await s3.send(
+    new CreateMultipartUploadCommand({
       Bucket: bucket,
-      Key: key,
-      Body: createReadStream(packed.file, { highWaterMark: READ_BYTES }),
+      Key: target.key,
       ContentType: 'application/vnd.squashfs',
-      // Parts are chunks, so that S3's own checksum can be told from a manifest: `shared/snapshot/verify.ts` relies on it.
       ChecksumAlgorithm: 'SHA256',
-    },
-    partSize: Math.max(packed.chunkBytes, Math.ceil(packed.bytes / MAX_PARTS)),
-    queueSize: PARALLEL_PARTS,
-  });
-  let sent = 0;
-  upload.on('httpUploadProgress', ({ loaded = 0 }) => {
-    progress.advance(loaded - sent);
-    sent = loaded;
-  });
-  const abort = () => void upload.abort();
-  signal?.addEventListener('abort', abort, { once: true });
+    }),
+  );
   try {
-    await upload.done();
-  } finally {
-    signal?.removeEventListener('abort', abort);
+    const parts = await sendParts(target, UploadId, packed, progress, signal);
+    await s3.send(
+      new CompleteMultipartUploadCommand({
+        Bucket: bucket,
+        Key: target.key,
+        UploadId,
+        MultipartUpload: { Parts: parts },
+      }),
+    );
+  } catch (error) {
+    const abort = new AbortMultipartUploadCommand({ Bucket: bucket, Key: target.key, UploadId });
+    await s3.send(abort).catch((late: unknown) => progress.end(`not aborted: ${errorText(late)}`));
+    throw error;
   }
   progress.end();
   return packed.bytes;
 }
 
-async function isFresh(s3: S3Client, bucket: string, key: string, bytes: number): Promise<boolean> {
+async function sendParts(
+  { s3, bucket, key }: Target,
+  UploadId: string | undefined,
+  { file, bytes, chunkBytes, chunks }: Packed,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+) {
+  const handle = await open(file, 'r');
+  const parts: { PartNumber: number; ETag: string | undefined; ChecksumSHA256: string }[] = [];
+  const queue = chunks.entries();
+  const stop = new AbortController();
+  const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  const worker = async () => {
+    for (const [index, sha256] of queue) {
+      both.throwIfAborted();
+      const length = Math.min(chunkBytes, bytes - index * chunkBytes);
+      const Body = Buffer.allocUnsafe(length);
+      const { bytesRead } = await handle.read(Body, 0, length, index * chunkBytes);
+      if (bytesRead !== length) throw new Error(`${file} became shorter while it was sent`);
+      const PartNumber = index + 1;
+      const ChecksumSHA256 = Buffer.from(sha256, 'hex').toString('base64');
+      const part = new UploadPartCommand({
+        Bucket: bucket,
+        Key: key,
+        UploadId,
+        PartNumber,
+        Body,
+        ChecksumSHA256,
+      });
+      signWith(part, sha256);
+      const { ETag } = await s3.send(part, { abortSignal: both });
+      parts.push({ PartNumber, ETag, ChecksumSHA256 });
+      progress.advance(length);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: PARALLEL_PARTS }, worker));
+  } catch (error) {
+    stop.abort(error);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  return parts.sort((a, b) => a.PartNumber - b.PartNumber);
+}
+
+/** The request's signature is over the sha256 of its body, which the SDK takes from here instead of taking it again. */
+function signWith(part: UploadPartCommand, sha256: string): void {
+  part.middlewareStack.add(
+    (next) => (args) => {
+      const request = args.request as { headers: Record<string, string> };
+      request.headers['x-amz-content-sha256'] = sha256;
+      return next(args);
+    },
+    { step: 'build', name: 'knownBodyHash' },
+  );
+}
+
+async function isFresh({ s3, bucket, key }: Target, bytes: number): Promise<boolean> {
   try {
     const found = await s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
     const age = Date.now() - (found.LastModified?.getTime() ?? 0);

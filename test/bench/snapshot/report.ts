@@ -30,6 +30,14 @@ export function compare(
   };
 }
 
+/** The most memory that aw-runner may take, whatever the size of a snapshot, in bytes. */
+const MEMORY_GOAL = 300e6;
+
+/** A comparison with the memory that there is for it. */
+export function memoryRow(what: string, peakBytes: number): Row {
+  return compare({ what, against: 'what it may take', goal: 1, unit: 'MB' }, [peakBytes], [MEMORY_GOAL]);
+}
+
 export function table(rows: readonly Row[]): string {
   const cells = rows.map((row) => [
     row.what,
