@@ -18,6 +18,7 @@ import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 const isRoot = process.getuid?.() === 0;
 const SET = 'default';
+if (!isRoot) console.warn('faults of disks, mounts and hostile layers are skipped: they need root, to mount');
 
 let server: S3Server;
 let s3: S3Client;
@@ -144,6 +145,39 @@ describe.skipIf(!isRoot)('an S3 that is slow', () => {
       id,
     });
   });
+});
+
+describe('an S3 that does not take a save', () => {
+  test.each([
+    ['is throttled', 503, 'SlowDown'],
+    ['refuses', 403, 'AccessDenied'],
+    ['has lost its bucket', 404, 'NoSuchBucket'],
+    ['finds other bytes than were sent', 400, 'BadDigest'],
+  ])(
+    '%s: the run fails with the reason, leaves nothing half sent, and the snapshot before serves',
+    async (_, status, code) => {
+      const before = await snapshotOf(1000);
+      const maker = machine('second');
+      await restore(maker);
+      writeFileSync(join(maker.warm, 'more'), randomBytes(40_000_000));
+      const keys = [...server.objects.keys()].sort();
+      server.fault = ({ query }) => (query.get('partNumber') === '2' ? { status, code } : undefined);
+      await expect(saveAndPromote(maker)).rejects.toMatchObject({ name: code });
+      server.fault = undefined;
+      expect([...server.objects.keys()].sort()).toEqual(keys);
+      const aborts = server.calls.filter(({ method, query }) => method === 'DELETE' && query.has('uploadId'));
+      expect(aborts).toHaveLength(1);
+      expect(existsSync(`${maker.warm}.overlay/packed.sqfs`)).toBe(false);
+      expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id: before.id });
+    },
+  );
+});
+
+test('an S3 that throttles only for a moment: the snapshot is restored', async () => {
+  const { id } = await snapshotOf(100_000);
+  let refusals = 2;
+  server.fault = ({ range }) => (range && refusals-- > 0 ? { status: 503, code: 'SlowDown' } : undefined);
+  expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id });
 });
 
 describe.skipIf(!isRoot)('a hostile layer', () => {
