@@ -1,9 +1,9 @@
 import { chmod } from 'node:fs/promises';
-import { S3Client } from '@aws-sdk/client-s3';
-import { SQSClient } from '@aws-sdk/client-sqs';
+import type { S3Client } from '@aws-sdk/client-s3';
 import type { HostDriver } from '../../shared/hosts/host.ts';
 import { simulatedHost } from '../../shared/hosts/simulated.ts';
 import { agentProcess } from './agent-process.ts';
+import { s3Client, sqsClient } from './clients.ts';
 import type { RunnerConfig } from './config.ts';
 import { instanceMetadata } from './metadata.ts';
 import { missingHost } from './missing-host.ts';
@@ -19,22 +19,19 @@ export function log(line: string): void {
   process.stderr.write(`${new Date().toISOString()} ${line}\n`);
 }
 
-/** Without these a connection that has gone silent would be waited for without end; in milliseconds. */
-const PATIENCE = { connectionTimeout: 5_000, socketTimeout: 20_000 };
-
 /** Clients and adapters of a real machine. */
 export async function assemble(config: RunnerConfig): Promise<Runner> {
   const metadata = instanceMetadata(config.metadataEndpoint);
   const instanceId = await metadata.instanceId();
   const { region } = config;
-  const s3 = new S3Client({ region, requestHandler: PATIENCE });
+  const s3 = s3Client(region);
   const states = stateFile(config.directories.state);
   return {
     config,
     instanceId,
     metadata,
     states,
-    reporter: sqsReporter(new SQSClient({ region, requestHandler: PATIENCE }), config, instanceId, log),
+    reporter: sqsReporter(sqsClient(region), config, instanceId, log),
     host: hostOf(config, instanceId, s3, states),
     restore: async (signal) => {
       const restored = await restoreSnapshot({

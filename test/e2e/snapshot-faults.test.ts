@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PATIENCE } from '../../scripts/runner/clients.ts';
 import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
 import { extractLayers } from '../../scripts/runner/snapshot/extract.ts';
 import { type Directories, places } from '../../scripts/runner/snapshot/places.ts';
@@ -39,6 +40,16 @@ function machine(name: string, bytes?: number): Directories {
   return directories;
 }
 
+const clientOf = (requestHandler: Partial<typeof PATIENCE>) =>
+  new S3Client({
+    endpoint: server.url,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    requestHandler,
+  });
+
 const restore = (directories: Directories, change: { signal?: AbortSignal; warnings?: string[] } = {}) =>
   restoreSnapshot({
     s3,
@@ -66,13 +77,7 @@ async function snapshotOf(bytes: number) {
 
 beforeEach(async () => {
   server = await startS3Server();
-  s3 = new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  s3 = clientOf({});
   folder = await mkdtemp(join(tmpdir(), 'hearth-faults-'));
   machines = [];
   mounted = [];
@@ -135,6 +140,16 @@ describe.skipIf(!isRoot)('an S3 that is slow', () => {
     server.fault = undefined;
     await sleep(300);
     expect(readdirSync(runner.warm)).toEqual(['job']);
+  });
+
+  test('goes silent, and nobody has set a time: the connection is given up, and another one asked', async () => {
+    const { id } = await snapshotOf(100_000);
+    let silences = 1;
+    server.fault = ({ range }) => (range && silences-- > 0 ? { stallAfter: 1000 } : undefined);
+    const impatient = clientOf({ ...PATIENCE, socketTimeout: 300 });
+    const directories = machine('runner');
+    const restored = await restoreSnapshot({ s3: impatient, bucket: 'b', set: SET, directories });
+    expect(restored).toMatchObject({ outcome: 'restored', id });
   });
 
   test('is waited for as long as there is time', async () => {
