@@ -25,6 +25,7 @@ export function svg(title: string, subtitle: string, rows: readonly Row[]): stri
     ].join('\n');
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="13">
+<title>${escaped(title)}</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 ${text(16, 26, title, 'start', 'bold')}
 ${text(16, 46, subtitle)}
@@ -38,6 +39,9 @@ function bar(y: number, width: number, colour: string): string {
 }
 
 function text(x: number, y: number, words: string, anchor = 'start', weight = 'normal'): string {
-  const safe = words.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<text x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" fill="#1a202c">${safe}</text>`;
+  return `<text x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}" font-weight="${weight}" fill="#1a202c">${escaped(words)}</text>`;
+}
+
+function escaped(words: string): string {
+  return words.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }
