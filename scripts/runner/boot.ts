@@ -27,7 +27,11 @@ const MAX_REASON = 1000;
  */
 export async function boot(runner: Runner): Promise<BootOutcome> {
   const before = await runner.states.read(runner.instanceId);
-  if (before?.phase === 'failed') return before.owed ? sayFailed(before, runner) : 'already-failed';
+  if (before?.phase === 'failed') {
+    if (!before.owed) return 'already-failed';
+    await sayOwed(before, runner);
+    return 'failed';
+  }
   if (before && before.phase !== 'booting') return resume(before, runner);
   const state = before ?? newState(runner.instanceId, runner.now());
   await runner.states.write(state);
@@ -37,7 +41,8 @@ export async function boot(runner: Runner): Promise<BootOutcome> {
   try {
     const next = await runner.states.update(runner.instanceId, await decide(state, runner));
     if (next.phase === 'draining') return 'leaving';
-    return next.phase === 'failed' ? await sayFailed(next, runner) : await sayReady(next, runner);
+    await sayOwed(next, runner);
+    return next.phase === 'failed' ? 'failed' : 'ready';
   } finally {
     await stopHeart();
   }
@@ -124,16 +129,6 @@ function readyReport(
   };
 }
 
-async function sayReady(state: RunnerState, runner: Runner): Promise<BootOutcome> {
-  await sayOwed(state, runner);
-  return 'ready';
-}
-
-async function sayFailed(state: RunnerState, runner: Runner): Promise<BootOutcome> {
-  await sayOwed(state, runner);
-  return 'failed';
-}
-
 async function sayOwed(state: RunnerState, runner: Runner): Promise<void> {
   if (!state.owed) return;
   await runner.reporter.send(state.owed as ReportBody);
@@ -145,7 +140,10 @@ async function sayOwed(state: RunnerState, runner: Runner): Promise<void> {
  * agent, so both are looked after; neither can fail the boot any more. What stands is left alone: jobs work there.
  */
 async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> {
-  if (state.phase !== 'ready') return sayReady(state, runner);
+  if (state.phase !== 'ready') {
+    await sayOwed(state, runner);
+    return 'ready';
+  }
   const began = runner.now();
   let { owed } = state;
   if (!(await runner.isWarm())) {
@@ -158,7 +156,8 @@ async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> 
   }
   // `watch` tries again: a host that is down must not keep it from draining.
   await runner.host.start().catch((error: unknown) => runner.log(`agent: ${errorText(error)}`));
-  return sayReady({ ...state, owed }, runner);
+  await sayOwed({ ...state, owed }, runner);
+  return 'ready';
 }
 
 /**

@@ -1,5 +1,6 @@
-import { S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { localS3 } from '../../test/fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../../test/fixtures/s3-server.ts';
 import { memoryStore } from './memory-store.ts';
 import { type ObjectStore, s3Store } from './store.ts';
@@ -8,13 +9,7 @@ let server: S3Server;
 let client: S3Client;
 beforeAll(async () => {
   server = await startS3Server();
-  client = new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  client = localS3(server.url, { maxAttempts: 1 });
 });
 afterAll(async () => {
   client.destroy();

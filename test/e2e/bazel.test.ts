@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../scripts/runner/config.ts';
@@ -20,6 +20,7 @@ import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } from '../fixtures/bazel.ts';
 import { whyMissing } from '../fixtures/packages.ts';
+import { localS3 } from '../fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 const reason = await whyMissing({
@@ -47,12 +48,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
 
   beforeEach(async () => {
     server = await startS3Server();
-    s3 = new S3Client({
-      endpoint: server.url,
-      region: 'us-east-1',
-      forcePathStyle: true,
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    });
+    s3 = localS3(server.url);
     folder = await mkdtemp(join(tmpdir(), 'hearth-bazel-'));
     machines = [];
     archive = makeArchive(join(folder, 'postcodes.tar.gz'));

@@ -4,7 +4,6 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
 import { isWarm } from '../../scripts/runner/snapshot/is-warm.ts';
@@ -14,6 +13,7 @@ import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../shared/snapshot/verify.ts';
 import { seeded } from '../fixtures/random.ts';
+import { localS3 } from '../fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -79,13 +79,7 @@ async function snapshot(what: 'save' | 'restore', killAfter?: number) {
   return { code: await ended, output };
 }
 
-const client = () =>
-  new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+const client = () => localS3(server.url);
 
 const snapshots = () =>
   [...server.objects.keys()].flatMap((key) => {

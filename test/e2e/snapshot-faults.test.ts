@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PATIENCE } from '../../scripts/runner/clients.ts';
 import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
@@ -15,6 +15,7 @@ import { restoreSnapshot } from '../../scripts/runner/snapshot/restore.ts';
 import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
 import { layerKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
+import { localS3 } from '../fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -41,14 +42,7 @@ function machine(name: string, bytes?: number): Directories {
 }
 
 const clientOf = (requestHandler: Partial<typeof PATIENCE>) =>
-  new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    maxAttempts: 1,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    requestHandler,
-  });
+  localS3(server.url, { maxAttempts: 1, requestHandler });
 
 const restore = (directories: Directories, change: { signal?: AbortSignal; warnings?: string[] } = {}) =>
   restoreSnapshot({

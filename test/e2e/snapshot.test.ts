@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
 import type { Directories } from '../../scripts/runner/snapshot/places.ts';
@@ -11,6 +11,7 @@ import { restoreSnapshot } from '../../scripts/runner/snapshot/restore.ts';
 import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
 import { layerKey, manifestKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
+import { localS3 } from '../fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -46,13 +47,7 @@ async function saveAndPromote(directories: Directories) {
 
 beforeEach(async () => {
   server = await startS3Server();
-  s3 = new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    maxAttempts: 2,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  s3 = localS3(server.url, { maxAttempts: 2 });
   folder = await mkdtemp(join(tmpdir(), 'hearth-snapshot-'));
   pointer = emptyPointer(new Date(0));
 });

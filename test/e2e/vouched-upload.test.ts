@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
 import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../shared/snapshot/verify.ts';
+import { localS3 } from '../fixtures/s3-client.ts';
 import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
 
 let server: S3Server;
@@ -25,12 +25,7 @@ test.each([
   ['in one part', 100_000, 1],
   ['in parts', 40_000_000, 3],
 ])('a layer sent %s can be verified by what S3 says of it, without reading it', async (_, bytes, parts) => {
-  const s3 = new S3Client({
-    endpoint: server.url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  const s3 = localS3(server.url);
   const directories = {
     layers: join(folder, 'layers'),
     warm: join(folder, 'warm'),

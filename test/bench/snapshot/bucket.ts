@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { S3Client } from '@aws-sdk/client-s3';
 import { parseSetKey, pointerKey } from '../../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../../shared/snapshot/pointer.ts';
 import { type ObjectStore, s3Store } from '../../../shared/snapshot/store.ts';
+import { localS3 } from '../../fixtures/s3-client.ts';
 
 export const BUCKET = 'bench';
 export const SET = 'default';
@@ -36,12 +36,7 @@ export async function startBucket(): Promise<Bucket> {
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
   };
-  const client = new S3Client({
-    endpoint: url,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  const client = localS3(url);
   const store = s3Store(client, BUCKET);
   const keys = async (prefix: string) => {
     const found: string[] = [];
