@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 import type { Alarm } from './alarm-source.ts';
 
 /** CloudWatch's limit for an alarm's name. */
@@ -69,7 +69,7 @@ export type AlarmHint = {
  */
 export function parseAlarmEvent(event: Envelope): AlarmHint | undefined {
   if (event.detailType === 'CloudWatch Alarm Configuration Change') {
-    const detail = parseOrDie(configurationChange, event.detail, 'malformed-detail');
+    const detail = parseOrReject(configurationChange, event.detail, 'malformed-detail');
     if (detail.operation !== 'delete') return undefined;
     return {
       name: detail.alarmName,
@@ -78,7 +78,7 @@ export function parseAlarmEvent(event: Envelope): AlarmHint | undefined {
       said: 'deleted',
     };
   }
-  const detail = parseOrDie(stateChange, event.detail, 'malformed-detail');
+  const detail = parseOrReject(stateChange, event.detail, 'malformed-detail');
   const name = detail.alarmName;
   const arn = arnOf(event, name);
   const at = detail.state.timestamp ?? event.time;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
-import { endingOfError, runInbox } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError, runInbox } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { Alarm } from './alarm-source.ts';
 import { handleAlarmMessage } from './handle.ts';
@@ -64,25 +64,25 @@ const IN_ALARM = 'cloudwatch-alarm-state-change-metric-ok-to-alarm.json';
 
 /** What is sent for the samples that are about an alarm; all others are no concern of this function. */
 const ABOUT_ALARMS: Record<string, unknown> = {
-  [IN_ALARM]: { ending: 'done', detail: { sent: 'trigger' } },
-  'cloudwatch-alarm-state-change-metric-alarm-to-ok.json': { ending: 'done', detail: { sent: 'trigger' } },
+  [IN_ALARM]: { outcome: 'done', detail: { sent: 'trigger' } },
+  'cloudwatch-alarm-state-change-metric-alarm-to-ok.json': { outcome: 'done', detail: { sent: 'trigger' } },
   'cloudwatch-alarm-state-change-metric-insufficient-data.json': {
-    ending: 'done',
+    outcome: 'done',
     detail: { sent: 'trigger' },
   },
-  'cloudwatch-alarm-configuration-change-delete.json': { ending: 'done', detail: { sent: 'trigger' } },
-  'cloudwatch-alarm-configuration-change-create.json': { ending: 'skipped', reason: 'settings-changed' },
-  'cloudwatch-alarm-configuration-change-update.json': { ending: 'skipped', reason: 'settings-changed' },
+  'cloudwatch-alarm-configuration-change-delete.json': { outcome: 'done', detail: { sent: 'trigger' } },
+  'cloudwatch-alarm-configuration-change-create.json': { outcome: 'skipped', reason: 'settings-changed' },
+  'cloudwatch-alarm-configuration-change-update.json': { outcome: 'skipped', reason: 'settings-changed' },
 };
 
 describe.each(samples)('%s', (name) => {
-  test('comes to the ending of what the alarm is now', async () => {
+  test('comes to the outcome of what the alarm is now', async () => {
     const { deps } = setting();
-    const ending = await handleAlarmMessage(message(sample(name)), 'aw', deps).catch(endingOfError);
-    if (ABOUT_ALARMS[name]) expect(ending).toEqual(ABOUT_ALARMS[name]);
+    const outcome = await handleAlarmMessage(message(sample(name)), 'aw', deps).catch(outcomeOfError);
+    if (ABOUT_ALARMS[name]) expect(outcome).toEqual(ABOUT_ALARMS[name]);
     else
-      expect(ending).toMatchObject({
-        ending: 'dead',
+      expect(outcome).toMatchObject({
+        outcome: 'dead',
         reason: expect.stringMatching(/^(unknown-event|malformed-envelope)$/),
       });
   });
@@ -92,7 +92,7 @@ test('an alarm of somebody else is left alone', async () => {
   const { deps, sent } = setting();
   for (const prefix of ['other', 'aw-gha-default-bootstrap-failures', 'a']) {
     expect(await handleAlarmMessage(message(sample(IN_ALARM)), prefix, deps)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'foreign-alarm',
     });
   }
@@ -103,7 +103,7 @@ test('an alarm that is gone has its incident resolved', async () => {
   const { deps, sent } = setting({ alarm: undefined });
   const body = sample('cloudwatch-alarm-configuration-change-delete.json');
   expect(await handleAlarmMessage(message(body), 'aw', deps)).toEqual({
-    ending: 'done',
+    outcome: 'done',
     detail: { sent: 'resolve' },
   });
   expect(sent).toEqual(['resolve']);
@@ -117,7 +117,7 @@ describe('a page that cannot be sent', () => {
       send: () => Promise.reject(new RetryableError('pagerduty-throttled', 'busy', { afterSeconds: 30 })),
     });
     expect(await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps)).toMatchObject({
-      ending: 'retry',
+      outcome: 'retry',
       reason: 'pagerduty-throttled',
       afterSeconds: 30,
       deadline,
@@ -126,9 +126,9 @@ describe('a page that cannot be sent', () => {
 
   test('waits for somebody to repair the secret, and does not say what is in it', async () => {
     const { deps } = setting({ routes: () => parseRoutes('{"default":"half-a-key"') });
-    const ending = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'configuration', deadline });
-    expect(JSON.stringify(ending)).not.toContain('half-a-key');
+    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'configuration', deadline });
+    expect(JSON.stringify(outcome)).not.toContain('half-a-key');
   });
 
   test('because the secret does not exist waits for it', async () => {
@@ -137,8 +137,8 @@ describe('a page that cannot be sent', () => {
         throw new ConfigurationError('secret aw_pd_routing_key does not exist');
       },
     });
-    const ending = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
-    expect(ending).toMatchObject({ ending: 'retry', deadline });
+    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    expect(outcome).toMatchObject({ outcome: 'retry', deadline });
   });
 });
 

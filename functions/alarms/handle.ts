@@ -1,6 +1,6 @@
-import { dead, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { endingOfError } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { isAlarmEvent, parseAlarmEvent } from './alarm-event.ts';
 import { type AlarmDeps, settle } from './settle.ts';
@@ -9,11 +9,11 @@ import { type AlarmDeps, settle } from './settle.ts';
 const GIVE_UP_MS = 6 * 3_600_000;
 
 /**
- * Brings one message of the inbox to its ending.
+ * Brings one message of the inbox to its outcome.
  *
  * @throws {PermanentError} if the body is no event, or none of an alarm as CloudWatch sends it
  */
-export async function handleAlarmMessage(message: Message, prefix: string, deps: AlarmDeps): Promise<Ending> {
+export async function handleAlarmMessage(message: Message, prefix: string, deps: AlarmDeps): Promise<Outcome> {
   const event = parseEnvelope(message.body);
   if (!isAlarmEvent(event)) {
     return dead('unknown-event', { source: event.source, detailType: event.detailType });
@@ -24,8 +24,8 @@ export async function handleAlarmMessage(message: Message, prefix: string, deps:
   try {
     return await settle(hint, message.receiveCount, deps);
   } catch (error) {
-    const ending = endingOfError(error);
-    if (ending.ending !== 'retry') return ending;
-    return { ...ending, deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS) };
+    const outcome = outcomeOfError(error);
+    if (outcome.outcome !== 'retry') return outcome;
+    return { ...outcome, deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS) };
   }
 }

@@ -1,7 +1,7 @@
 import { cloudWatchClient } from '../../shared/runtime/clients/cloudwatch.ts';
 import { secretsManagerClient } from '../../shared/runtime/clients/secrets-manager.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
-import { secretReader } from '../../shared/runtime/secret.ts';
+import { secretReader } from '../../shared/aws/secret-reader.ts';
 import { cloudWatchAlarms } from './alarm-source.ts';
 import { alarmsEnv } from './env.ts';
 import { handleAlarmMessage } from './handle.ts';

@@ -82,21 +82,21 @@ describe('an event and the alarm as it is', () => {
     ['deleted', alarm('ALARM', { since: ago(1) }), ['trigger']],
   ] as const)('%s', async (said, now, expected) => {
     looks = [now];
-    expect(await settle(hint(said), 1, deps)).toEqual({ ending: 'done', detail: { sent: expected[0] } });
+    expect(await settle(hint(said), 1, deps)).toEqual({ outcome: 'done', detail: { sent: expected[0] } });
     expect(sent).toEqual(expected);
     expect(counted).toEqual(['IncidentsSent']);
   });
 
   test('no data asks for nothing', async () => {
     looks = [alarm('INSUFFICIENT_DATA')];
-    const ending = { ending: 'skipped', reason: 'insufficient-data' };
-    expect(await settle(hint('INSUFFICIENT_DATA'), 1, deps)).toEqual(ending);
+    const outcome = { outcome: 'skipped', reason: 'insufficient-data' };
+    expect(await settle(hint('INSUFFICIENT_DATA'), 1, deps)).toEqual(outcome);
     expect(sent).toEqual([]);
   });
 
   test('a muted alarm pages nobody', async () => {
     looks = [alarm('ALARM', { muted: true })];
-    expect(await settle(hint('ALARM'), 1, deps)).toEqual({ ending: 'skipped', reason: 'muted' });
+    expect(await settle(hint('ALARM'), 1, deps)).toEqual({ outcome: 'skipped', reason: 'muted' });
   });
 
   test.each([
@@ -112,12 +112,12 @@ describe('an event and the alarm as it is', () => {
   });
 
   test.each([
-    ['ALARM', { ending: 'skipped', reason: 'insufficient-data' }],
-    ['OK', { ending: 'done', detail: { sent: 'resolve' } }],
-  ] as const)('%s, overtaken by no data, with a history that nobody may read', async (said, ending) => {
+    ['ALARM', { outcome: 'skipped', reason: 'insufficient-data' }],
+    ['OK', { outcome: 'done', detail: { sent: 'resolve' } }],
+  ] as const)('%s, overtaken by no data, with a history that nobody may read', async (said, outcome) => {
     looks = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
     before = forbidden;
-    expect(await settle(hint(said), 1, deps)).toEqual(ending);
+    expect(await settle(hint(said), 1, deps)).toEqual(outcome);
     expect(new Set(warned)).toEqual(new Set(["the alarm's history could not be read"]));
   });
 
@@ -195,7 +195,7 @@ test('without a routing key the alarm is logged and counted, and nothing fails',
   routes = new Map();
   looks = [alarm('ALARM')];
   expect(await settle(hint('ALARM'), 1, deps)).toEqual({
-    ending: 'skipped',
+    outcome: 'skipped',
     reason: 'no-routing-key',
     detail: { alarm: 'aw-x' },
   });

@@ -1,6 +1,6 @@
 import { isTransient } from '../../shared/runtime/aws-errors.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { done, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import type { AlarmHint } from './alarm-event.ts';
 import type { Alarm, AlarmSource } from './alarm-source.ts';
@@ -32,7 +32,7 @@ export type AlarmDeps = TellDeps & {
  *
  * @param receiveCount how many times the record has been received, this time included
  */
-export async function settle(hint: AlarmHint, receiveCount: number, deps: AlarmDeps): Promise<Ending> {
+export async function settle(hint: AlarmHint, receiveCount: number, deps: AlarmDeps): Promise<Outcome> {
   let sent: 'trigger' | 'resolve' | undefined;
   for (let look = 0; look < MAX_LOOKS; look += 1) {
     const wanted = await lookAt(hint, deps, receiveCount === 1 && sent === undefined);
@@ -107,7 +107,7 @@ async function tell(
   return tellTrigger(alarm, await tagsOf(alarm, deps), deps);
 }
 
-function unsent(hint: AlarmHint, deps: AlarmDeps): Ending {
+function unsent(hint: AlarmHint, deps: AlarmDeps): Outcome {
   deps.count('IncidentsUnsent', 1);
   deps.warn('no routing key: set one in the routing secret to be paged', { alarm: hint.name });
   return skipped('no-routing-key', { alarm: hint.name });

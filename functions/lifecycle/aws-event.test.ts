@@ -43,9 +43,9 @@ describe('events as AWS documents them', () => {
     ['autoscaling-instance-refresh-started', 'dead', 'unknown-event'],
     ['ec2-state-change-terminated', 'dead', 'unknown-event'],
     ['s3-object-created-put', 'dead', 'unknown-event'],
-  ])('%s: %s, %s', async (name, ending, reason) => {
+  ])('%s: %s, %s', async (name, outcome, reason) => {
     const result = await fleet.event(await sample(name));
-    expect(result).toMatchObject({ ending, ...(reason && { reason }) });
+    expect(result).toMatchObject({ outcome, ...(reason && { reason }) });
   });
 });
 
@@ -53,7 +53,7 @@ describe('a lifecycle action', () => {
   test('is the runner’s own business: nothing is completed by its event', async () => {
     for (const transition of ['launch', 'terminate'] as const) {
       expect(await fleet.event(action(transition))).toMatchObject({
-        ending: 'skipped',
+        outcome: 'skipped',
         reason: 'runner-reports-itself',
         detail: { instanceId: INSTANCE },
       });
@@ -68,7 +68,7 @@ describe('a lifecycle action', () => {
     [{ AutoScalingGroupName: 'aw-web' }, 'foreign-group'],
     [{ AutoScalingGroupName: 'aw-gha-../x' }, 'foreign-group'],
   ])('%o: %s', async (change, reason) => {
-    expect(await fleet.event(action('terminate', change))).toMatchObject({ ending: 'skipped', reason });
+    expect(await fleet.event(action('terminate', change))).toMatchObject({ outcome: 'skipped', reason });
   });
 
   test('of a launch out of a warm pool is a launch', async () => {
@@ -85,7 +85,7 @@ describe('a lifecycle action', () => {
     { LifecycleHookName: 7 },
   ])('with %o is dead', async (change) => {
     expect(await fleet.event(action('launch', change))).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'malformed-detail',
     });
   });
@@ -94,7 +94,7 @@ describe('a lifecycle action', () => {
 describe('a launch that failed', () => {
   test('is counted by its group, with or without an instance', async () => {
     for (const change of [{}, { EC2InstanceId: '', StatusMessage: 'no capacity' }]) {
-      expect(await fleet.event(activity('Launch Unsuccessful', change))).toMatchObject({ ending: 'done' });
+      expect(await fleet.event(activity('Launch Unsuccessful', change))).toMatchObject({ outcome: 'done' });
     }
     expect(fleet.measured).toEqual([
       { name: 'LaunchFailures', value: 1, dimensions: { Group: 'gha/default' } },
@@ -107,26 +107,26 @@ describe('a launch that failed', () => {
       activity('Launch Unsuccessful', {
         StatusMessage: `Instance failed to complete user's Lifecycle Action: Lifecycle Action with token 1 was abandoned: ${why}`,
       });
-    expect(await fleet.event(abandoned('Heartbeat Timeout'))).toMatchObject({ ending: 'done' });
+    expect(await fleet.event(abandoned('Heartbeat Timeout'))).toMatchObject({ outcome: 'done' });
     expect(await fleet.event(abandoned('Lifecycle Action Completed with ABANDON Result'))).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'counted-by-report',
     });
     expect(fleet.measured).toHaveLength(1);
   });
 
   test('says why, in moderation', async () => {
-    const ending = await fleet.event(activity('Launch Unsuccessful', { StatusMessage: 'x'.repeat(100_000) }));
-    expect(JSON.stringify(ending).length).toBeLessThan(1000);
+    const outcome = await fleet.event(activity('Launch Unsuccessful', { StatusMessage: 'x'.repeat(100_000) }));
+    expect(JSON.stringify(outcome).length).toBeLessThan(1000);
   });
 
   test.each(['Launch Unsuccessful', 'Launch Successful', 'Terminate Successful', 'Terminate Unsuccessful'])(
     'of somebody else is not ours: %s',
     async (kind) => {
       const foreign = activity(kind, { AutoScalingGroupName: 'web' });
-      expect(await fleet.event(foreign)).toMatchObject({ ending: 'skipped', reason: 'foreign-group' });
+      expect(await fleet.event(foreign)).toMatchObject({ outcome: 'skipped', reason: 'foreign-group' });
       expect(await fleet.event(event('aws.autoscaling', `EC2 Instance ${kind}`, {}))).toMatchObject({
-        ending: 'dead',
+        outcome: 'dead',
         reason: 'malformed-detail',
       });
       expect(fleet.measured).toEqual([]);
@@ -136,7 +136,7 @@ describe('a launch that failed', () => {
 
 describe('a Spot notice', () => {
   test('starts the replacement and the drain at once', async () => {
-    expect(await fleet.event(notice(SPOT))).toMatchObject({ ending: 'done' });
+    expect(await fleet.event(notice(SPOT))).toMatchObject({ outcome: 'done' });
     expect(fleet.asked).toEqual([`terminate ${INSTANCE}`]);
   });
 
@@ -150,15 +150,15 @@ describe('a Spot notice', () => {
   ])('for one in state %s of %s: %s', async (state, group, reason) => {
     fleet.state = state;
     fleet.group = group;
-    expect(await fleet.event(notice(SPOT))).toMatchObject({ ending: 'skipped', reason });
+    expect(await fleet.event(notice(SPOT))).toMatchObject({ outcome: 'skipped', reason });
     expect(fleet.asked).toEqual([]);
   });
 
   test('is tried again while the machine is there, and no longer', async () => {
     fleet.failing = Object.assign(new Error('Rate exceeded'), { name: 'Throttling' });
-    expect(await fleet.event(notice(SPOT), { ageSeconds: 60 })).toMatchObject({ ending: 'retry' });
+    expect(await fleet.event(notice(SPOT), { ageSeconds: 60 })).toMatchObject({ outcome: 'retry' });
     expect(await fleet.event(notice(SPOT), { ageSeconds: 301 })).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'outdated',
     });
   });
@@ -168,7 +168,7 @@ describe('a Spot notice', () => {
     async (detail) => {
       for (const kind of [SPOT, REBALANCE]) {
         expect(await fleet.event(notice(kind, detail))).toMatchObject({
-          ending: 'dead',
+          outcome: 'dead',
           reason: 'malformed-detail',
         });
       }
@@ -183,7 +183,7 @@ describe('a Spot notice', () => {
 
 test('a test notification says that somebody has wired a queue', async () => {
   const body = { Event: 'autoscaling:TEST_NOTIFICATION', AutoScalingGroupName: GROUP };
-  expect(await fleet.event(body)).toEqual({ ending: 'skipped', reason: 'test-notification' });
+  expect(await fleet.event(body)).toEqual({ outcome: 'skipped', reason: 'test-notification' });
 });
 
 test('an event from the right source of an unknown type, or the other way round, is dead', async () => {

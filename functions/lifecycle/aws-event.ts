@@ -1,9 +1,9 @@
 import * as v from 'valibot';
 import { type Group, groupId, INSTANCE_ID, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { dead, done, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { whileFresh } from './freshness.ts';
 import { replace } from './let-go.ts';
 import type { AutoScalingPort } from './ports.ts';
@@ -43,8 +43,8 @@ export type AwsEventContext = {
   ageMs: number;
 };
 
-/** Brings an event of AWS itself to its ending. */
-export async function handleAwsEvent(event: Envelope, context: AwsEventContext): Promise<Ending> {
+/** Brings an event of AWS itself to its outcome. */
+export async function handleAwsEvent(event: Envelope, context: AwsEventContext): Promise<Outcome> {
   switch (`${event.source} ${event.detailType}`) {
     case 'aws.autoscaling EC2 Instance-launch Lifecycle Action':
     case 'aws.autoscaling EC2 Instance-terminate Lifecycle Action':
@@ -59,7 +59,7 @@ export async function handleAwsEvent(event: Envelope, context: AwsEventContext):
       return reclaimed(event, context);
     case 'aws.ec2 EC2 Instance Rebalance Recommendation':
       // A warning that may never come true: the interruption itself, or the group's capacity rebalancing, acts.
-      parseOrDie(interruption, event.detail, 'malformed-detail');
+      parseOrReject(interruption, event.detail, 'malformed-detail');
       return skipped('rebalance-is-advice');
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
@@ -70,8 +70,8 @@ export async function handleAwsEvent(event: Envelope, context: AwsEventContext):
  * A hook has begun. The runner completes it by its own report, since only it knows when it is warm or idle, and learns
  * of the termination from its own metadata; so there is nothing to do but to say so.
  */
-function lifecycle(event: Envelope, { prefix }: AwsEventContext): Ending {
-  const detail = parseOrDie(lifecycleAction, event.detail, 'malformed-detail');
+function lifecycle(event: Envelope, { prefix }: AwsEventContext): Outcome {
+  const detail = parseOrReject(lifecycleAction, event.detail, 'malformed-detail');
   if (!parseAutoScalingGroupName(prefix, detail.AutoScalingGroupName)) return skipped('foreign-group');
   if (event.detailType.includes('-terminate')) {
     if (detail.Destination === 'WarmPool') return skipped('goes-to-warm-pool');
@@ -83,7 +83,7 @@ function lifecycle(event: Envelope, { prefix }: AwsEventContext): Ending {
   });
 }
 
-function launchFailed(event: Envelope, context: AwsEventContext): Ending {
+function launchFailed(event: Envelope, context: AwsEventContext): Outcome {
   const found = ours(event, activity, context);
   if (!found) return skipped('foreign-group');
   const group = groupId(found.group);
@@ -96,8 +96,8 @@ function launchFailed(event: Envelope, context: AwsEventContext): Ending {
  * The runner sees the notice itself and stops taking jobs. Asking for its termination now starts the replacement two
  * minutes earlier, and the drain with it; the notice says nothing about groups, so Auto Scaling is asked.
  */
-async function reclaimed(event: Envelope, { prefix, autoScaling, ageMs }: AwsEventContext): Promise<Ending> {
-  const { 'instance-id': instanceId } = parseOrDie(interruption, event.detail, 'malformed-detail');
+async function reclaimed(event: Envelope, { prefix, autoScaling, ageMs }: AwsEventContext): Promise<Outcome> {
+  const { 'instance-id': instanceId } = parseOrReject(interruption, event.detail, 'malformed-detail');
   return whileFresh(ageMs, async () => {
     const instance = await autoScaling.describeInstance(instanceId);
     if (!instance) return skipped('not-in-group');
@@ -111,7 +111,7 @@ function ours(
   schema: typeof activity,
   { prefix }: AwsEventContext,
 ): { group: Group; detail: v.InferOutput<typeof activity> } | undefined {
-  const detail = parseOrDie(schema, event.detail, 'malformed-detail');
+  const detail = parseOrReject(schema, event.detail, 'malformed-detail');
   const group = parseAutoScalingGroupName(prefix, detail.AutoScalingGroupName);
   return group && { group, detail };
 }

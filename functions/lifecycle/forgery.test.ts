@@ -28,7 +28,7 @@ describe('a runner speaks for itself alone', () => {
   ])('%s', async (_, senderId) => {
     for (const report of Object.values(REPORTS)) {
       expect(await fleet.report(report, { senderId })).toMatchObject({
-        ending: 'dead',
+        outcome: 'dead',
         reason: 'forged-instance',
       });
     }
@@ -58,7 +58,7 @@ describe('and for its own group alone', () => {
     { group: 'bk/default' },
   ])('%o', async (change) => {
     expect(await fleet.report({ ...REPORTS.drained, ...change })).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'forged-group',
     });
     nothingHappened();
@@ -69,7 +69,7 @@ describe('and for its own group alone', () => {
     for (const report of [REPORTS.ready, REPORTS.failed, REPORTS.drained, REPORTS.idle, REPORTS.unhealthy]) {
       fleet = new FakeFleet();
       expect(await fleet.report({ ...report, ...story })).toMatchObject({
-        ending: 'dead',
+        outcome: 'dead',
         reason: 'forged-group',
         detail: { error: expect.stringContaining('aw-gha-default') },
       });
@@ -101,30 +101,30 @@ describe('what is no report', () => {
     { Event: 'autoscaling:TEST_NOTIFICATION' },
     event('aws.autoscaling', 'EC2 Instance-terminate Lifecycle Action', { EC2InstanceId: INSTANCE }),
   ])('%j', async (body) => {
-    expect(await fleet.report(body)).toMatchObject({ ending: 'dead', reason: 'malformed-report' });
+    expect(await fleet.report(body)).toMatchObject({ outcome: 'dead', reason: 'malformed-report' });
     nothingHappened();
   });
 
   test('a report in the inbox of events is none', async () => {
     for (const report of Object.values(REPORTS)) {
-      expect(await fleet.event(report)).toMatchObject({ ending: 'dead', reason: 'malformed-envelope' });
+      expect(await fleet.event(report)).toMatchObject({ outcome: 'dead', reason: 'malformed-envelope' });
     }
     nothingHappened();
   });
 
   test('a report on the bus, where this function has put it, is no order', async () => {
     expect(await fleet.event(event('aw.lifecycle', 'Runner Drained', REPORTS.drained))).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'unknown-event',
     });
     nothingHappened();
   });
 
-  test('any JSON at all has an ending, in either queue, and asks for nothing', async () => {
+  test('any JSON at all has an outcome, in either queue, and asks for nothing', async () => {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue({ maxDepth: 4 }), async (body) => {
-        expect((await fleet.report(body)).ending).toBe('dead');
-        expect((await fleet.event(body)).ending).toBe('dead');
+        expect((await fleet.report(body)).outcome).toBe('dead');
+        expect((await fleet.event(body)).outcome).toBe('dead');
         nothingHappened();
       }),
     );

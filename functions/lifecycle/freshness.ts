@@ -1,5 +1,5 @@
-import { type Ending, skipped } from '../../shared/runtime/ending.ts';
-import { endingOfError } from '../../shared/runtime/inbox.ts';
+import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 
 /**
  * How long a message serves that is soon overtaken, in milliseconds: a heartbeat comes again each minute and an idle runner
@@ -13,8 +13,8 @@ export const FRESH_MS = 300_000;
  *
  * @param ageMs of the message
  */
-export async function whileFresh(ageMs: number, work: () => Promise<Ending>): Promise<Ending> {
-  const ending = await work().catch(endingOfError);
-  if (ending.ending !== 'retry' || ageMs <= FRESH_MS) return ending;
-  return skipped('outdated', { ...ending.detail, failure: ending.reason });
+export async function whileFresh(ageMs: number, work: () => Promise<Outcome>): Promise<Outcome> {
+  const outcome = await work().catch(outcomeOfError);
+  if (outcome.outcome !== 'retry' || ageMs <= FRESH_MS) return outcome;
+  return skipped('outdated', { ...outcome.detail, failure: outcome.reason });
 }

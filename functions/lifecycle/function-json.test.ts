@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { readFunctionSpecs } from '../../scripts/functions/spec.ts';
+import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const samples = join(root, 'test/fixtures/events');

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { endingOfError } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { handleAwsEvent } from './aws-event.ts';
@@ -30,21 +30,21 @@ export type LifecycleDeps = {
 /** What Auto Scaling sends to a newly added notification target. */
 const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICATION') });
 
-/** Brings one message of either queue to its ending. */
-export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Ending> {
-  const ending = await endingOf(message, deps);
-  if (ending.ending !== 'retry') return ending;
-  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...ending };
+/** Brings one message of either queue to its outcome. */
+export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Outcome> {
+  const outcome = await outcomeOf(message, deps);
+  if (outcome.outcome !== 'retry') return outcome;
+  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...outcome };
 }
 
-async function endingOf(message: Message, deps: LifecycleDeps): Promise<Ending> {
+async function outcomeOf(message: Message, deps: LifecycleDeps): Promise<Outcome> {
   const context = { ...deps, ageMs: deps.clock.now().getTime() - message.sentAt.getTime() };
   try {
     if (message.queue === deps.reportsQueue) return await handleReport(message, context);
     if (v.is(testNotification, message.body)) return skipped('test-notification');
     return await handleAwsEvent(parseEnvelope(message.body), context);
   } catch (error) {
-    return endingOfError(error);
+    return outcomeOfError(error);
   }
 }
 
@@ -52,10 +52,10 @@ async function endingOf(message: Message, deps: LifecycleDeps): Promise<Ending> 
  * Acts first and tells the bus then: a report that is tried again because the bus refused it finds its hook completed,
  * and is published all the same.
  */
-async function handleReport(message: Message, context: LifecycleDeps & { ageMs: number }): Promise<Ending> {
+async function handleReport(message: Message, context: LifecycleDeps & { ageMs: number }): Promise<Outcome> {
   const report = verifyReport(message, context.prefix);
-  const { ending, confirmed } = await actOn(report, context);
-  if (ending.ending === 'done') measure(report, context.metrics);
-  if (confirmed && ending.ending !== 'retry') await context.bus.publish(report);
-  return ending;
+  const { outcome, confirmed } = await actOn(report, context);
+  if (outcome.outcome === 'done') measure(report, context.metrics);
+  if (confirmed && outcome.outcome !== 'retry') await context.bus.publish(report);
+  return outcome;
 }

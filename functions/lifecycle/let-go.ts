@@ -1,4 +1,4 @@
-import { done, type Ending, retryLater, skipped } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
 import type { AutoScalingPort } from './ports.ts';
 import { isLeaving, isServing } from './standing.ts';
 
@@ -12,7 +12,7 @@ export async function letIdleGo(
   { instanceId, autoScalingGroup }: { instanceId: string; autoScalingGroup: string },
   lifecycleState: string,
   autoScaling: AutoScalingPort,
-): Promise<Ending> {
+): Promise<Outcome> {
   if (lifecycleState !== 'InService') return skipped('not-in-service', { lifecycleState });
   const group = await autoScaling.describeGroup(autoScalingGroup);
   if (!group) return skipped('group-gone');
@@ -30,7 +30,7 @@ export async function replace(
   instanceId: string,
   lifecycleState: string,
   autoScaling: AutoScalingPort,
-): Promise<Ending> {
+): Promise<Outcome> {
   if (isLeaving(lifecycleState)) return skipped('leaving-already', { lifecycleState });
   if (!isServing(lifecycleState)) return skipped('held-by-operator', { lifecycleState });
   const answer = await autoScaling.terminate(instanceId, false);

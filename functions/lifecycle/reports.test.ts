@@ -18,7 +18,7 @@ describe('a hook that waits', () => {
     ['drained', 'Warmed:Terminating:Wait', 'complete CONTINUE', 'aw-drain'],
   ] as const)('%s in %s: %s', async (name, state, call, hook) => {
     fleet.state = state;
-    expect(await fleet.report(REPORTS[name])).toMatchObject({ ending: 'done' });
+    expect(await fleet.report(REPORTS[name])).toMatchObject({ outcome: 'done' });
     expect(fleet.asked).toEqual([`${call} ${GROUP} ${hook} ${INSTANCE}`]);
     expect(fleet.published).toEqual([REPORTS[name]]);
   });
@@ -34,16 +34,16 @@ describe('a hook that waits', () => {
     ['drain', 'Terminating:Wait'],
   ] as const)('is prolonged by a heartbeat of its own phase: %s', async (phase, state) => {
     fleet.state = state;
-    expect(await fleet.report({ ...REPORTS.heartbeat, phase })).toEqual({ ending: 'done' });
+    expect(await fleet.report({ ...REPORTS.heartbeat, phase })).toEqual({ outcome: 'done' });
     expect(fleet.asked).toEqual([`heartbeat ${GROUP} aw-${phase} ${INSTANCE}`]);
     expect(fleet.published).toEqual([]);
   });
 
   test('is not completed by what belongs to the other hook', async () => {
     fleet.state = 'Pending:Wait';
-    expect(await fleet.report(REPORTS.drained)).toMatchObject({ ending: 'skipped', reason: 'not-leaving' });
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({ outcome: 'skipped', reason: 'not-leaving' });
     fleet.state = 'Terminating:Wait';
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'skipped', reason: 'hook-is-over' });
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-is-over' });
     expect(fleet.state).toBe('Terminating:Wait');
   });
 });
@@ -62,23 +62,23 @@ describe('no active action', () => {
     ['drained', 'Terminating:Wait', 'retry', 'hook-not-active-yet'],
     ['drained', 'Terminating:Proceed', 'skipped', 'hook-is-over'],
     ['drained', 'Terminated', 'skipped', 'hook-is-over'],
-  ] as const)('%s in %s: %s, %s', async (name, state, ending, reason) => {
+  ] as const)('%s in %s: %s, %s', async (name, state, outcome, reason) => {
     fleet.state = state;
     fleet.actionsBegun = false;
     expect(await fleet.report(REPORTS[name])).toMatchObject({
-      ending,
+      outcome,
       reason,
       detail: { lifecycleState: state, said: expect.stringContaining('No active Lifecycle Action') },
     });
     expect(fleet.asked).toHaveLength(1);
-    expect(fleet.published).toHaveLength(ending === 'retry' ? 0 : 1);
+    expect(fleet.published).toHaveLength(outcome === 'retry' ? 0 : 1);
     expect(fleet.measured).toEqual([]);
   });
 
   test('of an instance that no group has any more: skipped, and not published, since nobody can say whose it was', async () => {
     fleet.state = undefined;
     for (const report of [REPORTS.ready, REPORTS.failed, REPORTS.drained, REPORTS.unhealthy, REPORTS.idle]) {
-      expect(await fleet.report(report)).toMatchObject({ ending: 'skipped', reason: 'instance-gone' });
+      expect(await fleet.report(report)).toMatchObject({ outcome: 'skipped', reason: 'instance-gone' });
     }
     expect(fleet.published).toEqual([]);
   });
@@ -87,7 +87,7 @@ describe('no active action', () => {
     for (const state of ['Pending', 'InService', 'Terminating:Proceed', undefined]) {
       fleet.state = state;
       expect(await fleet.report(REPORTS.heartbeat)).toMatchObject({
-        ending: 'skipped',
+        outcome: 'skipped',
         reason: 'no-active-action',
       });
     }
@@ -96,7 +96,7 @@ describe('no active action', () => {
 
 describe('a runner that is idle', () => {
   test('goes, and its group shrinks, if that is above its minimum', async () => {
-    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'done' });
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ outcome: 'done' });
     expect(fleet.asked).toEqual([`terminate ${INSTANCE} and shrink`]);
     expect(fleet.published).toEqual([REPORTS.idle]);
   });
@@ -106,7 +106,7 @@ describe('a runner that is idle', () => {
     async (state) => {
       fleet.state = state;
       expect(await fleet.report(REPORTS.idle)).toMatchObject({
-        ending: 'skipped',
+        outcome: 'skipped',
         reason: 'not-in-service',
       });
       expect(fleet.asked).toEqual([]);
@@ -115,12 +115,12 @@ describe('a runner that is idle', () => {
 
   test('stays at the minimum, also when another was faster', async () => {
     fleet.sizes = { min: 3, desired: 3 };
-    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'skipped', reason: 'at-minimum' });
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ outcome: 'skipped', reason: 'at-minimum' });
     expect(fleet.asked).toEqual([]);
     fleet.sizes = { min: 1, desired: 3 };
     fleet.refuses = "terminating without replacement will violate group's min size constraint";
     expect(await fleet.report(REPORTS.idle)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'terminate-refused',
       detail: { said: fleet.refuses },
     });
@@ -128,7 +128,7 @@ describe('a runner that is idle', () => {
 
   test('is asked again when it said so long ago', async () => {
     expect(await fleet.report(REPORTS.idle, { ageSeconds: 301 })).toEqual({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'outdated',
     });
     expect(fleet.asked).toEqual([]);
@@ -136,7 +136,7 @@ describe('a runner that is idle', () => {
 
   test('has no group', async () => {
     fleet.sizes = undefined;
-    expect(await fleet.report(REPORTS.idle)).toMatchObject({ ending: 'skipped', reason: 'group-gone' });
+    expect(await fleet.report(REPORTS.idle)).toMatchObject({ outcome: 'skipped', reason: 'group-gone' });
   });
 });
 
@@ -145,7 +145,7 @@ describe('a runner that is broken', () => {
     'is replaced in %s',
     async (state) => {
       fleet.state = state;
-      expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ ending: 'done' });
+      expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ outcome: 'done' });
       expect(fleet.asked).toEqual([`terminate ${INSTANCE}`]);
       expect(fleet.published).toEqual([REPORTS.unhealthy]);
     },
@@ -161,7 +161,7 @@ describe('a runner that is broken', () => {
     ['Warmed:Stopped', 'held-by-operator'],
   ])('is left alone in %s, and others hear of it', async (state, reason) => {
     fleet.state = state;
-    expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ ending: 'skipped', reason });
+    expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ outcome: 'skipped', reason });
     expect(fleet.asked).toEqual([]);
     expect(fleet.published).toEqual([REPORTS.unhealthy]);
   });
@@ -169,7 +169,7 @@ describe('a runner that is broken', () => {
   test('is tried again when Auto Scaling refuses to let it go', async () => {
     fleet.refuses = 'no';
     expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({
-      ending: 'retry',
+      outcome: 'retry',
       reason: 'terminate-refused',
       detail: { said: 'no' },
     });
@@ -187,7 +187,7 @@ describe('errors of AWS', () => {
   ] as const)('%s: tried again', async (name, error) => {
     fleet.failing = error;
     expect(await fleet.report(REPORTS[name])).toMatchObject({
-      ending: 'retry',
+      outcome: 'retry',
       reason: 'service-unavailable',
       deadline: new Date(NOW.getTime() + 3_600_000),
     });
@@ -197,7 +197,7 @@ describe('errors of AWS', () => {
   test('a heartbeat that could not be sent for minutes is let go: the next has taken its place', async () => {
     fleet.failing = throttled;
     expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 301 })).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'outdated',
       detail: { failure: 'service-unavailable' },
     });
@@ -205,15 +205,15 @@ describe('errors of AWS', () => {
 
   test('a heartbeat that is late counts, as long as it can be sent: a queue may be behind', async () => {
     fleet.state = 'Terminating:Wait';
-    expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 1000 })).toEqual({ ending: 'done' });
+    expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 1000 })).toEqual({ outcome: 'done' });
   });
 
   test('a bus that refuses: the hook is completed once, counted once, and the report published later', async () => {
     fleet.state = 'Pending:Wait';
     fleet.busFailing = throttled;
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'retry' });
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'retry' });
     fleet.busFailing = undefined;
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ ending: 'skipped', reason: 'hook-is-over' });
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-is-over' });
     expect(fleet.published).toEqual([REPORTS.ready]);
     expect(fleet.measured.filter(({ name }) => name === 'RunnerBootSeconds')).toHaveLength(1);
   });
@@ -245,7 +245,7 @@ describe('what is measured', () => {
   test('a drain of unknown length is not', async () => {
     fleet.state = 'Terminating:Wait';
     const { seconds: _, ...drained } = REPORTS.drained;
-    expect(await fleet.report(drained)).toMatchObject({ ending: 'done' });
+    expect(await fleet.report(drained)).toMatchObject({ outcome: 'done' });
     expect(fleet.measured).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { autoScalingGroupName, parseGroupId } from '../../shared/fleet/names.ts'
 import { type Report, reportSchema } from '../../shared/fleet/report.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
 import type { Message } from '../../shared/runtime/message.ts';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 
 /**
  * The report in a message of the `reports` queue, if its sender may say it. The only proof of who speaks is what SQS
@@ -12,7 +12,7 @@ import { parseOrDie } from '../../shared/runtime/validate.ts';
  * @throws {PermanentError} `malformed-report`, `forged-instance` or `forged-group`
  */
 export function verifyReport(message: Message, prefix: string): Report {
-  const report = parseOrDie(reportSchema, message.body, 'malformed-report');
+  const report = parseOrReject(reportSchema, message.body, 'malformed-report');
   const session = message.senderId.slice(message.senderId.indexOf(':') + 1);
   if (!message.senderId.includes(':') || session !== report.instanceId) {
     throw new PermanentError(

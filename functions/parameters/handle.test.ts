@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Ending } from '../../shared/runtime/ending.ts';
+import type { Outcome } from '../../shared/runtime/outcome.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { handleParametersMessage, type ParametersDeps } from './handle.ts';
 import { looker } from './looker.ts';
@@ -8,7 +8,7 @@ import { BUCKET, type FakeHouse, fakeHouse } from './testing/fake-house.ts';
 
 function depsOf(house: FakeHouse): ParametersDeps {
   const { prefix, root, removals, clock } = house.context;
-  const isGood = ({ ending }: { ending: Ending }) => ending.ending === 'done';
+  const isGood = ({ outcome }: { outcome: Outcome }) => outcome.outcome === 'done';
   return {
     prefix,
     root,
@@ -61,7 +61,7 @@ describe('a look is asked for by', () => {
     ],
   ])('%s', async (_, body) => {
     const house = declaredHouse();
-    expect(await handle(house, body)).toMatchObject({ ending: 'done' });
+    expect(await handle(house, body)).toMatchObject({ outcome: 'done' });
     expect(house.home.values()).toEqual({ '/aw/deployment': '1' });
   });
 });
@@ -78,7 +78,7 @@ describe('skipped without a look', () => {
     ['foreign-group', launched('aw-gha-../x')],
   ])('%s', async (reason, body) => {
     const house = declaredHouse();
-    expect(await handle(house, body)).toEqual({ ending: 'skipped', reason });
+    expect(await handle(house, body)).toEqual({ outcome: 'skipped', reason });
     expect(house.home.calls).toEqual([]);
   });
 });
@@ -93,25 +93,25 @@ describe('dead at once', () => {
     ['malformed-detail', event('aws.s3', 'Object Created', { bucket: BUCKET })],
     ['malformed-detail', launched('x'.repeat(300))],
   ])('%s', async (reason, body) => {
-    expect(await handle(declaredHouse(), body)).toMatchObject({ ending: 'dead', reason });
+    expect(await handle(declaredHouse(), body)).toMatchObject({ outcome: 'dead', reason });
   });
 
   test('a declaration with a value that Parameter Store does not take; the schedule does not repeat it', async () => {
     const house = declaredHouse();
     house.declare({ '/aw/big': 'x'.repeat(5000), '/aw/deployment': '1' });
     expect(await handle(house, created('config/parameters.json'))).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'faulty-object',
     });
-    expect(await handle(house, due)).toMatchObject({ ending: 'done' });
+    expect(await handle(house, due)).toMatchObject({ outcome: 'done' });
   });
 
   test('a declaration that is no JSON; capacity events are skipped meanwhile', async () => {
     const house = declaredHouse();
     house.store.put('config/parameters.json', '{');
-    expect(await handle(house, due)).toMatchObject({ ending: 'dead', reason: 'corrupt-record' });
+    expect(await handle(house, due)).toMatchObject({ outcome: 'dead', reason: 'corrupt-record' });
     expect(await handle(house, launched('aw-gha-default'))).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'nothing-declared',
     });
   });
@@ -120,12 +120,12 @@ describe('dead at once', () => {
 test('without a declaration the schedule asks again, until its deadline; others leave it to it', async () => {
   const house = fakeHouse();
   expect(await handle(house, due)).toEqual({
-    ending: 'retry',
+    outcome: 'retry',
     reason: 'nothing-declared',
     afterSeconds: 60,
     deadline: new Date('2026-11-23T03:15:00Z'),
   });
-  expect(await handle(house, edit('/aw/x'))).toEqual({ ending: 'skipped', reason: 'nothing-declared' });
+  expect(await handle(house, edit('/aw/x'))).toEqual({ outcome: 'skipped', reason: 'nothing-declared' });
 });
 
 test('a source that cannot be read is tried again', async () => {
@@ -134,7 +134,7 @@ test('a source that cannot be read is tried again', async () => {
     throw Object.assign(new Error('slow down'), { name: 'SlowDown' });
   };
   expect(await handle(house, edit('/aw/x'))).toMatchObject({
-    ending: 'retry',
+    outcome: 'retry',
     reason: 'service-unavailable',
   });
 });
@@ -144,10 +144,10 @@ test('a backlog of events costs one look', async () => {
   const deps = depsOf(house);
   const old = message(house, launched('aw-gha-default'));
   house.pass(5000);
-  expect(await handleParametersMessage(old, deps)).toMatchObject({ ending: 'done' });
-  expect(await handleParametersMessage(old, deps)).toEqual({ ending: 'skipped', reason: 'looked-since' });
+  expect(await handleParametersMessage(old, deps)).toMatchObject({ outcome: 'done' });
+  expect(await handleParametersMessage(old, deps)).toEqual({ outcome: 'skipped', reason: 'looked-since' });
   // The schedule's look is what all others rely on: it is never left out.
-  expect(await handleParametersMessage({ ...old, body: due }, deps)).toMatchObject({ ending: 'done' });
+  expect(await handleParametersMessage({ ...old, body: due }, deps)).toMatchObject({ outcome: 'done' });
 });
 
 test('a hand edit is repaired and counted once, and the event about the repair changes nothing', async () => {
@@ -159,7 +159,7 @@ test('a hand edit is repaired and counted once, and the event about the repair c
   await handle(house, edit('/aw/deployment'), deps);
   house.pass(1000);
   house.home.calls.length = 0;
-  expect(await handle(house, edit('/aw/deployment'), deps)).toMatchObject({ ending: 'done' });
+  expect(await handle(house, edit('/aw/deployment'), deps)).toMatchObject({ outcome: 'done' });
   expect(house.home.calls).toEqual([]);
   expect(house.drift).toEqual([1]);
 });
@@ -168,8 +168,8 @@ test('a parameter of another type is replaced and counted once, though its delet
   const house = declaredHouse();
   const deps = depsOf(house);
   house.home.edit('/aw/deployment', 'secret', house.now(), 'SecureString');
-  expect(await handle(house, due, deps)).toMatchObject({ ending: 'retry', reason: 'writes-left' });
-  expect(await handle(house, edit('/aw/deployment', 'Delete'), deps)).toMatchObject({ ending: 'done' });
+  expect(await handle(house, due, deps)).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+  expect(await handle(house, edit('/aw/deployment', 'Delete'), deps)).toMatchObject({ outcome: 'done' });
   expect(house.home.values()).toEqual({ '/aw/deployment': '1' });
   expect(house.drift).toEqual([1]);
 });

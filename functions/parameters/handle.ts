@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { dead, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { endingOfError } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { DECLARED_PARAMETERS_KEY, parseSetKey } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import type { Looker } from './looker.ts';
@@ -22,13 +22,13 @@ export type ParametersDeps = {
 };
 
 /**
- * What a message comes to before anything is looked at: an ending, or a reason to look. Every reason asks for the same
+ * What a message comes to before anything is looked at: an outcome, or a reason to look. Every reason asks for the same
  * look at the whole tree.
  */
 type Hint =
-  | Ending
+  | Outcome
   | {
-      ending: 'look';
+      outcome: 'look';
       /** The object that has changed. */
       key?: string;
       /** The look is owed to this message: no other one will tell if it cannot be done. */
@@ -45,30 +45,30 @@ const objectCreated = v.object({
 });
 const capacityChange = v.object({ AutoScalingGroupName: v.pipe(v.string(), v.maxLength(255)) });
 
-/** Brings one message of the inbox to its ending. */
-export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Ending> {
-  const ending = await endingOf(message, deps);
-  if (ending.ending !== 'retry') return ending;
-  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...ending };
+/** Brings one message of the inbox to its outcome. */
+export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Outcome> {
+  const outcome = await outcomeOf(message, deps);
+  if (outcome.outcome !== 'retry') return outcome;
+  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...outcome };
 }
 
-async function endingOf(message: Message, deps: ParametersDeps): Promise<Ending> {
+async function outcomeOf(message: Message, deps: ParametersDeps): Promise<Outcome> {
   let isOwed = true;
   try {
     const hint = hintOf(parseEnvelope(message.body), deps);
-    if (hint.ending !== 'look') return hint;
+    if (hint.outcome !== 'look') return hint;
     isOwed = hint.isOwed;
     if (!isOwed && deps.looker.hasSeen(message.sentAt)) return skipped('looked-since');
-    const { ending, faults } = await deps.looker.look();
+    const { outcome, faults } = await deps.looker.look();
     const fault = hint.key === undefined ? undefined : faults.get(hint.key);
     if (fault !== undefined) return dead('faulty-object', { key: hint.key, fault });
     // The schedule goes on asking, so that one of them tells when it has asked for too long.
-    if (ending.ending === 'retry' && ending.reason === 'nothing-declared' && !isOwed) {
+    if (outcome.outcome === 'retry' && outcome.reason === 'nothing-declared' && !isOwed) {
       return skipped('nothing-declared');
     }
-    return ending;
+    return outcome;
   } catch (error) {
-    if (!(error instanceof CorruptRecord)) return endingOfError(error);
+    if (!(error instanceof CorruptRecord)) return outcomeOfError(error);
     // Nothing can be known about the tree, so it stays. Only an operator can mend that: the dead-letter alarm calls one.
     const detail = { error: error.message };
     return isOwed ? dead('corrupt-record', detail) : skipped('nothing-declared', detail);
@@ -78,16 +78,16 @@ async function endingOf(message: Message, deps: ParametersDeps): Promise<Ending>
 function hintOf(event: Envelope, deps: ParametersDeps): Hint {
   switch (`${event.source} ${event.detailType}`) {
     case 'aw.schedule Parameters Due':
-      return { ending: 'look', isOwed: true };
+      return { outcome: 'look', isOwed: true };
     case 'aws.ssm Parameter Store Change':
       return hintOfEdit(event, deps);
     case 'aws.s3 Object Created':
       return hintOfObject(event, deps);
     case 'aws.autoscaling EC2 Instance Launch Successful':
     case 'aws.autoscaling EC2 Instance Terminate Successful': {
-      const detail = parseOrDie(capacityChange, event.detail, 'malformed-detail');
+      const detail = parseOrReject(capacityChange, event.detail, 'malformed-detail');
       const isOurs = parseAutoScalingGroupName(deps.prefix, detail.AutoScalingGroupName) !== undefined;
-      return isOurs ? { ending: 'look', isOwed: false } : skipped('foreign-group');
+      return isOurs ? { outcome: 'look', isOwed: false } : skipped('foreign-group');
     }
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
@@ -95,16 +95,16 @@ function hintOf(event: Envelope, deps: ParametersDeps): Hint {
 }
 
 function hintOfEdit(event: Envelope, { root, removals }: ParametersDeps): Hint {
-  const { name, operation } = parseOrDie(parameterChange, event.detail, 'malformed-detail');
+  const { name, operation } = parseOrReject(parameterChange, event.detail, 'malformed-detail');
   if (!name.startsWith(`${root}/`)) return skipped('foreign-parameter');
   if (operation === 'Delete' && !removals.own.delete(name)) removals.told.add(name);
-  return { ending: 'look', isOwed: false };
+  return { outcome: 'look', isOwed: false };
 }
 
 function hintOfObject(event: Envelope, deps: ParametersDeps): Hint {
-  const { bucket, object } = parseOrDie(objectCreated, event.detail, 'malformed-detail');
+  const { bucket, object } = parseOrReject(objectCreated, event.detail, 'malformed-detail');
   if (bucket.name !== deps.bucket) return skipped('foreign-bucket');
   const isDeclaration = object.key === DECLARED_PARAMETERS_KEY;
   if (!isDeclaration && parseSetKey(object.key)?.kind !== 'pointer') return skipped('other-object');
-  return { ending: 'look', key: object.key, isOwed: isDeclaration };
+  return { outcome: 'look', key: object.key, isOwed: isDeclaration };
 }

@@ -35,7 +35,7 @@ export const handler = defineFunction({
       removals: context.removals,
       looker: looker(
         () => reconcile(context),
-        ({ ending }) => ending.ending === 'done',
+        ({ outcome }) => outcome.outcome === 'done',
         clock,
       ),
     };

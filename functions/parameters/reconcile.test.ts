@@ -16,7 +16,7 @@ async function settledHouse(): Promise<FakeHouse> {
     { name: 'aw-gha-undeclared', ...capacity },
   ];
   house.pass(1000);
-  expect((await reconcile(house.context)).ending.ending).toBe('done');
+  expect((await reconcile(house.context)).outcome.outcome).toBe('done');
   house.pass(60_000);
   house.home.calls.length = 0;
   house.replica.calls.length = 0;
@@ -43,7 +43,7 @@ test('the tree is what is declared and what is live, in every region', async () 
 test('a second look writes nothing, however much later it is', async () => {
   const house = await settledHouse();
   house.pass(86_400_000);
-  expect((await reconcile(house.context)).ending.ending).toBe('done');
+  expect((await reconcile(house.context)).outcome.outcome).toBe('done');
   expect([...house.home.calls, ...house.replica.calls]).toEqual([]);
 });
 
@@ -57,8 +57,8 @@ describe('a hand edit', () => {
     house.pass(1000);
     const first = await reconcile(house.context);
     // A type cannot be changed: the parameter is deleted now and written by the look that follows.
-    expect(first.ending).toMatchObject({ ending: 'retry', reason: 'writes-left' });
-    expect((await reconcile(house.context)).ending.ending).toBe('done');
+    expect(first.outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+    expect((await reconcile(house.context)).outcome.outcome).toBe('done');
     expect(house.home.values()).toEqual(before);
     expect(house.drift).toEqual([3]);
     expect(house.warnings).toContain('somebody else changed the tree: it was set back');
@@ -102,8 +102,8 @@ test('changes of our own are no drift', async () => {
   house.point('default', '20261124T020000Z-00000002');
   house.declare({ '/aw/groups/gha/default': '{"max":9}' });
   house.pass(1000);
-  expect((await reconcile(house.context)).ending).toMatchObject({
-    ending: 'done',
+  expect((await reconcile(house.context)).outcome).toMatchObject({
+    outcome: 'done',
     detail: { home: { written: 3, deleted: 1, drift: 0 } },
   });
   expect(house.drift).toEqual([]);
@@ -114,8 +114,8 @@ describe('hold, never zero', () => {
     const house = await settledHouse();
     await house.store.remove('config/parameters.json');
     house.home.edit('/aw/extra', 'x', house.now());
-    const { ending } = await reconcile(house.context);
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'nothing-declared' });
+    const { outcome } = await reconcile(house.context);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'nothing-declared' });
     expect(house.home.calls).toEqual([]);
   });
 
@@ -123,8 +123,8 @@ describe('hold, never zero', () => {
     const house = await settledHouse();
     house.groups = awsError('ServiceUnavailable');
     house.home.edit('/aw/deployment', 'mine', house.now());
-    const { ending, faults } = await reconcile(house.context);
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'source-unreadable' });
+    const { outcome, faults } = await reconcile(house.context);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'source-unreadable' });
     expect(house.home.calls).toEqual(['put /aw/deployment']);
     expect(house.home.values()['/aw/groups/gha/default/capacity']).toBe(JSON.stringify(capacity));
     expect(faults.size).toBe(0);
@@ -137,8 +137,8 @@ describe('hold, never zero', () => {
       if (prefix === 'sets/') throw awsError('SlowDown');
       return list(prefix);
     };
-    const { ending } = await reconcile(house.context);
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'source-unreadable' });
+    const { outcome } = await reconcile(house.context);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'source-unreadable' });
     expect(house.home.calls).toEqual([]);
   });
 
@@ -146,8 +146,8 @@ describe('hold, never zero', () => {
     const house = await settledHouse();
     house.store.put('sets/default/pointer.json', '{"version":');
     house.point('other', SNAPSHOT);
-    const { ending, faults } = await reconcile(house.context);
-    expect(ending.ending).toBe('done');
+    const { outcome, faults } = await reconcile(house.context);
+    expect(outcome.outcome).toBe('done');
     expect([...faults.keys()]).toEqual(['sets/default/pointer.json']);
     expect(house.home.calls).toEqual(['put /aw/warming/other/snapshot']);
   });
@@ -168,8 +168,8 @@ describe('regions', () => {
     house.replica.list = async () => {
       throw awsError('AccessDeniedException');
     };
-    const { ending } = await reconcile(house.context);
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'region-failed' });
+    const { outcome } = await reconcile(house.context);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'region-failed' });
     expect(house.home.values()['/aw/deployment']).toBe('2');
   });
 
@@ -177,8 +177,8 @@ describe('regions', () => {
     const house = await settledHouse();
     house.declare({ '/aw/deployment': '2' });
     house.replica.list = () => new Promise(() => {});
-    const { ending } = await reconcile({ ...house.context, regionMs: 20 });
-    expect(ending).toMatchObject({ ending: 'retry', reason: 'region-failed' });
+    const { outcome } = await reconcile({ ...house.context, regionMs: 20 });
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'region-failed' });
     expect(house.home.values()['/aw/deployment']).toBe('2');
   });
 
@@ -188,9 +188,9 @@ describe('regions', () => {
     house.home.before = ([name]) => {
       if (name === '/aw/b') throw awsError('TooManyUpdates');
     };
-    expect((await reconcile(house.context)).ending).toMatchObject({ ending: 'retry', reason: 'writes-left' });
+    expect((await reconcile(house.context)).outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
     house.home.before = () => {};
-    expect((await reconcile(house.context)).ending.ending).toBe('done');
+    expect((await reconcile(house.context)).outcome.outcome).toBe('done');
     expect(house.home.values()['/aw/b']).toBe('2');
   });
 });
@@ -198,8 +198,8 @@ describe('regions', () => {
 test('a declared value that is too large is a fault of the declaration, and the others are written', async () => {
   const house = await settledHouse();
   house.declare({ '/aw/big': 'x'.repeat(5000), '/aw/small': 'x', '/etc/passwd': 'x' });
-  const { ending, faults } = await reconcile(house.context);
-  expect(ending.ending).toBe('done');
+  const { outcome, faults } = await reconcile(house.context);
+  expect(outcome.outcome).toBe('done');
   expect(faults.get('config/parameters.json')).toMatch(
     /\/aw\/big has a value larger.*\/etc\/passwd is not below/,
   );

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { done, type Ending, retryLater } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, retryLater } from '../../shared/runtime/outcome.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
@@ -44,7 +44,7 @@ export type ParametersContext = Sources & {
 
 /** What one look came to. */
 export type LookResult = {
-  ending: Ending;
+  outcome: Outcome;
   /** Objects of the bucket that only an operator can mend, and what is wrong with each. */
   faults: ReadonlyMap<string, string>;
 };
@@ -53,7 +53,7 @@ export type LookResult = {
 export async function reconcile(context: ParametersContext): Promise<LookResult> {
   const removed = new Set(context.removals.told);
   const desired = await readDesired(context);
-  if (!desired) return { ending: retryLater('nothing-declared', { afterSeconds: 60 }), faults: new Map() };
+  if (!desired) return { outcome: retryLater('nothing-declared', { afterSeconds: 60 }), faults: new Map() };
   for (const { source, error } of desired.unread) {
     context.warn('parameters are held: their source cannot be read', { source, error: errorText(error) });
   }
@@ -61,7 +61,7 @@ export async function reconcile(context: ParametersContext): Promise<LookResult>
     context.regions.map((region) => lookAtRegion(region, desired, removed, context)),
   );
   if (looks[0]?.error === undefined) for (const name of removed) context.removals.told.delete(name);
-  return { ending: endingOf(desired, looks), faults: faultsOf(desired, looks) };
+  return { outcome: outcomeOf(desired, looks), faults: faultsOf(desired, looks) };
 }
 
 type RegionLook = {
@@ -132,7 +132,7 @@ async function reconcileRegion(
   };
 }
 
-function endingOf({ unread }: Desired, looks: readonly RegionLook[]): Ending {
+function outcomeOf({ unread }: Desired, looks: readonly RegionLook[]): Outcome {
   const detail = Object.fromEntries(
     looks.map(({ region, refused, ...look }) => [region, { ...look, refused: refused.length }]),
   );

@@ -6,7 +6,7 @@ import { fakeWarming, idOf, SET, sha256 } from './testing/fake-warming.ts';
 test('a set without anything is left alone', async () => {
   const warming = fakeWarming();
   expect(await check(SET, warming.context)).toEqual({
-    ending: 'done',
+    outcome: 'done',
     detail: { current: null, pruned: { snapshots: 0, layers: 0 } },
   });
   expect(warming.store.keys()).toEqual([]);
@@ -30,7 +30,7 @@ describe('a run', () => {
     expect(await warming.run()).toMatchObject({ state: 'running' });
     warming.pass(1);
     expect(await check(SET, warming.context)).toMatchObject({
-      ending: 'done',
+      outcome: 'done',
       detail: { failed: 'deadline' },
     });
     await check(SET, warming.context);
@@ -38,7 +38,7 @@ describe('a run', () => {
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
     expect(warming.capacity?.desired).toBe(0);
     warming.pass(1);
-    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'done' });
+    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'done' });
   });
 
   test('that many notice at once is counted once', async () => {
@@ -87,7 +87,7 @@ describe('a run', () => {
     warming.point({ current: idOf(23, 4) });
     warming.pass(600);
     expect(await check(SET, warming.context)).toMatchObject({
-      ending: 'done',
+      outcome: 'done',
       detail: { current: idOf(23, 4) },
     });
     expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
@@ -129,7 +129,7 @@ describe('a snapshot whose event was lost', () => {
       warming.pass(4);
       return readRange(...range);
     };
-    expect(await check(SET, warming.context)).toMatchObject({ ending: 'retry', reason: 'verifying' });
+    expect(await check(SET, warming.context)).toMatchObject({ outcome: 'retry', reason: 'verifying' });
   });
 
   test('is found behind newer ones that are broken', async () => {

@@ -1,4 +1,4 @@
-import { done, type Ending } from '../../shared/runtime/ending.ts';
+import { done, type Outcome } from '../../shared/runtime/outcome.ts';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { readManifest, readPointer } from '../../shared/snapshot/records.ts';
@@ -18,12 +18,12 @@ const LOST_MS = 15 * 60_000;
  * Looks at a set as it is, every few minutes: what an event would have told if it had not been lost. Rolls a current snapshot
  * back that is not whole, promotes one that nobody announced, takes the run on or ends it, measures, and prunes.
  */
-export async function check(set: NamedSet, context: WarmingContext): Promise<Ending> {
+export async function check(set: NamedSet, context: WarmingContext): Promise<Outcome> {
   const rolledBack = await checkCurrent(set, context);
   const missed = await newestMissed(set, context);
   if (missed !== undefined) {
-    const ending = await consider(set, missed, context);
-    if (ending.ending === 'retry') return ending;
+    const outcome = await consider(set, missed, context);
+    if (outcome.outcome === 'retry') return outcome;
   }
   const stored = await readRun(set, context);
   const failed = isRunning(stored) ? await goOn(set, stored, context) : undefined;

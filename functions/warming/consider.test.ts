@@ -16,7 +16,7 @@ async function runWithSnapshot(layers: string[] = ['base']) {
 test('a sound snapshot becomes current, ends its run and lets the machine go', async () => {
   const { warming, id } = await runWithSnapshot(['base', 'top'.repeat(1000)]);
   expect(await consider(SET, id, warming.context)).toEqual({
-    ending: 'done',
+    outcome: 'done',
     detail: { current: id, layers: 2, bytes: 3004, read: 3004 },
   });
   expect(await warming.pointer()).toMatchObject({ current: id, previous: [] });
@@ -31,7 +31,7 @@ test('the event again, however often, changes nothing more', async () => {
   const before = await warming.pointer();
   for (let again = 0; again < 3; again += 1) {
     expect(await consider(SET, id, warming.context)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'not-newer',
     });
   }
@@ -49,8 +49,8 @@ test('a function that died after the promotion ends the run when the event comes
 
 test('many at once promote it once', async () => {
   const { warming, id } = await runWithSnapshot();
-  const endings = await Promise.all([1, 2, 3, 4].map(() => consider(SET, id, warming.context)));
-  expect(endings.filter(({ ending }) => ending === 'done')).toHaveLength(1);
+  const outcomes = await Promise.all([1, 2, 3, 4].map(() => consider(SET, id, warming.context)));
+  expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(1);
   expect(await warming.pointer()).toMatchObject({ current: id, previous: [] });
   expect(warming.metrics).toEqual(['WarmingRunSeconds 3900']);
 });
@@ -102,11 +102,11 @@ describe('a broken snapshot is quarantined and its run failed, once', () => {
     breakIt(made);
     const { warming, id } = made;
     expect(await consider(SET, id, warming.context)).toMatchObject({
-      ending: 'done',
+      outcome: 'done',
       detail: { quarantined: id },
     });
     expect(await consider(SET, id, warming.context)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'quarantined',
     });
     expect(await warming.pointer()).toMatchObject({ current: null, quarantined: [{ id }] });
@@ -164,14 +164,14 @@ describe('verification', () => {
     };
     // Fifteen chunks of two minutes each do not fit into one invocation of 15 minutes.
     const first = await consider(SET, id, warming.context);
-    expect(first).toMatchObject({ ending: 'retry', reason: 'verifying' });
+    expect(first).toMatchObject({ outcome: 'retry', reason: 'verifying' });
     // The machine is not needed for that.
     expect(warming.capacity?.desired).toBe(0);
     let last = first;
-    for (let tries = 0; tries < 3 && last.ending === 'retry'; tries += 1) {
+    for (let tries = 0; tries < 3 && last.outcome === 'retry'; tries += 1) {
       last = await consider(SET, id, warming.context);
     }
-    expect(last).toMatchObject({ ending: 'done', detail: { current: id } });
+    expect(last).toMatchObject({ outcome: 'done', detail: { current: id } });
     expect(reads).toBeLessThan(30);
   });
 
@@ -180,7 +180,7 @@ describe('verification', () => {
     warming.point({ current: idOf(22) });
     warming.store.put(`sets/default/snapshots/${idOf(22)}/manifest.json`, '{');
     expect(await consider(SET, id, warming.context)).toMatchObject({
-      ending: 'done',
+      outcome: 'done',
       detail: { current: id },
     });
   });

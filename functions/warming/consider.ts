@@ -1,4 +1,4 @@
-import { done, type Ending, retryLater, skipped } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
 import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import {
   emptyPointer,
@@ -26,7 +26,7 @@ const MAX_AHEAD_MS = 15 * 60_000;
 const SAME_VERIFICATION_MS = 3_600_000;
 
 /** A snapshot has appeared: verifies it, makes it current if it is the newest, and ends the run that made it. */
-export async function consider(set: NamedSet, id: string, context: WarmingContext): Promise<Ending> {
+export async function consider(set: NamedSet, id: string, context: WarmingContext): Promise<Outcome> {
   const now = context.clock.now();
   const pointer = (await readPointer(context.store, set.name))?.pointer ?? emptyPointer(now);
   if (isQuarantined(pointer, id)) {
@@ -46,7 +46,7 @@ export async function consider(set: NamedSet, id: string, context: WarmingContex
   return judge(set, id, pointer, context);
 }
 
-async function judge(set: NamedSet, id: string, pointer: Pointer, context: WarmingContext): Promise<Ending> {
+async function judge(set: NamedSet, id: string, pointer: Pointer, context: WarmingContext): Promise<Outcome> {
   const since = new Date(context.clock.now().getTime() - SAME_VERIFICATION_MS);
   // Layers of the current snapshot were read when it was promoted, and never change.
   const known = pointer.current === null ? [] : await layersNamedBy(set, pointer.current, context);
@@ -75,7 +75,7 @@ async function accept(
   id: string,
   sizes: { layers: number; bytes: number; read: number },
   context: WarmingContext,
-): Promise<Ending> {
+): Promise<Outcome> {
   const moved = await movePointer(set.name, context, (before, at) => {
     const after = promote(before, id, at);
     // What the pointer names is never pruned, so it names no more than the set is to keep.
@@ -87,7 +87,7 @@ async function accept(
 }
 
 /** Marks a snapshot that was saved broken, so that no later look promotes it, and fails the run that saved it. */
-async function refuse(set: NamedSet, id: string, reason: string, context: WarmingContext): Promise<Ending> {
+async function refuse(set: NamedSet, id: string, reason: string, context: WarmingContext): Promise<Outcome> {
   await movePointer(set.name, context, (pointer, now) => quarantine(pointer, id, reason, now));
   await failRunBehind(set, id, reason, context);
   context.warn('a new snapshot is broken', { set: set.name, id, reason });

@@ -3,7 +3,7 @@ import type { Report } from '../../shared/fleet/report.ts';
 import { reportSchema } from '../../shared/fleet/report.ts';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
 
 /** What a message asks this function to look at. */
@@ -27,13 +27,13 @@ export function parseHint(event: Envelope): WarmingHint {
     case 'aw.schedule Warming Run Due':
       return {
         kind: 'due',
-        set: parseOrDie(setDetail, event.detail, 'malformed-detail').set,
+        set: parseOrReject(setDetail, event.detail, 'malformed-detail').set,
         at: event.time,
       };
     case 'aw.schedule Warming Check':
-      return { kind: 'check', set: parseOrDie(setDetail, event.detail, 'malformed-detail').set };
+      return { kind: 'check', set: parseOrReject(setDetail, event.detail, 'malformed-detail').set };
     case 'aws.s3 Object Created': {
-      const { bucket, object } = parseOrDie(objectCreated, event.detail, 'malformed-detail');
+      const { bucket, object } = parseOrReject(objectCreated, event.detail, 'malformed-detail');
       const key = parseSetKey(object.key);
       if (key?.kind !== 'manifest') return { kind: 'other-object' };
       return { kind: 'manifest', bucket: bucket.name, set: key.set, id: key.id };
@@ -41,7 +41,7 @@ export function parseHint(event: Envelope): WarmingHint {
     case 'aw.lifecycle Runner Ready':
     case 'aw.lifecycle Runner Failed':
     case 'aw.lifecycle Runner Unhealthy':
-      return { kind: 'report', report: parseOrDie(reportSchema, event.detail, 'malformed-report') };
+      return { kind: 'report', report: parseOrReject(reportSchema, event.detail, 'malformed-report') };
     default:
       throw new PermanentError(
         'unknown-event',

@@ -45,7 +45,7 @@ function handle(warming: FakeWarming, body: unknown) {
 /** A run that began at 3:00; it is 3:10. */
 async function running(): Promise<FakeWarming> {
   const warming = fakeWarming();
-  expect(await handle(warming, due('default'))).toMatchObject({ ending: 'done' });
+  expect(await handle(warming, due('default'))).toMatchObject({ outcome: 'done' });
   warming.pass(10);
   return warming;
 }
@@ -69,7 +69,7 @@ describe('skipped', () => {
     ['no-run', failedBoot('i-0123456789abcdef0')],
   ])('%s', async (reason, body) => {
     const warming = fakeWarming();
-    expect(await handle(warming, body)).toMatchObject({ ending: 'skipped', reason });
+    expect(await handle(warming, body)).toMatchObject({ outcome: 'skipped', reason });
     expect(warming.store.keys()).toEqual([]);
     expect(warming.sets).toEqual([]);
   });
@@ -93,14 +93,14 @@ describe('dead at once', () => {
     ['malformed-report', ready({ set: '../x', outcome: 'cold', broken: { id: 'x', reason: 'x' } })],
   ])('%s', async (reason, body) => {
     const warming = fakeWarming();
-    expect(await handle(warming, body)).toMatchObject({ ending: 'dead', reason });
+    expect(await handle(warming, body)).toMatchObject({ outcome: 'dead', reason });
   });
 
   test('corrupt-record, where only an operator can mend the pointer', async () => {
     const warming = fakeWarming();
     warming.store.put('sets/default/pointer.json', '{"version":1}');
     expect(await handle(warming, check('default'))).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'corrupt-record',
     });
   });
@@ -109,8 +109,8 @@ describe('dead at once', () => {
 describe('a machine of the warming group', () => {
   test('that failed its run ends the run, once', async () => {
     const warming = await running();
-    expect(await handle(warming, unhealthy())).toEqual({ ending: 'done', detail: { failed: ['default'] } });
-    expect(await handle(warming, unhealthy())).toEqual({ ending: 'skipped', reason: 'no-run' });
+    expect(await handle(warming, unhealthy())).toEqual({ outcome: 'done', detail: { failed: ['default'] } });
+    expect(await handle(warming, unhealthy())).toEqual({ outcome: 'skipped', reason: 'no-run' });
     expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'warming run failed: exit 37' });
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
     expect(warming.capacity?.desired).toBe(0);
@@ -129,7 +129,7 @@ describe('a machine of the warming group', () => {
     const warming = await running();
     const [one, two, three] = ['i-00000000000000001', 'i-00000000000000002', 'i-00000000000000003'] as const;
     expect(await handle(warming, failedBoot(one))).toEqual({
-      ending: 'done',
+      outcome: 'done',
       detail: { noted: ['default'] },
     });
     for (let again = 0; again < 3; again += 1) await handle(warming, failedBoot(one));
@@ -152,7 +152,7 @@ describe('a message is tried no longer than it serves anything', () => {
       throw Object.assign(new Error('no'), { name: 'SlowDown' });
     };
     expect(await handle(warming, body)).toMatchObject({
-      ending: 'retry',
+      outcome: 'retry',
       reason: 'service-unavailable',
       deadline: new Date(warming.now().getTime() + minutes * 60_000),
     });

@@ -1,8 +1,8 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
-import { endingOfError } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import { check } from './check.ts';
@@ -20,23 +20,23 @@ import { startRun } from './start-run.ts';
 const CHECK_MINUTES = 30;
 const USUAL_MINUTES = 6 * 60;
 
-/** Brings one message of the inbox to its ending. */
+/** Brings one message of the inbox to its outcome. */
 export async function handleWarmingMessage(
   message: Message,
   bucket: string,
   context: WarmingContext,
-): Promise<Ending> {
+): Promise<Outcome> {
   let hint: WarmingHint | undefined;
-  let ending: Ending;
+  let outcome: Outcome;
   try {
     hint = parseHint(parseEnvelope(message.body));
-    ending = await act(hint, message, bucket, context);
+    outcome = await act(hint, message, bucket, context);
   } catch (error) {
-    ending = endingOfError(named(error));
+    outcome = outcomeOfError(named(error));
   }
-  if (ending.ending !== 'retry') return ending;
+  if (outcome.outcome !== 'retry') return outcome;
   const deadline = message.sentAt.getTime() + giveUpMinutes(hint, context) * 60_000;
-  return { deadline: new Date(deadline), ...ending };
+  return { deadline: new Date(deadline), ...outcome };
 }
 
 /** Only an operator can mend a broken pointer: the dead-letter alarm calls one. */
@@ -56,7 +56,7 @@ async function act(
   message: Message,
   bucket: string,
   context: WarmingContext,
-): Promise<Ending> {
+): Promise<Outcome> {
   switch (hint.kind) {
     case 'other-object':
       return skipped('no-manifest');
@@ -72,7 +72,7 @@ async function act(
   }
 }
 
-async function actOnReport(report: Report, message: Message, context: WarmingContext): Promise<Ending> {
+async function actOnReport(report: Report, message: Message, context: WarmingContext): Promise<Outcome> {
   switch (report.report) {
     case 'Runner Ready': {
       const { broken, set } = report.snapshot;
@@ -90,8 +90,8 @@ async function actOnReport(report: Report, message: Message, context: WarmingCon
 function withSet(
   name: string,
   context: WarmingContext,
-  action: (set: NamedSet) => Promise<Ending>,
-): Promise<Ending> | Ending {
+  action: (set: NamedSet) => Promise<Outcome>,
+): Promise<Outcome> | Outcome {
   const set = setOf(name, context);
   return set ? action(set) : skipped('unknown-set');
 }

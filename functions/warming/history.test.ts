@@ -52,8 +52,8 @@ function player(warming: FakeWarming) {
 
   async function handle(message: Message | undefined): Promise<void> {
     if (!message) return;
-    const ending = await handleWarmingMessage(message, BUCKET, warming.context);
-    expect(['done', 'skipped'], JSON.stringify(ending)).toContain(ending.ending);
+    const outcome = await handleWarmingMessage(message, BUCKET, warming.context);
+    expect(['done', 'skipped'], JSON.stringify(outcome)).toContain(outcome.outcome);
   }
 
   const sender = () => ({

@@ -15,9 +15,9 @@ test('a snapshot that is broken in S3 too is quarantined, and the one before it 
   const warming = house();
   warming.corrupt('layer 22');
   const report = () => snapshotReportedBroken(SET, bad, warming.now(), warming.context);
-  const endings = await Promise.all([report(), report(), report()]);
-  expect(endings[0]).toMatchObject({ ending: 'done', detail: { quarantined: idOf(22), current: idOf(21) } });
-  expect(await report()).toMatchObject({ ending: 'skipped', reason: 'quarantined-already' });
+  const outcomes = await Promise.all([report(), report(), report()]);
+  expect(outcomes[0]).toMatchObject({ outcome: 'done', detail: { quarantined: idOf(22), current: idOf(21) } });
+  expect(await report()).toMatchObject({ outcome: 'skipped', reason: 'quarantined-already' });
   expect(await warming.pointer()).toMatchObject({
     current: idOf(21),
     previous: [idOf(20)],
@@ -37,7 +37,7 @@ test('one machine with a bad disk does not quarantine a sound snapshot, nor has 
   for (let machine = 0; machine < 5; machine += 1) {
     warming.pass(1);
     expect(await snapshotReportedBroken(SET, bad, warming.now(), warming.context)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'snapshot-is-sound',
       detail: { reported: bad.reason },
     });
@@ -52,7 +52,7 @@ test('what broke after it was last read is found, an hour later at most', async 
   warming.corrupt('layer 22');
   warming.pass(61);
   expect(await snapshotReportedBroken(SET, bad, warming.now(), warming.context)).toMatchObject({
-    ending: 'done',
+    outcome: 'done',
   });
 });
 
@@ -66,7 +66,7 @@ test('what was verified before the report says nothing about it', async () => {
   warming.pass(10);
   warming.corrupt('layer 22');
   expect(await snapshotReportedBroken(SET, bad, warming.now(), warming.context)).toMatchObject({
-    ending: 'done',
+    outcome: 'done',
   });
 });
 
@@ -82,14 +82,14 @@ describe('skipped is a report about', () => {
     '%s, which nobody mounts',
     async (id) => {
       const warming = house();
-      const ending = await snapshotReportedBroken(SET, { ...bad, id }, warming.now(), warming.context);
-      expect(ending).toMatchObject({ ending: 'skipped', reason: 'not-in-use' });
+      const outcome = await snapshotReportedBroken(SET, { ...bad, id }, warming.now(), warming.context);
+      expect(outcome).toMatchObject({ outcome: 'skipped', reason: 'not-in-use' });
     },
   );
 
   test('a set without a pointer', async () => {
     const warming = fakeWarming();
-    const ending = await snapshotReportedBroken(SET, bad, warming.now(), warming.context);
-    expect(ending).toEqual({ ending: 'skipped', reason: 'no-pointer' });
+    const outcome = await snapshotReportedBroken(SET, bad, warming.now(), warming.context);
+    expect(outcome).toEqual({ outcome: 'skipped', reason: 'no-pointer' });
   });
 });

@@ -1,4 +1,4 @@
-import { done, type Ending, retryLater, skipped } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
 import { isQuarantined } from '../../shared/snapshot/pointer.ts';
 import { readPointer } from '../../shared/snapshot/records.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
@@ -19,7 +19,7 @@ export async function snapshotReportedBroken(
   broken: { id: string; reason: string },
   since: Date,
   context: WarmingContext,
-): Promise<Ending> {
+): Promise<Outcome> {
   const pointer = (await readPointer(context.store, set.name))?.pointer;
   if (!pointer) return skipped('no-pointer');
   if (isQuarantined(pointer, broken.id)) return skipped('quarantined-already');

@@ -1,5 +1,5 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { done, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import type { WarmingContext } from './context.ts';
 import { failRun } from './end-run.ts';
@@ -15,7 +15,7 @@ const MAX_FAILED_BOOTS = 3;
 export async function machineFailed(
   report: Extract<Report, { report: 'Runner Failed' | 'Runner Unhealthy' }>,
   context: WarmingContext,
-): Promise<Ending> {
+): Promise<Outcome> {
   const failed: string[] = [];
   const noted: string[] = [];
   for (const [name, settings] of Object.entries(context.sets)) {

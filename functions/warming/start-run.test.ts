@@ -5,7 +5,7 @@ import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 test('a schedule takes the lock and asks for a machine', async () => {
   const warming = fakeWarming();
   expect(await startRun(SET, warming.now(), warming.context)).toEqual({
-    ending: 'done',
+    outcome: 'done',
     detail: { started: '2026-11-23T03:00:00.000Z', deadline: '2026-11-23T04:00:00.000Z' },
   });
   expect(await warming.run()).toMatchObject({ set: 'default', group: 'gha/warming', state: 'running' });
@@ -15,10 +15,10 @@ test('a schedule takes the lock and asks for a machine', async () => {
 test('of two that fire at once one starts the run', async () => {
   const warming = fakeWarming();
   const due = warming.now();
-  const endings = await Promise.all([1, 2, 3].map(() => startRun(SET, due, warming.context)));
-  expect(endings.filter(({ ending }) => ending === 'done')).toHaveLength(1);
+  const outcomes = await Promise.all([1, 2, 3].map(() => startRun(SET, due, warming.context)));
+  expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(1);
   expect(
-    endings.filter((each) => each.ending === 'skipped' && each.reason === 'run-in-progress'),
+    outcomes.filter((each) => each.outcome === 'skipped' && each.reason === 'run-in-progress'),
   ).toHaveLength(2);
   expect(warming.capacity?.desired).toBe(1);
 });
@@ -49,7 +49,7 @@ describe('a late copy of a schedule', () => {
     const warming = await over(state, '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:00:00Z');
     expect(await startRun(SET, due, warming.context)).toMatchObject({
-      ending: 'skipped',
+      outcome: 'skipped',
       reason: 'late-copy',
     });
     expect(warming.sets).toEqual([]);
@@ -70,7 +70,7 @@ describe('a late copy of a schedule', () => {
   test('the next schedule is none, not even in the second in which the run ended', async () => {
     const warming = await over('done', '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:20:00Z');
-    expect(await startRun(SET, due, warming.context)).toMatchObject({ ending: 'done' });
+    expect(await startRun(SET, due, warming.context)).toMatchObject({ outcome: 'done' });
   });
 });
 
@@ -79,7 +79,7 @@ test('a run whose function and machine are dead is taken over, and counted as fa
   await startRun(SET, warming.now(), warming.context);
   warming.pass(24 * 60);
   expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({
-    ending: 'done',
+    outcome: 'done',
     detail: { started: '2026-11-24T03:00:00.000Z' },
   });
   expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
@@ -89,7 +89,7 @@ test('a run whose function and machine are dead is taken over, and counted as fa
 test('a record that cannot be read is no lock', async () => {
   const warming = fakeWarming();
   warming.store.put('sets/default/run.json', '{"version":2,"state":"running"}');
-  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'done' });
+  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'done' });
   expect(await warming.run()).toMatchObject({ version: 1, state: 'running' });
   expect(warming.warnings).toEqual(['the record of the last run cannot be read']);
 });
@@ -102,7 +102,7 @@ describe('the group', () => {
   ])('%s: the run is failed at once, not at its deadline', async (reason, capacity) => {
     const warming = fakeWarming();
     warming.capacity = capacity;
-    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ ending: 'dead', reason });
+    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'dead', reason });
     expect(await warming.run()).toMatchObject({ state: 'failed', reason });
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
     expect(warming.sets).toEqual([]);

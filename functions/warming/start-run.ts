@@ -1,4 +1,4 @@
-import { dead, done, type Ending, skipped } from '../../shared/runtime/ending.ts';
+import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { NamedSet, WarmingContext } from './context.ts';
 import { failRun } from './end-run.ts';
 import { goOn } from './go-on.ts';
@@ -11,7 +11,7 @@ import { isRunning, overAt, type Run, readRun, writeRun } from './run.ts';
  * @param due when the schedule fired. One that fired before the last run was over is a late copy: it was answered by that
  *   run, or told then that one was in progress.
  */
-export async function startRun(set: NamedSet, due: Date, context: WarmingContext): Promise<Ending> {
+export async function startRun(set: NamedSet, due: Date, context: WarmingContext): Promise<Outcome> {
   const last = await readRun(set, context);
   const now = context.clock.now();
   if (isRunning(last)) {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readFunctionSpecs } from '../functions/spec.ts';
+import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { bundleFunction } from './bundle.ts';
 import { deterministicZip } from './zip.ts';
 

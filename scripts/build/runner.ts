@@ -12,7 +12,7 @@ export async function buildRunner(root: string, outDir: string): Promise<string>
   const outfile = join(outDir, 'aw-runner.mjs');
   await build({
     absWorkingDir: root,
-    entryPoints: ['scripts/runner/main.ts'],
+    entryPoints: ['infra/runner/src/main.ts'],
     outfile,
     bundle: true,
     platform: 'node',

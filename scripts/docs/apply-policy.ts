@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { parseOrDie } from '../../shared/runtime/validate.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
 
 /**
  * `infra/docs/iam/permissions.json`: what `terraform apply` and `terraform destroy` ask of AWS for each resource type of the
@@ -36,7 +36,7 @@ const WITHOUT_RESOURCE =
 
 /** @param text of permissions.json */
 export function parsePermissions(text: string): Record<string, Permissions> {
-  return parseOrDie(v.record(v.string(), permissions), JSON.parse(text), 'permissions.json');
+  return parseOrReject(v.record(v.string(), permissions), JSON.parse(text), 'permissions.json');
 }
 
 /** Every action that is asked for on behalf of one resource type. */

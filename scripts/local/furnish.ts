@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FunctionSpec, readFunctionSpecs } from '../functions/spec.ts';
+import { type FunctionSpec, readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { createAutoScaling } from './autoscaling/service.ts';
 import { startCiService } from './ci/service.ts';
 import { createClients } from './clients.ts';

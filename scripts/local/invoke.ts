@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SendMessageCommand, SQSServiceException } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
-import { readFunctionSpecs } from '../functions/spec.ts';
+import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { createClients } from './clients.ts';
 import { inboxName } from './deploy/names.ts';
 import { type Descriptor, findRunningCloud } from './descriptor.ts';
@@ -24,7 +24,7 @@ const PATIENCE_SECONDS = 60;
 const answerSchema = v.object({
   handled: v.optional(
     v.object({
-      ending: v.string(),
+      outcome: v.string(),
       reason: v.optional(v.string()),
       calls: v.array(
         v.object({
@@ -79,8 +79,8 @@ async function sendAll(
     if ('problem' in handled) exitCode = 1;
     const line =
       'problem' in handled
-        ? { ending: null, reason: handled.problem, calls: [] }
-        : { ending: handled.ending, reason: handled.reason ?? null, calls: handled.calls };
+        ? { outcome: null, reason: handled.problem, calls: [] }
+        : { outcome: handled.outcome, reason: handled.reason ?? null, calls: handled.calls };
     console.log(JSON.stringify({ file, ...line }));
   }
   return exitCode;

@@ -2,7 +2,7 @@ import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { sqsClient } from './clients/sqs.ts';
 import { type Clock, systemClock } from './clock.ts';
-import type { Ending } from './ending.ts';
+import type { Outcome } from './outcome.ts';
 import { type Env, type EnvShape, readEnv, url } from './env.ts';
 import { type InboxTools, runInbox } from './inbox.ts';
 import { createLogger, type Logger } from './logger.ts';
@@ -25,8 +25,8 @@ export type FunctionDefinition<S extends EnvShape, Deps> = {
   extraInboxes?: readonly (keyof S & string)[];
   /** Makes the clients and adapters, once per execution environment, at the first event. */
   connect: (env: Env<S>, tools: Tools) => Deps;
-  /** Brings one message to its ending. */
-  handle: (message: Message, deps: Deps, tools: Tools) => Promise<Ending>;
+  /** Brings one message to its outcome. */
+  handle: (message: Message, deps: Deps, tools: Tools) => Promise<Outcome>;
 };
 
 /** A Lambda handler for SQS batches with partial responses. */

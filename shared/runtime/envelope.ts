@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { parseOrDie } from './validate.ts';
+import { parseOrReject } from './validate.ts';
 
 /**
  * What EventBridge puts around every event. `time` has whole seconds and can be minutes before delivery.
@@ -30,6 +30,6 @@ export type Envelope = {
 
 /** @throws {PermanentError} `malformed-envelope` if the body is no EventBridge event */
 export function parseEnvelope(body: unknown): Envelope {
-  const { 'detail-type': detailType, time, ...rest } = parseOrDie(envelopeSchema, body, 'malformed-envelope');
+  const { 'detail-type': detailType, time, ...rest } = parseOrReject(envelopeSchema, body, 'malformed-envelope');
   return { ...rest, detailType, time: new Date(time) };
 }

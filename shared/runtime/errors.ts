@@ -1,6 +1,6 @@
 /**
  * Named errors that decide how a record ends. A handler throws these from any depth; the record loop turns
- * them into endings, so no layer in between needs to know about queues.
+ * them into outcomes, so no layer in between needs to know about queues.
  */
 
 /** Input that can never be handled, however often it is tried: the record goes to the dead-letter queue at once. */

@@ -1,7 +1,7 @@
 import type { SQSRecord } from 'aws-lambda';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { dead, done, type Ending, retryLater, skipped } from './ending.ts';
+import { dead, done, type Outcome, retryLater, skipped } from './outcome.ts';
 import { ConfigurationError, PermanentError, RetryableError } from './errors.ts';
 import { type MessageHandler, runInbox } from './inbox.ts';
 import type { Message } from './message.ts';
@@ -58,19 +58,19 @@ async function run(
   return { kept: answer.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier), sent, lines };
 }
 
-const ends = (ending: Ending) => async () => ending;
+const ends = (outcome: Outcome) => async () => outcome;
 const throws = (error: unknown) => async () => {
   throw error;
 };
 
-describe('the four endings', () => {
+describe('the four outcomes', () => {
   test('done and skipped leave the inbox, and the log says which', async () => {
-    for (const ending of [done({ completed: 'aw-boot' }), skipped('foreign-group')]) {
-      const { kept, sent, lines } = await run([record('a')], ends(ending));
+    for (const outcome of [done({ completed: 'aw-boot' }), skipped('foreign-group')]) {
+      const { kept, sent, lines } = await run([record('a')], ends(outcome));
       expect(kept).toEqual([]);
       expect(sent).toEqual([]);
       expect(lines).toMatchObject([
-        { level: 'info', message: 'record ended', record: { messageId: 'a', ...ending } },
+        { level: 'info', message: 'record handled', record: { messageId: 'a', ...outcome } },
       ]);
     }
   });
@@ -117,7 +117,7 @@ describe('the four endings', () => {
         },
       },
     ]);
-    expect(lines).toMatchObject([{ level: 'error', record: { ending: 'dead' } }]);
+    expect(lines).toMatchObject([{ level: 'error', record: { outcome: 'dead' } }]);
   });
 });
 
@@ -135,9 +135,9 @@ describe('what a handler throws', () => {
     ['a defect', new TypeError('x is not a function'), 'retry', 'unexpected-error'],
     ['a text', 'oops', 'retry', 'unexpected-error'],
     ['nothing', undefined, 'retry', 'unexpected-error'],
-  ])('%s', async (_, error, ending, reason) => {
+  ])('%s', async (_, error, outcome, reason) => {
     const { lines } = await run([record('a')], throws(error));
-    expect(lines[0]?.record).toMatchObject({ ending, reason });
+    expect(lines[0]?.record).toMatchObject({ outcome, reason });
   });
 
   test('a defect leaves its stack in the log', async () => {
@@ -153,7 +153,7 @@ describe('deadlines', () => {
     expect(kept).toEqual([]);
     expect(sent[0]?.operation).toBe('SendMessage');
     expect(lines[0]?.record).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'deadline-passed',
       detail: { retryReason: 'not-yet' },
     });
@@ -178,7 +178,7 @@ describe('nothing is lost', () => {
     expect(kept).toEqual([]);
     expect(seen).toEqual([{ x: 1 }]);
     expect(lines.find(({ record: { messageId } }) => messageId === 'a')?.record).toMatchObject({
-      ending: 'dead',
+      outcome: 'dead',
       reason: 'malformed-json',
     });
   });

@@ -3,7 +3,7 @@ import type { SQSBatchResponse, SQSRecord } from 'aws-lambda';
 import { isTransient } from './aws-errors.ts';
 import { backoffSeconds, MAX_VISIBILITY_SECONDS } from './backoff.ts';
 import type { Clock } from './clock.ts';
-import { dead, type Ending, retryLater } from './ending.ts';
+import { dead, type Outcome, retryLater } from './outcome.ts';
 import { ConfigurationError, errorText, PermanentError, RetryableError } from './errors.ts';
 import type { Logger } from './logger.ts';
 import { type Message, queueName, toMessage } from './message.ts';
@@ -22,11 +22,11 @@ export type InboxTools = {
   clock: Clock;
 };
 
-/** Brings one parsed message to its ending. May throw any of the named errors instead of returning one. */
-export type MessageHandler = (message: Message) => Promise<Ending>;
+/** Brings one parsed message to its outcome. May throw any of the named errors instead of returning one. */
+export type MessageHandler = (message: Message) => Promise<Outcome>;
 
 /**
- * Runs every record of a batch to exactly one ending and tells Lambda which of them stay in the inbox. Records do
+ * Runs every record of a batch to exactly one outcome and tells Lambda which of them stay in the inbox. Records do
  * not see each other: one that fails, hangs on its back-off or is malformed leaves the rest of its batch alone.
  */
 export async function runInbox(
@@ -44,24 +44,24 @@ export async function runInbox(
 
 /** @returns whether the record stays in the inbox */
 async function runRecord(record: SQSRecord, handle: MessageHandler, tools: InboxTools): Promise<boolean> {
-  const ending = pastDeadline(await endingOf(record, handle), tools.clock);
+  const outcome = endAtDeadline(await outcomeOf(record, handle), tools.clock);
   const line = {
     record: {
       messageId: record.messageId,
       queue: queueName(record.eventSourceARN),
       receiveCount: Number(record.attributes.ApproximateReceiveCount),
-      ...ending,
+      ...outcome,
     },
   };
   try {
-    if (ending.ending === 'retry') {
-      tools.logger.warn('record ended', line);
-      await postpone(record, ending.afterSeconds, tools);
+    if (outcome.outcome === 'retry') {
+      tools.logger.warn('record handled', line);
+      await delayRetry(record, outcome.afterSeconds, tools);
       return true;
     }
-    if (ending.ending === 'dead') {
-      tools.logger.error('record ended', line);
-      await bury(record, ending.reason, tools);
+    if (outcome.outcome === 'dead') {
+      tools.logger.error('record handled', line);
+      await sendToDeadLetterQueue(record, outcome.reason, tools);
       return false;
     }
   } catch (error) {
@@ -69,11 +69,11 @@ async function runRecord(record: SQSRecord, handle: MessageHandler, tools: Inbox
     tools.logger.error('record could not be moved', { ...line, error });
     return true;
   }
-  tools.logger.info('record ended', line);
+  tools.logger.info('record handled', line);
   return false;
 }
 
-async function endingOf(record: SQSRecord, handle: MessageHandler): Promise<Ending> {
+async function outcomeOf(record: SQSRecord, handle: MessageHandler): Promise<Outcome> {
   let message: Message;
   try {
     message = toMessage(record);
@@ -83,7 +83,7 @@ async function endingOf(record: SQSRecord, handle: MessageHandler): Promise<Endi
   try {
     return await handle(message);
   } catch (error) {
-    return endingOfError(error);
+    return outcomeOfError(error);
   }
 }
 
@@ -91,7 +91,7 @@ async function endingOf(record: SQSRecord, handle: MessageHandler): Promise<Endi
  * What a thrown error means for its record. An error that nobody has named is tried again: it may be a defect that
  * the next deployment mends, and the queue's receive limit ends it otherwise.
  */
-export function endingOfError(error: unknown): Ending {
+export function outcomeOfError(error: unknown): Outcome {
   const detail = { error: redactText(errorText(error)) };
   if (error instanceof PermanentError) return dead(error.reason, detail);
   if (error instanceof RetryableError) {
@@ -106,12 +106,12 @@ export function endingOfError(error: unknown): Ending {
   return retryLater('unexpected-error', { detail: { ...detail, ...stack } });
 }
 
-function pastDeadline(ending: Ending, clock: Clock): Ending {
-  if (ending.ending !== 'retry' || !ending.deadline || ending.deadline > clock.now()) return ending;
-  return dead('deadline-passed', { ...ending.detail, retryReason: ending.reason, deadline: ending.deadline });
+function endAtDeadline(outcome: Outcome, clock: Clock): Outcome {
+  if (outcome.outcome !== 'retry' || !outcome.deadline || outcome.deadline > clock.now()) return outcome;
+  return dead('deadline-passed', { ...outcome.detail, retryReason: outcome.reason, deadline: outcome.deadline });
 }
 
-async function postpone(
+async function delayRetry(
   record: SQSRecord,
   afterSeconds: number | undefined,
   tools: InboxTools,
@@ -127,7 +127,7 @@ async function postpone(
   );
 }
 
-async function bury(record: SQSRecord, reason: string, tools: InboxTools): Promise<void> {
+async function sendToDeadLetterQueue(record: SQSRecord, reason: string, tools: InboxTools): Promise<void> {
   await tools.sqs.send(
     new SendMessageCommand({
       QueueUrl: tools.deadLetterUrl,

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
 import { PermanentError } from './errors.ts';
-import { parseOrDie } from './validate.ts';
+import { parseOrReject } from './validate.ts';
 
 const schema = v.object({
   name: v.pipe(v.string(), v.regex(/^[a-z]+$/, 'must be lower case')),
@@ -11,7 +11,7 @@ const schema = v.object({
 
 const problemsOf = (input: unknown): string => {
   try {
-    parseOrDie(schema, input, 'malformed-thing');
+    parseOrReject(schema, input, 'malformed-thing');
     return 'none';
   } catch (error) {
     if (!(error instanceof PermanentError)) throw error;

@@ -7,7 +7,7 @@ import { PermanentError } from './errors.ts';
  * @throws {PermanentError} with `reason`, naming the path of the first few problems. The value itself is not
  *   repeated: it may be huge, hostile or secret.
  */
-export function parseOrDie<S extends v.GenericSchema>(
+export function parseOrReject<S extends v.GenericSchema>(
   schema: S,
   input: unknown,
   reason: string,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { manifestKey, pointerKey } from './layout.ts';
-import { memoryStore } from './memory-store.ts';
+import { memoryStore } from './testing/memory-store.ts';
 import { emptyPointer, promote } from './pointer.ts';
 import { CorruptRecord, readManifest, readPointer, writePointer } from './records.ts';
 

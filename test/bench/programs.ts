@@ -9,8 +9,8 @@ import { buildVariants } from './variants.ts';
 export type Sample = {
   wallMs: number;
   cpuMs: number;
-  /** How the program's one record ended; undefined if it had none. */
-  ending: string | undefined;
+  /** How the program's one record handled; undefined if it had none. */
+  outcome: string | undefined;
 };
 
 /** Reports the processor time of the process so far, in microseconds, and ends it. */
@@ -47,12 +47,12 @@ export function start(file: string, env: Record<string, string>): Sample {
   const wallMs = performance.now() - began;
   const cpu = /@(\d+)\s*$/.exec(stdout)?.[1];
   if (cpu === undefined) throw new Error(`${file}: ${stderr}\n${stdout}`);
-  return { wallMs, cpuMs: Number(cpu) / 1000, ending: endingIn(`${stdout}\n${stderr}`) };
+  return { wallMs, cpuMs: Number(cpu) / 1000, outcome: endingIn(`${stdout}\n${stderr}`) };
 }
 
 function endingIn(log: string): string | undefined {
-  const line = log.split('\n').find((text) => text.includes('"record ended"'));
+  const line = log.split('\n').find((text) => text.includes('"record handled"'));
   if (!line) return undefined;
-  const { ending, reason } = JSON.parse(line).record;
-  return reason ? `${ending} ${reason}` : ending;
+  const { outcome, reason } = JSON.parse(line).record;
+  return reason ? `${outcome} ${reason}` : outcome;
 }

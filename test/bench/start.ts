@@ -48,7 +48,7 @@ async function measure(name: string, folder: string, awsUrl: string): Promise<Ro
       usualBusy: start(programs.usualBusy, env),
     };
     // The figures compare nothing unless both bundles did the same.
-    if (round.ours.ending !== round.usual.ending || round.oursBusy.ending !== round.usualBusy.ending) {
+    if (round.ours.outcome !== round.usual.outcome || round.oursBusy.outcome !== round.usualBusy.outcome) {
       throw new Error(`${name}: the bundles disagree: ${JSON.stringify(round)}`);
     }
     return round;

@@ -4,7 +4,7 @@ import { alarmsEnv } from '../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../functions/parameters/env.ts';
 import { warmingEnv } from '../../functions/warming/env.ts';
-import { readFunctionSpecs } from '../../scripts/functions/spec.ts';
+import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 
 const shapes = { alarms: alarmsEnv, lifecycle: lifecycleEnv, parameters: parametersEnv, warming: warmingEnv };
 

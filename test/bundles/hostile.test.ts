@@ -33,7 +33,7 @@ const report = (change: object) => ({
 });
 
 describe.each(Object.keys(FIRST_EVENTS))('%s meets', (name) => {
-  test('what is no event, each with its ending, and the good record of the batch with its own', async () => {
+  test('what is no event, each with its outcome, and the good record of the batch with its own', async () => {
     const huge = 'x'.repeat(250_000);
     const bodies = [
       '{"broken":',
@@ -48,13 +48,13 @@ describe.each(Object.keys(FIRST_EVENTS))('%s meets', (name) => {
       JSON.parse(`{"__proto__":{"source":"aws.ec2"},"constructor":{}}`),
       FIRST_EVENTS[name]?.body,
     ];
-    const { answer, endings, of, text } = await send(name, bodies);
+    const { answer, outcomes, of, text } = await send(name, bodies);
     expect(answer).toEqual({ batchItemFailures: [] });
-    expect(endings).toHaveLength(bodies.length);
-    expect(of(0)).toMatchObject({ ending: 'dead', reason: 'malformed-json' });
+    expect(outcomes).toHaveLength(bodies.length);
+    expect(of(0)).toMatchObject({ outcome: 'dead', reason: 'malformed-json' });
     for (let index = 1; index < bodies.length - 1; index += 1)
-      expect(of(index)?.ending, `body ${index}`).toBe('dead');
-    expect(of(bodies.length - 1)?.ending).toBe('skipped');
+      expect(of(index)?.outcome, `body ${index}`).toBe('dead');
+    expect(of(bodies.length - 1)?.outcome).toBe('skipped');
     expect(text).not.toContain(huge.slice(0, 2000));
   });
 });
@@ -76,10 +76,10 @@ describe('names that would leave their place', () => {
       action({ AutoScalingGroupName: 'x'.repeat(300) }),
       envelope('aws.ec2', 'EC2 Spot Instance Interruption Warning', { 'instance-id': 'i-0; rm -rf /' }),
     ]);
-    expect([0, 1, 4, 5].map((index) => of(index)?.ending)).toEqual(['dead', 'dead', 'dead', 'dead']);
+    expect([0, 1, 4, 5].map((index) => of(index)?.outcome)).toEqual(['dead', 'dead', 'dead', 'dead']);
     expect([2, 3].map((index) => of(index))).toMatchObject([
-      { ending: 'skipped', reason: 'foreign-group' },
-      { ending: 'skipped', reason: 'foreign-group' },
+      { outcome: 'skipped', reason: 'foreign-group' },
+      { outcome: 'skipped', reason: 'foreign-group' },
     ]);
   });
 
@@ -95,12 +95,12 @@ describe('names that would leave their place', () => {
       created('sets/constructor/snapshots/20261123T030000Z-00000000/manifest.json'),
     ]);
     expect([0, 1, 2, 3, 4, 5].map((index) => of(index))).toMatchObject([
-      { ending: 'skipped', reason: 'unknown-set' },
-      { ending: 'skipped', reason: 'unknown-set' },
-      { ending: 'dead', reason: 'malformed-detail' },
-      { ending: 'skipped', reason: 'no-manifest' },
-      { ending: 'skipped', reason: 'no-manifest' },
-      { ending: 'skipped', reason: 'unknown-set' },
+      { outcome: 'skipped', reason: 'unknown-set' },
+      { outcome: 'skipped', reason: 'unknown-set' },
+      { outcome: 'dead', reason: 'malformed-detail' },
+      { outcome: 'skipped', reason: 'no-manifest' },
+      { outcome: 'skipped', reason: 'no-manifest' },
+      { outcome: 'skipped', reason: 'unknown-set' },
     ]);
   });
 });
@@ -123,27 +123,27 @@ describe('the reports queue', () => {
       sender,
     );
     expect([0, 1, 2, 3, 4, 5].map((index) => of(index))).toMatchObject([
-      { ending: 'dead', reason: 'forged-instance' },
-      { ending: 'dead', reason: 'forged-group' },
-      { ending: 'dead', reason: 'forged-group' },
-      { ending: 'dead', reason: 'malformed-report' },
-      { ending: 'dead', reason: 'malformed-report' },
-      { ending: 'dead', reason: 'malformed-report' },
+      { outcome: 'dead', reason: 'forged-instance' },
+      { outcome: 'dead', reason: 'forged-group' },
+      { outcome: 'dead', reason: 'forged-group' },
+      { outcome: 'dead', reason: 'malformed-report' },
+      { outcome: 'dead', reason: 'malformed-report' },
+      { outcome: 'dead', reason: 'malformed-report' },
     ]);
     // The true one completes its hook: the endpoint takes the call and answers it.
-    expect(of(6)?.ending).toBe('done');
+    expect(of(6)?.outcome).toBe('done');
     expect(answer.batchItemFailures).toEqual([]);
     expect(bundles.aws.calls.some(({ operation }) => operation === 'CompleteLifecycleAction')).toBe(true);
   });
 
   test('a report in the inbox of events is no report, and a sender that is no role is nobody', async () => {
     const inInbox = await send('lifecycle', [report({})], { queue: 'inbox' });
-    expect(inInbox.of(0)).toMatchObject({ ending: 'dead', reason: 'malformed-envelope' });
+    expect(inInbox.of(0)).toMatchObject({ outcome: 'dead', reason: 'malformed-envelope' });
     const byAccount = await send('lifecycle', [report({})], {
       queue: 'reports',
       senderId: 'i-0123456789abcdef0',
     });
-    expect(byAccount.of(0)).toMatchObject({ ending: 'dead', reason: 'forged-instance' });
+    expect(byAccount.of(0)).toMatchObject({ outcome: 'dead', reason: 'forged-instance' });
   });
 
   test('what is dead is in the dead-letter queue, whole, with its reason', async () => {

@@ -11,7 +11,7 @@ import { startAwsEndpoint } from './aws-endpoint.ts';
 const root = resolve(import.meta.dirname, '../..');
 
 /** The part of a record's log line that says how it ended. */
-export type Ended = { ending: string; reason?: string; messageId: string };
+export type Ended = { outcome: string; reason?: string; messageId: string };
 
 export type Bundles = Awaited<ReturnType<typeof openBundles>>;
 
@@ -59,14 +59,14 @@ export async function openBundles() {
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line));
       const answer: SQSBatchResponse = lines.find((line) => line.answer)?.answer;
-      const endings: Ended[] = lines
-        .filter((line) => line.message === 'record ended')
+      const outcomes: Ended[] = lines
+        .filter((line) => line.message === 'record handled')
         .map((line) => line.record);
       return {
         answer,
-        endings,
+        outcomes,
         text,
-        of: (index: number) => endings.find(({ messageId }) => messageId === `m${index}`),
+        of: (index: number) => outcomes.find(({ messageId }) => messageId === `m${index}`),
       };
     },
     async close() {

@@ -49,7 +49,7 @@ describe('alarms', () => {
     answer('GetSecretValue', { SecretString: JSON.stringify({ critical: KEY }) });
     answer('POST /v2/enqueue', { status: 'success' }, 202);
     const { of, text } = await bundles.send('alarms', [alarmEvent]);
-    expect(of(0)).toMatchObject({ ending: 'done', detail: { sent: 'trigger' } });
+    expect(of(0)).toMatchObject({ outcome: 'done', detail: { sent: 'trigger' } });
     const sent = bundles.aws.calls.filter(({ operation }) => operation === 'POST /v2/enqueue');
     expect(sent.map(({ body }) => JSON.parse(body))).toMatchObject([
       { routing_key: KEY, event_action: 'trigger', dedup_key: ARN, payload: { severity: 'critical' } },
@@ -62,7 +62,7 @@ describe('alarms', () => {
     answer('GetSecretValue', { SecretString: KEY });
     answer('POST /v2/enqueue', { message: `invalid routing key ${KEY}` }, 400);
     const { of, text } = await bundles.send('alarms', [alarmEvent]);
-    expect(of(0)).toMatchObject({ ending: 'dead', reason: 'pagerduty-refused' });
+    expect(of(0)).toMatchObject({ outcome: 'dead', reason: 'pagerduty-refused' });
     const letters = bundles.aws.calls.filter(({ operation }) => operation === 'SendMessage');
     expect(letters).toHaveLength(1);
     expect(text + JSON.stringify(letters)).not.toContain(KEY);
@@ -80,7 +80,7 @@ describe('alarms', () => {
     answer('DescribeAlarms', body, status);
     const { of } = await bundles.send('alarms', [alarmEvent]);
     expect(of(0)).toMatchObject({
-      ending: 'retry',
+      outcome: 'retry',
       reason,
       detail: { error: expect.stringContaining(body.__type) },
     });
@@ -91,7 +91,7 @@ describe('alarms', () => {
     answer('DescribeAlarms', inAlarm);
     answer('GetSecretValue', { __type: 'ResourceNotFoundException', message: 'no such secret' }, 400);
     const { of } = await bundles.send('alarms', [alarmEvent]);
-    expect(of(0)).toMatchObject({ ending: 'retry', reason: 'configuration' });
+    expect(of(0)).toMatchObject({ outcome: 'retry', reason: 'configuration' });
   });
 });
 
@@ -116,12 +116,12 @@ describe('lifecycle', () => {
     );
     answer('CompleteLifecycleAction', said, 400);
     const { of } = await bundles.send('lifecycle', [report], sender);
-    expect(of(0)).toMatchObject({ ending: 'skipped', reason: 'instance-gone' });
+    expect(of(0)).toMatchObject({ outcome: 'skipped', reason: 'instance-gone' });
   });
 
   test.each(['ResourceContention', 'Throttling'])('takes %s for a reason to wait', async (code) => {
     answer('CompleteLifecycleAction', refusal(code, 'busy'), 400);
     const { of } = await bundles.send('lifecycle', [report], sender);
-    expect(of(0)).toMatchObject({ ending: 'retry', reason: 'service-unavailable' });
+    expect(of(0)).toMatchObject({ outcome: 'retry', reason: 'service-unavailable' });
   });
 });

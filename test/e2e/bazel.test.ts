@@ -6,22 +6,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { parseConfig } from '../../scripts/runner/config.ts';
-import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
-import { isMounted } from '../../scripts/runner/snapshot/mounts.ts';
-import type { Directories } from '../../scripts/runner/snapshot/places.ts';
-import { restoreSnapshot } from '../../scripts/runner/snapshot/restore.ts';
-import { stateFile } from '../../scripts/runner/state.ts';
-import { bazelRc } from '../../scripts/runner/warming/bazel-caches.ts';
-import { bazelServers, endBazelServers } from '../../scripts/runner/warming/bazel-servers.ts';
-import { warmingHost } from '../../scripts/runner/warming-run.ts';
+import { parseConfig } from '../../infra/runner/src/config.ts';
+import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
+import { isMounted } from '../../infra/runner/src/snapshot/mounts.ts';
+import type { Directories } from '../../infra/runner/src/snapshot/places.ts';
+import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
+import { stateFile } from '../../infra/runner/src/state.ts';
+import { bazelRc } from '../../infra/runner/src/warming/bazel-caches.ts';
+import { bazelServers, endBazelServers } from '../../infra/runner/src/warming/bazel-servers.ts';
+import { warmingHost } from '../../infra/runner/src/warming-run.ts';
 import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
-import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } from '../fixtures/bazel.ts';
-import { whyMissing } from '../fixtures/packages.ts';
-import { localS3 } from '../fixtures/s3-client.ts';
-import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } from '../support/bazel.ts';
+import { whyMissing } from '../support/packages.ts';
+import { localS3 } from '../support/s3-client.ts';
+import { type S3Server, startS3Server } from '../support/s3-server.ts';
 
 const reason = await whyMissing({
   bazel: 'bazel-bootstrap',

@@ -77,10 +77,10 @@ async function sendReport(by: string, about: string): Promise<string | undefined
   return MessageId;
 }
 
-function endingOf(messageId: string | undefined) {
+function outcomeOf(messageId: string | undefined) {
   return until(
-    `the ending of ${messageId}`,
-    () => cloud.gateway.functions.endings.all.find((ending) => ending.messageId === messageId),
+    `the outcome of ${messageId}`,
+    () => cloud.gateway.functions.outcomes.all.find((outcome) => outcome.messageId === messageId),
     { seconds: 20 },
   );
 }
@@ -104,8 +104,8 @@ test('SQS says who sent a report: only the machine itself completes its hook', a
   const [victim, thief] = cloud.autoScaling.groups()[0]?.instances.map(({ id }) => id) ?? [];
   if (!victim || !thief) throw new Error('no machines were launched');
 
-  expect(await endingOf(await sendReport(thief, victim))).toMatchObject({ ending: 'dead' });
-  expect(await endingOf(await sendReport(victim, victim))).toMatchObject({ ending: 'done' });
+  expect(await outcomeOf(await sendReport(thief, victim))).toMatchObject({ outcome: 'dead' });
+  expect(await outcomeOf(await sendReport(victim, victim))).toMatchObject({ outcome: 'done' });
   expect(cloud.endedActions.all).toEqual([
     { instanceId: victim, hook: 'aw-boot', result: 'CONTINUE', cause: 'completed' },
   ]);
@@ -118,7 +118,7 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
       MessageBody: '{poison',
     }),
   );
-  expect(await endingOf(sent.MessageId)).toMatchObject({ ending: 'dead', reason: 'malformed-json' });
+  expect(await outcomeOf(sent.MessageId)).toMatchObject({ outcome: 'dead', reason: 'malformed-json' });
   expect(await messagesIn(cloud, cloud.queues.dead('lifecycle'))).toBeGreaterThan(0);
   const incident = await until(
     'an incident',
@@ -129,12 +129,12 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
 });
 
 test('a schedule that fires puts its input into the inbox, with id and time filled in', async () => {
-  const before = cloud.gateway.functions.endings.all.length;
+  const before = cloud.gateway.functions.outcomes.all.length;
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-parameters-reconcile');
-  const ending = await until(
-    'the ending of the schedule',
-    () => cloud.gateway.functions.endings.all.slice(before).find((one) => one.function === 'parameters'),
+  const outcome = await until(
+    'the outcome of the schedule',
+    () => cloud.gateway.functions.outcomes.all.slice(before).find((one) => one.function === 'parameters'),
     { seconds: 20 },
   );
-  expect(ending.ending).toBe('done');
+  expect(outcome.outcome).toBe('done');
 });

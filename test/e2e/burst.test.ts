@@ -77,7 +77,7 @@ test('1,000 lifecycle events, some twice and some throttled: each hook is comple
   expect(stopThrottling()).toBeGreaterThanOrEqual(2 * MACHINES * 0.05);
   expect(delivered).toBeGreaterThanOrEqual(4 * MACHINES);
   expect(await depth('aw-lifecycle-dead')).toBe(0);
-  expect(cloud.gateway.functions.endings.all.filter(({ ending }) => ending === 'dead')).toEqual([]);
+  expect(cloud.gateway.functions.outcomes.all.filter(({ outcome }) => outcome === 'dead')).toEqual([]);
 });
 
 function statesOf(): string[] {

@@ -4,13 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { processes } from '../../scripts/runner/processes.ts';
+import { processes } from '../../infra/runner/src/processes.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
-import { type Container, container, whyNoContainer } from '../fixtures/container.ts';
-import { type InstanceServices, startInstanceServices } from '../fixtures/instance-services.ts';
-import { whyMissing } from '../fixtures/packages.ts';
-import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
-import { rendered, whyNoTerraform } from '../fixtures/user-data.ts';
+import { type Container, container, whyNoContainer } from '../support/container.ts';
+import { type InstanceServices, startInstanceServices } from '../support/instance-services.ts';
+import { whyMissing } from '../support/packages.ts';
+import { type S3Server, startS3Server } from '../support/s3-server.ts';
+import { rendered, whyNoTerraform } from '../support/user-data.ts';
 
 const program = resolve(import.meta.dirname, '../../dist/aw-runner.mjs');
 const reason =
@@ -110,7 +110,7 @@ describe.skipIf(reason !== undefined)('a machine with systemd and cloud-init', (
     );
     process.kill(runner?.pid ?? 0, 'SIGKILL');
     await expect.poll(() => manifests().length, soon).toBe(1);
-    expect(log()).toContain('ending the warming command that an earlier start left');
+    expect(log()).toContain('outcome the warming command that an earlier start left');
 
     // Mounts are gone with the kernel, what was said and done is not.
     await machine.halt();

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Instance } from '../fixtures/instance.ts';
-import { whyMissing } from '../fixtures/packages.ts';
+import { Instance } from '../support/instance.ts';
+import { whyMissing } from '../support/packages.ts';
 
 const reason = await whyMissing({ 'mkfs.ext4': 'e2fsprogs', losetup: 'mount', findmnt: 'util-linux' });
 if (reason) console.warn(`the tests of bootstrap.sh are skipped: ${reason}`);

@@ -5,9 +5,9 @@ import { dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { bazelRc } from '../../scripts/runner/warming/bazel-caches.ts';
-import { whyMissing } from '../fixtures/packages.ts';
-import { rendered, whyNoTerraform } from '../fixtures/user-data.ts';
+import { bazelRc } from '../../infra/runner/src/warming/bazel-caches.ts';
+import { whyMissing } from '../support/packages.ts';
+import { rendered, whyNoTerraform } from '../support/user-data.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const reason =
@@ -111,8 +111,8 @@ describe.skipIf(reason !== undefined)('shell scripts of machines', () => {
   const scripts = globSync('infra/**/*.sh', { cwd: root });
 
   test('are found', () => {
-    expect(scripts).toContain('infra/modules/runner-group/bootstrap.sh');
-    expect(scripts).toEqual(expect.arrayContaining(['infra/image/check.sh', 'infra/image/install.sh']));
+    expect(scripts).toContain('infra/runner/bootstrap.sh');
+    expect(scripts).toEqual(expect.arrayContaining(['infra/runner/image/check.sh', 'infra/runner/image/install.sh']));
   });
 
   test.each(scripts)('%s satisfies shellcheck', (script) => {
@@ -124,7 +124,7 @@ describe.skipIf(reason !== undefined)('shell scripts of machines', () => {
 
   test('check.sh finds what aw-runner needs, and names what is not there', () => {
     const check = (path: string) =>
-      spawnSync('bash', [join(root, 'infra/image/check.sh')], {
+      spawnSync('bash', [join(root, 'infra/runner/image/check.sh')], {
         encoding: 'utf8',
         env: { PATH: path },
         timeout: 60_000,

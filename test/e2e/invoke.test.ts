@@ -10,7 +10,7 @@ const files = readdirSync(join(root, samples)).filter((name) => name.endsWith('.
 
 type Line = {
   file: string;
-  ending: 'done' | 'skipped' | 'retry' | 'dead';
+  outcome: 'done' | 'skipped' | 'retry' | 'dead';
   reason: string | null;
   calls: { service: string; operation: string; status: number }[];
 };
@@ -39,38 +39,38 @@ const FOREIGN = [
 ];
 
 /** What some samples, which name groups, alarms and buckets of other deployments, come to. */
-const EXPECTED: Record<string, Record<string, Pick<Line, 'ending' | 'reason'>>> = {
+const EXPECTED: Record<string, Record<string, Pick<Line, 'outcome' | 'reason'>>> = {
   lifecycle: {
-    'autoscaling-launch-lifecycle-action': { ending: 'skipped', reason: 'runner-reports-itself' },
-    'ec2-rebalance-recommendation': { ending: 'skipped', reason: 'rebalance-is-advice' },
-    'ec2-spot-interruption-warning-terminate': { ending: 'skipped', reason: 'not-in-group' },
-    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { ending: 'dead', reason: 'unknown-event' },
+    'autoscaling-launch-lifecycle-action': { outcome: 'skipped', reason: 'runner-reports-itself' },
+    'ec2-rebalance-recommendation': { outcome: 'skipped', reason: 'rebalance-is-advice' },
+    'ec2-spot-interruption-warning-terminate': { outcome: 'skipped', reason: 'not-in-group' },
+    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { outcome: 'dead', reason: 'unknown-event' },
   },
   alarms: {
-    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { ending: 'skipped', reason: 'no-routing-key' },
-    'cloudwatch-alarm-configuration-change-update': { ending: 'skipped', reason: 'settings-changed' },
-    's3-object-created-put': { ending: 'dead', reason: 'unknown-event' },
+    'cloudwatch-alarm-state-change-metric-ok-to-alarm': { outcome: 'skipped', reason: 'no-routing-key' },
+    'cloudwatch-alarm-configuration-change-update': { outcome: 'skipped', reason: 'settings-changed' },
+    's3-object-created-put': { outcome: 'dead', reason: 'unknown-event' },
   },
   warming: {
-    's3-object-created-put': { ending: 'skipped', reason: 'no-manifest' },
-    'ec2-state-change-running': { ending: 'dead', reason: 'unknown-event' },
+    's3-object-created-put': { outcome: 'skipped', reason: 'no-manifest' },
+    'ec2-state-change-running': { outcome: 'dead', reason: 'unknown-event' },
   },
   parameters: {
-    'ssm-parameter-store-change-update': { ending: 'done', reason: null },
-    's3-object-created-put': { ending: 'skipped', reason: 'foreign-bucket' },
+    'ssm-parameter-store-change-update': { outcome: 'done', reason: null },
+    's3-object-created-put': { outcome: 'skipped', reason: 'foreign-bucket' },
   },
 };
 
 describe.each(Object.entries(EXPECTED))('npm run invoke -- %s', (functionName, expected) => {
-  test('gives every sample an ending with a reason, and says what was called', async () => {
+  test('gives every sample an outcome with a reason, and says what was called', async () => {
     const lines = await invoke(functionName);
     expect([...lines.keys()].sort()).toEqual(files.map((name) => name.replace('.json', '')).sort());
-    for (const [sample, { ending, reason, calls }] of lines) {
-      const text = `${sample}: ${ending} ${reason}`;
-      expect(['done', 'skipped', 'dead'], text).toContain(ending);
-      if (ending !== 'done') expect(reason, text).toMatch(/^[a-z][a-z-]+$/);
+    for (const [sample, { outcome, reason, calls }] of lines) {
+      const text = `${sample}: ${outcome} ${reason}`;
+      expect(['done', 'skipped', 'dead'], text).toContain(outcome);
+      if (outcome !== 'done') expect(reason, text).toMatch(/^[a-z][a-z-]+$/);
       const buried = calls.some(({ service, operation }) => `${service} ${operation}` === 'sqs SendMessage');
-      expect(buried, text).toBe(ending === 'dead');
+      expect(buried, text).toBe(outcome === 'dead');
       expect(
         calls.filter(({ status }) => status >= 500),
         text,
@@ -78,7 +78,7 @@ describe.each(Object.entries(EXPECTED))('npm run invoke -- %s', (functionName, e
     }
     for (const [sample, line] of Object.entries(expected)) expect(lines.get(sample)).toMatchObject(line);
     for (const sample of FOREIGN) {
-      expect(lines.get(sample)).toMatchObject({ ending: 'dead', reason: 'malformed-envelope' });
+      expect(lines.get(sample)).toMatchObject({ outcome: 'dead', reason: 'malformed-envelope' });
     }
   });
 });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
 import { until } from '../../scripts/local/day/until.ts';
 import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
-import { seeded } from '../fixtures/random.ts';
+import { seeded } from '../support/random.ts';
 
 const MACHINES = 10;
 const JOB_SECONDS = 8;

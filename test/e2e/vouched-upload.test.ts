@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { removeEverything } from '../../scripts/runner/snapshot/clean-up.ts';
-import { saveSnapshot } from '../../scripts/runner/snapshot/save.ts';
+import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
+import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../shared/snapshot/verify.ts';
-import { localS3 } from '../fixtures/s3-client.ts';
-import { type S3Server, startS3Server } from '../fixtures/s3-server.ts';
+import { localS3 } from '../support/s3-client.ts';
+import { type S3Server, startS3Server } from '../support/s3-server.ts';
 
 let server: S3Server;
 let folder: string;

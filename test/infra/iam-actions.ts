@@ -98,7 +98,7 @@ function idleWrites(root: string, inputs: readonly string[]): string[] {
 export async function actionsOfRunner(root: string): Promise<string[]> {
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: ['scripts/runner/main.ts'],
+    entryPoints: ['infra/runner/src/main.ts'],
     bundle: true,
     write: false,
     metafile: true,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readVariables } from '../../scripts/docs/hcl.ts';
 import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
 
-const infra = resolve(import.meta.dirname, '../../infra');
+const infra = resolve(import.meta.dirname, '../../infra/runner');
 const reason =
   whyNot() ??
   (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');

@@ -16,7 +16,7 @@ type Waiting = { record: SQSRecord; at: number };
  */
 export class ModelQueue {
   readonly dead: string[] = [];
-  readonly endings: string[] = [];
+  readonly outcomes: string[] = [];
   private waiting: Waiting[] = [];
   private count = 0;
 
@@ -62,7 +62,7 @@ export class ModelQueue {
         deadLetterUrl: 'http://q/1/dead',
         logger: {
           ...silent,
-          info: (_: unknown, line: unknown) => this.endings.push(JSON.stringify(line)),
+          info: (_: unknown, line: unknown) => this.outcomes.push(JSON.stringify(line)),
         } as never,
         clock: { now: () => new Date(now * 1000) },
       });

@@ -1,6 +1,6 @@
-import type { ReportBody } from '../../scripts/runner/reporter.ts';
-import { newState, type RunnerState } from '../../scripts/runner/state.ts';
-import { type LastSaid, watchStep } from '../../scripts/runner/watch-step.ts';
+import type { ReportBody } from '../../infra/runner/src/reporter.ts';
+import { newState, type RunnerState } from '../../infra/runner/src/state.ts';
+import { type LastSaid, watchStep } from '../../infra/runner/src/watch-step.ts';
 import { INSTANCE, type ModelAutoScaling } from './model-auto-scaling.ts';
 
 const TIMES = { heartbeatSeconds: 10, idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };

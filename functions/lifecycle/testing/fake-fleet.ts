@@ -1,5 +1,5 @@
 import type { Report } from '../../../shared/fleet/report.ts';
-import type { Ending } from '../../../shared/runtime/ending.ts';
+import type { Outcome } from '../../../shared/runtime/outcome.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
 import type { MetricSink } from '../../../shared/runtime/metrics.ts';
 import { handleLifecycleMessage } from '../handle.ts';
@@ -100,17 +100,17 @@ export class FakeFleet {
   };
 
   /** What becomes of a report, sent `ageSeconds` ago by `senderId`. */
-  report(body: unknown, options: { ageSeconds?: number; senderId?: string } = {}): Promise<Ending> {
+  report(body: unknown, options: { ageSeconds?: number; senderId?: string } = {}): Promise<Outcome> {
     const { ageSeconds = 0, senderId = `AROARUNNER:${INSTANCE}` } = options;
     return this.handle(body, 'aw-reports', senderId, ageSeconds);
   }
 
   /** What becomes of a message in the inbox of events. */
-  event(body: unknown, options: { ageSeconds?: number } = {}): Promise<Ending> {
+  event(body: unknown, options: { ageSeconds?: number } = {}): Promise<Outcome> {
     return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', options.ageSeconds ?? 0);
   }
 
-  private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Ending> {
+  private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Outcome> {
     const sentAt = new Date(NOW.getTime() - ageSeconds * 1000);
     const message: Message = { body, id: 'm', queue, senderId, sentAt, receiveCount: 1 };
     return handleLifecycleMessage(message, {

@@ -1,4 +1,4 @@
-import { type MemoryStore, memoryStore } from '../../../shared/snapshot/memory-store.ts';
+import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Pointer } from '../../../shared/snapshot/pointer.ts';
 import type { GroupCapacity } from '../ports.ts';
 import type { ParametersContext } from '../reconcile.ts';

@@ -3,6 +3,9 @@
 data "aws_region" "current" {}
 
 locals {
+  # Everything that ends up on an instance, beside the program's source.
+  runner_folder = "${path.module}/../../runner"
+
   # created-by and the cost tag stay what they are, whatever a type or a group says.
   tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id })
 
@@ -47,11 +50,13 @@ locals {
 
   user_data = {
     for use, config in { real = jsonencode(local.config), sized = jsonencode(local.sized_config) } :
-    use => templatefile("${path.module}/user-data.yaml.tftpl", {
+    use => templatefile("${local.runner_folder}/user-data.yaml.tftpl", {
       config_json     = config
       cloudwatch_json = jsonencode(local.cloudwatch)
       warm            = local.directories.warm
-      bootstrap       = file("${path.module}/bootstrap.sh")
+      bootstrap       = file("${local.runner_folder}/bootstrap.sh")
+      unit            = file("${local.runner_folder}/aw-runner.service")
+      logrotate       = file("${local.runner_folder}/aw-runner.logrotate")
       source_env = join("\n", [
         "RUNNER_URL=s3://${var.bucket_name}/${var.runner.key}",
         "RUNNER_SHA256=${var.runner.sha256}",

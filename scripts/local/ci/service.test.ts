@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { agentProcess } from '../../../scripts/runner/agent-process.ts';
-import { simulatedHost } from '../../../shared/hosts/simulated.ts';
+import { agentProcess } from '../../../infra/runner/src/agents/process.ts';
+import { simulatedHost } from '../runners/simulated-driver.ts';
 import { type CiService, startCiService } from './service.ts';
 
 let ci: CiService;

@@ -64,7 +64,7 @@ describe('parseEmbeddedMetrics', () => {
     expect(first?.sample).toMatchObject({ count: 3, sum: 9, minimum: 1, maximum: 6 });
   });
 
-  it.each(['', 'START RequestId: 1', '{"message":"record ended"}', '"_aws" and no JSON {'])(
+  it.each(['', 'START RequestId: 1', '{"message":"record handled"}', '"_aws" and no JSON {'])(
     'finds nothing in %j',
     (text) => {
       expect(parseEmbeddedMetrics(text)).toEqual({ measurements: [], problems: [] });

@@ -166,7 +166,7 @@ describe('CloudWatch over its own client', () => {
     const directive = { Namespace: 'Hearth', Dimensions: [['Group']], Metrics: metrics };
     const _aws = { Timestamp: timers.now(), CloudWatchMetrics: [directive] };
     expect(cloudWatch.ingest(JSON.stringify({ _aws, Group: 'gha/default', LaunchFailures: 1 }))).toBe(1);
-    expect(cloudWatch.ingest('{"message":"record ended"}')).toBe(0);
+    expect(cloudWatch.ingest('{"message":"record handled"}')).toBe(0);
     timers.advance(60_000);
     expect(await alarm()).toMatchObject({ StateValue: 'ALARM' });
     const { Datapoints } = await client.send(

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type FunctionSpec, readFunctionSpecs } from '../../functions/spec.ts';
+import { type FunctionSpec, readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
 import { environmentOf } from './environment.ts';
 import { makeListeners } from './listeners.ts';
 import { fill, queueNames } from './names.ts';

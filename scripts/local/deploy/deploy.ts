@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { FunctionSpec } from '../../functions/spec.ts';
+import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import type { Clients } from '../clients.ts';
 import { makeAlarm } from './alarms.ts';
 import { environmentOf } from './environment.ts';

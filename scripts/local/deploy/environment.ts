@@ -1,4 +1,4 @@
-import type { FunctionSpec } from '../../functions/spec.ts';
+import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import type { QueueNames } from './names.ts';
 import { type Deployment, ROUTING_SECRET } from './settings.ts';
 

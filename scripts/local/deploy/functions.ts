@@ -6,7 +6,7 @@ import {
   type LambdaClient,
 } from '@aws-sdk/client-lambda';
 import { unzipSync, zipSync } from 'fflate';
-import type { FunctionSpec } from '../../functions/spec.ts';
+import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import { lambdaName, type QueueNames } from './names.ts';
 import { polledQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';

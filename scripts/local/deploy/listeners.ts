@@ -1,6 +1,6 @@
 import { type EventBridgeClient, PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
 import { CreateScheduleCommand, type SchedulerClient } from '@aws-sdk/client-scheduler';
-import type { FunctionSpec, Listener } from '../../functions/spec.ts';
+import type { FunctionSpec, Listener } from '../../../shared/runtime/function-spec.ts';
 import { arn, fill, type QueueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
 

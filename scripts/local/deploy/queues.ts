@@ -1,5 +1,5 @@
 import { CreateQueueCommand, type SQSClient } from '@aws-sdk/client-sqs';
-import type { FunctionSpec } from '../../functions/spec.ts';
+import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import type { QueueNames } from './names.ts';
 
 /** A message stays hidden for so many function timeouts (Lambda Developer Guide: at least six). */

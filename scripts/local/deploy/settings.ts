@@ -19,7 +19,7 @@ export type GroupSettings = Group & {
   runner?: Partial<RunnerSettings>;
 };
 
-/** What the group's machines are told in their configuration (`scripts/runner/config.ts`). */
+/** What the group's machines are told in their configuration (`infra/runner/src/config.ts`). */
 export type RunnerSettings = {
   /** How a machine of a warming group makes the snapshot; absent elsewhere. */
   warming?: { command: readonly string[]; timeoutSeconds?: number };

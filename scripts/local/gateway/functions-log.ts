@@ -5,14 +5,14 @@ import { createFeed, type Feed } from './feed.ts';
 export type FunctionLine = { at: Date; function: string; accessKeyId: string; text: string };
 
 /** How one record of an inbox ended, out of the function's own log. */
-export type RecordEnding = {
+export type RecordOutcome = {
   at: Date;
   function: string;
   accessKeyId: string;
   messageId: string;
   queue: string;
   receiveCount: number;
-  ending: 'done' | 'skipped' | 'retry' | 'dead';
+  outcome: 'done' | 'skipped' | 'retry' | 'dead';
   reason: string | undefined;
   detail: Record<string, unknown> | undefined;
 };
@@ -28,13 +28,13 @@ export type Batch = {
   error: string | undefined;
 };
 
-const endingLine = v.object({
-  message: v.literal('record ended'),
+const outcomeLine = v.object({
+  message: v.literal('record handled'),
   record: v.object({
     messageId: v.string(),
     queue: v.string(),
     receiveCount: v.number(),
-    ending: v.picklist(['done', 'skipped', 'retry', 'dead']),
+    outcome: v.picklist(['done', 'skipped', 'retry', 'dead']),
     reason: v.optional(v.string()),
     detail: v.optional(v.record(v.string(), v.unknown())),
   }),
@@ -43,7 +43,7 @@ const endingLine = v.object({
 /** What functions print, and what can be read out of it. */
 export type FunctionsLog = {
   lines: Feed<FunctionLine>;
-  endings: Feed<RecordEnding>;
+  outcomes: Feed<RecordOutcome>;
   batches: Feed<Batch>;
   take(line: FunctionLine): void;
 };
@@ -51,18 +51,18 @@ export type FunctionsLog = {
 export function createFunctionsLog(): FunctionsLog {
   const log = {
     lines: createFeed<FunctionLine>(),
-    endings: createFeed<RecordEnding>(),
+    outcomes: createFeed<RecordOutcome>(),
     batches: createFeed<Batch>(),
   };
   return {
     ...log,
     take(line) {
       log.lines.add(line);
-      const ending = v.safeParse(endingLine, parseJson(line.text));
-      if (ending.success) {
-        const { reason, detail, ...record } = ending.output.record;
+      const outcome = v.safeParse(outcomeLine, parseJson(line.text));
+      if (outcome.success) {
+        const { reason, detail, ...record } = outcome.output.record;
         const { at, accessKeyId } = line;
-        log.endings.add({ at, function: line.function, accessKeyId, reason, detail, ...record });
+        log.outcomes.add({ at, function: line.function, accessKeyId, reason, detail, ...record });
       }
     },
   };

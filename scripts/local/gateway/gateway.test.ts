@@ -160,10 +160,10 @@ describe('a function’s shim', () => {
     return answer.json();
   }
   const worker = { function: 'lifecycle', accessKeyId: 'LKIAWORKER' };
-  const ending = (messageId: string) =>
+  const outcome = (messageId: string) =>
     JSON.stringify({
-      message: 'record ended',
-      record: { messageId, queue: 'aw-reports', receiveCount: 1, ending: 'skipped', reason: 'stale' },
+      message: 'record handled',
+      record: { messageId, queue: 'aw-reports', receiveCount: 1, outcome: 'skipped', reason: 'stale' },
     });
 
   test('learns who sent a message', async () => {
@@ -187,20 +187,20 @@ describe('a function’s shim', () => {
     const credentials = { accessKeyId: worker.accessKeyId, secretAccessKey: 'x' };
     await new SSMClient({ ...settings(), credentials }).send(new GetParameterCommand({ Name: '/aw' }));
     await new SSMClient(settings('someone else')).send(new GetParameterCommand({ Name: '/aw' }));
-    await say('lines', { ...worker, lines: ['no JSON', ending('m-1')] });
+    await say('lines', { ...worker, lines: ['no JSON', outcome('m-1')] });
     const waiting = say('handled', { messageId: 'm-1', seconds: 5 });
     await say('batch-ended', worker);
     expect(await waiting).toMatchObject({
-      handled: { ending: 'skipped', reason: 'stale', calls: [{ caller: 'lifecycle' }] },
+      handled: { outcome: 'skipped', reason: 'stale', calls: [{ caller: 'lifecycle' }] },
     });
-    expect(gateway.functions.endings.all).toMatchObject([{ messageId: 'm-1', function: 'lifecycle' }]);
+    expect(gateway.functions.outcomes.all).toMatchObject([{ messageId: 'm-1', function: 'lifecycle' }]);
   });
 
   test('tells that the function threw', async () => {
     await say('batch-started', { ...worker, messageIds: ['m-1'] });
     await say('batch-ended', { ...worker, error: 'Error: no environment' });
     expect(await say('handled', { messageId: 'm-1', seconds: 5 })).toMatchObject({
-      handled: { ending: 'retry', reason: 'function-error: Error: no environment', calls: [] },
+      handled: { outcome: 'retry', reason: 'function-error: Error: no environment', calls: [] },
     });
   });
 

@@ -4,7 +4,7 @@ import type { Batch, FunctionsLog } from './functions-log.ts';
 
 /** How a function handled one message, the first time that it received it. */
 export type Handled = {
-  ending: 'done' | 'skipped' | 'retry' | 'dead';
+  outcome: 'done' | 'skipped' | 'retry' | 'dead';
   reason: string | undefined;
   detail: Record<string, unknown> | undefined;
   /** Every call that the function made meanwhile, in order. */
@@ -24,12 +24,12 @@ export async function handledMessage(
 ): Promise<Handled | undefined> {
   const batch = await firstBatch(parts.log, messageId, seconds * 1000);
   if (!batch) return undefined;
-  const ending = parts.log.endings.all.find((one) => one.messageId === messageId);
+  const outcome = parts.log.outcomes.all.find((one) => one.messageId === messageId);
   return {
     // A function that throws says nothing about its records: SQS hands them out again.
-    ending: ending?.ending ?? 'retry',
-    reason: ending ? ending.reason : `function-error: ${batch.error ?? 'the record was not logged'}`,
-    detail: ending?.detail,
+    outcome: outcome?.outcome ?? 'retry',
+    reason: outcome ? outcome.reason : `function-error: ${batch.error ?? 'the record was not logged'}`,
+    detail: outcome?.detail,
     calls: parts.calls.all.filter((call) => madeDuring(batch, call)),
   };
 }

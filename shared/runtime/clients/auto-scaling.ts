@@ -1,5 +1,5 @@
 import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
-import { clientSettings } from './settings.ts';
+import { clientSettings } from '../client-settings.ts';
 
 /** A client for the function's own region, or for `region`. Make it once, outside of the record loop. */
 export function autoScalingClient(region?: string): AutoScalingClient {

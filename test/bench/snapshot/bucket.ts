@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseSetKey, pointerKey } from '../../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../../shared/snapshot/pointer.ts';
 import { type ObjectStore, s3Store } from '../../../shared/snapshot/store.ts';
-import { localS3 } from '../../fixtures/s3-client.ts';
+import { localS3 } from '../../support/s3-client.ts';
 
 export const BUCKET = 'bench';
 export const SET = 'default';

@@ -1,4 +1,4 @@
-import { startS3Server } from '../../fixtures/s3-server.ts';
+import { startS3Server } from '../../support/s3-server.ts';
 
 /** The S3 of a benchmark, in a process of its own: it says its address, and ends when nobody listens any more. */
 const server = await startS3Server();

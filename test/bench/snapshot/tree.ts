@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { measureTree, type TreeSize } from '../../../scripts/runner/snapshot/walk.ts';
+import { measureTree, type TreeSize } from '../../../infra/runner/src/snapshot/walk.ts';
 
 /** What a benchmark has to be about: less would measure the start of programs. */
 export const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };

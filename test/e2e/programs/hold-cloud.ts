@@ -4,7 +4,7 @@ import { until } from '../../../scripts/local/day/until.ts';
 import { CloudEnded, withCloud } from '../../../scripts/local/with-cloud.ts';
 
 /**
- * A command that holds a cloud with one running machine until something ends it, for the tests of endings. Prints one
+ * A command that holds a cloud with one running machine until something ends it, for the tests of outcomes. Prints one
  * JSON line when the machine is in service, and ends as the commands of `scripts/local` do.
  */
 const options = {

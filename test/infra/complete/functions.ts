@@ -5,7 +5,7 @@ import { alarmsEnv } from '../../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../../functions/parameters/env.ts';
 import { warmingEnv } from '../../../functions/warming/env.ts';
-import { readFunctionSpecs } from '../../../scripts/functions/spec.ts';
+import { readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
 import { fill } from '../../../scripts/local/deploy/names.ts';
 import { COMMON_ENV } from '../../../shared/runtime/define-function.ts';
 import { readEnv } from '../../../shared/runtime/env.ts';

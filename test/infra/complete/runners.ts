@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { parseConfig } from '../../../scripts/runner/config.ts';
+import { parseConfig } from '../../../infra/runner/src/config.ts';
 import { only, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
@@ -47,7 +47,7 @@ export function aboutRunners(made: Applied): void {
           'AWS_DEFAULT_REGION=us-west-2',
         ]);
         expect(files['/usr/local/lib/aw-runner/bootstrap.sh']).toBe(
-          readFileSync(join(root, 'infra/modules/runner-group/bootstrap.sh'), 'utf8'),
+          readFileSync(join(root, 'infra/runner/bootstrap.sh'), 'utf8'),
         );
         expect(userData.toString('utf8')).not.toMatch(/token"\s*:/i);
       }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readDesired } from '../../../functions/parameters/desired.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/snapshot/layout.ts';
-import { memoryStore } from '../../../shared/snapshot/memory-store.ts';
+import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 

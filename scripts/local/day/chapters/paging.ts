@@ -70,10 +70,10 @@ export const poisonedMessage: Chapter = {
     day.tell('somebody reports in the name of an instance that they are not');
     const line = await day.until(
       'the forged report to end',
-      () => cloud.gateway.functions.endings.all.find((one) => one.reason === 'forged-instance'),
+      () => cloud.gateway.functions.outcomes.all.find((one) => one.reason === 'forged-instance'),
       { seconds: 30 },
     );
-    expectThat(line.ending === 'dead', `it ended as ${line.ending}`);
+    expectThat(line.outcome === 'dead', `it ended as ${line.outcome}`);
     const opened = await incident(day, ALARMS.deadLetters, 'triggered');
     day.tell(`it is in the dead-letter queue, and incident ${opened.number} says so`);
     return `1 dead (${line.reason}), incident ${opened.number} ${opened.severity}`;

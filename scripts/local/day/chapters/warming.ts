@@ -1,4 +1,4 @@
-import { canMount } from '../../../runner/snapshot/mounts.ts';
+import { canMount } from '../../../../infra/runner/src/snapshot/mounts.ts';
 import { fireSchedule } from '../../deploy/fire-schedule.ts';
 import { type Chapter, type Day, expectThat } from '../day.ts';
 import { vendorOnePackage, WARMING_GROUP } from '../fleet.ts';

@@ -1,0 +1,102 @@
+import { parseArgs } from 'node:util';
+import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/snapshot/layout.ts';
+import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
+import { s3Store } from '../../../../shared/snapshot/store.ts';
+import { verifySnapshot } from '../../../../shared/snapshot/verify.ts';
+import { s3Client } from '../clients.ts';
+import type { RunnerConfig } from '../config.ts';
+import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
+
+export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--json]
+
+  save      packs what changed in the warm directory as a new snapshot of the set
+  restore   brings the set's current snapshot to the warm directory
+  verify    reads every claim of a snapshot (the current one, or --id) back from S3
+  list      the set's snapshots, newest first`;
+
+/** @returns the exit code: 0, 1 if the snapshot is broken or nothing could be restored, 2 for wrong usage */
+export async function snapshotCommand(
+  args: readonly string[],
+  config: RunnerConfig,
+  toolVersion: string,
+): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { set: { type: 'string' }, id: { type: 'string' }, json: { type: 'boolean' } },
+  });
+  const set = values.set ?? config.warmingSet;
+  const print = (text: string, value: unknown) => console.log(values.json ? JSON.stringify(value) : text);
+  if (set === undefined) {
+    console.error('no warming set: name one with --set, or in the configuration');
+    return 2;
+  }
+  const s3 = s3Client(config.region);
+  const { bucket, directories } = config;
+  const store = s3Store(s3, bucket);
+  switch (positionals[0]) {
+    case 'save': {
+      const saved = await saveSnapshot({
+        s3,
+        bucket,
+        set,
+        directories,
+        toolVersion,
+        progress: terminalProgress(),
+      });
+      const { manifest, ...rest } = saved;
+      print(`${saved.id}: ${saved.kind}, ${saved.uploadedBytes} bytes sent`, {
+        ...rest,
+        totals: manifest.totals,
+      });
+      return 0;
+    }
+    case 'restore': {
+      const warn = (line: string) => console.error(line);
+      const restored = await restoreSnapshot({
+        s3,
+        bucket,
+        set,
+        directories,
+        progress: terminalProgress(),
+        warn,
+      });
+      print(`${restored.outcome} ${restored.id ?? ''} in ${restored.seconds.toFixed(1)} s`, restored);
+      return restored.outcome === 'cold' ? 1 : 0;
+    }
+    case 'verify': {
+      const id = values.id ?? (await readPointer(store, set))?.pointer.current;
+      if (!id) {
+        console.error(`set ${set} has no current snapshot; name one with --id`);
+        return 1;
+      }
+      const verdict = await verifySnapshot(store, set, id, { now: Date.now });
+      print(`${id}: ${verdict.verdict}${'reason' in verdict ? `, ${verdict.reason}` : ''}`, {
+        id,
+        ...verdict,
+      });
+      return verdict.verdict === 'sound' ? 0 : 1;
+    }
+    case 'list': {
+      const current = (await readPointer(store, set))?.pointer.current;
+      const ids: string[] = [];
+      for await (const { key } of store.list(snapshotsPrefix(set))) {
+        const parsed = parseSetKey(key);
+        if (parsed?.kind === 'manifest') ids.push(parsed.id);
+      }
+      for (const id of ids.sort().reverse()) {
+        const manifest = await readManifest(store, set, id);
+        const line = `${id}  ${snapshotTime(id).toISOString()}  ${manifest?.layers.length} layers  ${manifest?.totals.bytes} bytes`;
+        print(id === current ? `${line}  current` : line, {
+          id,
+          current: id === current,
+          ...manifest?.totals,
+        });
+      }
+      return 0;
+    }
+    default:
+      console.error(SNAPSHOT_USAGE);
+      return 2;
+  }
+}

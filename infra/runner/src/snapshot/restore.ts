@@ -1,0 +1,188 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import type { S3Client } from '@aws-sdk/client-s3';
+import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
+import {
+  CorruptRecord,
+  readManifest,
+  readPointer,
+  UnsupportedFormat,
+} from '../../../../shared/snapshot/records.ts';
+import { s3Store } from '../../../../shared/snapshot/store.ts';
+import { within } from '../within.ts';
+import { removeUnused } from './clean-up.ts';
+import { BrokenLayer, downloadLayers } from './download.ts';
+import { extractLayers } from './extract.ts';
+import { canMount, discardUpper, mountLayer, mountWarm, unmountAll } from './mounts.ts';
+import { type Directories, type Places, places as placesOf } from './places.ts';
+import { platformProblem } from './platform.ts';
+import { type Progress, silentProgress } from './progress.ts';
+import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
+
+export type RestoreOptions = {
+  s3: Pick<S3Client, 'send'>;
+  bucket: string;
+  /** Undefined: this runner's group has no warming set. */
+  set: string | undefined;
+  directories: Directories;
+  progress?: Progress;
+  /** When S3 has had its time: the restore then ends cold. What has begun to be mounted is mounted. */
+  signal?: AbortSignal;
+  /** One line for each thing that went wrong and was lived with. */
+  warn?: (line: string) => void;
+};
+
+/** What a boot has to work with. */
+export type RestoreResult = {
+  outcome: RestoreOutcome;
+  /** The snapshot that is mounted. */
+  id?: string;
+  /** The current snapshot that could not be: `warming` looks into it. */
+  broken?: { id: string; reason: string };
+  /** Bytes that were fetched. */
+  fetchedBytes: number;
+  seconds: number;
+};
+
+/**
+ * Brings the set's current snapshot to the warm directory; if it is broken, one of those before it; else leaves an empty
+ * directory. Never throws for anything that a cold runner can live with: a slow runner is better than none.
+ */
+export async function restoreSnapshot(options: RestoreOptions): Promise<RestoreResult> {
+  const began = performance.now();
+  const places = placesOf(options.directories);
+  const result = await restoreInto(places, options);
+  return { ...result, seconds: (performance.now() - began) / 1000 };
+}
+
+type Attempt = Omit<RestoreResult, 'seconds'>;
+
+async function restoreInto(places: Places, options: RestoreOptions): Promise<Attempt> {
+  const warn = options.warn ?? (() => {});
+  if (options.set === undefined) {
+    await prepareEmpty(places, '', warn);
+    return { outcome: 'none', fetchedBytes: 0 };
+  }
+  const { set } = options;
+  let broken: Attempt['broken'];
+  try {
+    const store = s3Store(options.s3, options.bucket);
+    const stored = await within(options.signal, readPointer(store, set));
+    const candidates = stored ? [stored.pointer.current, ...stored.pointer.previous] : [];
+    for (const id of candidates) {
+      if (id === null) continue;
+      const tried = await tryCandidate(store, set, id, places, options);
+      if ('fetchedBytes' in tried) {
+        return {
+          outcome: id === stored?.pointer.current ? 'restored' : 'previous',
+          id,
+          ...(broken && { broken }),
+          ...tried,
+        };
+      }
+      if ('unusable' in tried) {
+        warn(`snapshot ${id} is not for this machine: ${tried.unusable}`);
+        continue;
+      }
+      warn(`snapshot ${id} is broken: ${tried.broken}`);
+      // The one that runners are told to mount is the one to report; those behind it are found when they become current.
+      broken ??= { id, reason: tried.broken.slice(0, 1000) };
+    }
+    if (candidates.length === 0) warn(`set ${set} has no snapshot yet`);
+  } catch (error) {
+    warn(`no snapshot could be restored: ${errorText(error)}`);
+  }
+  await prepareEmpty(places, set, warn);
+  return { outcome: 'cold', ...(broken && { broken }), fetchedBytes: 0 };
+}
+
+async function tryCandidate(
+  store: ReturnType<typeof s3Store>,
+  set: string,
+  id: string,
+  places: Places,
+  options: RestoreOptions,
+): Promise<{ fetchedBytes: number } | { broken: string } | { unusable: string }> {
+  try {
+    const { signal } = options;
+    const manifest = await within(signal, readManifest(store, set, id));
+    if (!manifest) return { broken: 'it has no manifest' };
+    const problem = platformProblem(manifest);
+    if (problem !== undefined) return { unusable: problem };
+    const source = { s3: options.s3, bucket: options.bucket, set };
+    const progress = options.progress ?? silentProgress;
+    const download = downloadLayers(manifest.layers, source, places, progress, signal);
+    const fetchedBytes = await within(signal, download);
+    await show(manifest, places, options);
+    await removeUnused(places, new Set(manifest.layers.map(({ sha256 }) => sha256)));
+    return { fetchedBytes };
+  } catch (error) {
+    if (error instanceof UnsupportedFormat) return { unusable: error.message };
+    if (error instanceof CorruptRecord || error instanceof BrokenLayer) return { broken: error.message };
+    throw error;
+  }
+}
+
+async function show(manifest: Manifest, places: Places, options: RestoreOptions): Promise<void> {
+  const before = await readRestored(places);
+  if (!canMount()) {
+    await forgetRestored(places);
+    await rm(places.warm, { recursive: true, force: true });
+    await extractLayers(manifest.layers, places);
+    await writeRestored(places, { version: 1, set: manifest.set, mode: 'extracted', manifest });
+    return;
+  }
+  if (before?.manifest?.id !== manifest.id) {
+    // Changes on top of another snapshot mean nothing on this one. After a reboot it is the same one, and they stay.
+    await forgetRestored(places);
+    await unmountAll(places);
+    await discardUpper(places);
+  }
+  const lower: string[] = [];
+  for (const { sha256 } of manifest.layers) {
+    try {
+      lower.push(await mountLayer(places, sha256));
+    } catch (error) {
+      // Verified when it was fetched and not mountable now: the file on this disk is bad, so it is not kept.
+      await rm(places.layerFile(sha256), { force: true });
+      options.warn?.(`layer ${sha256} could not be mounted and was removed`);
+      throw error;
+    }
+  }
+  await mountWarm(places, lower);
+  await readTop(places);
+  await writeRestored(places, { version: 1, set: manifest.set, mode: 'mounted', manifest });
+}
+
+/** A layer whose checksums are right and that the kernel refuses all the same, since entries would lead out of the tree. */
+async function readTop(places: Places): Promise<void> {
+  try {
+    await readdir(places.warm);
+  } catch (cause) {
+    await unmountAll(places);
+    throw new BrokenLayer(`the mounted tree cannot be read: ${errorText(cause)}`, { cause });
+  }
+}
+
+/** A writable place without a snapshot; still an overlay where one can be mounted, so that a save finds what was added. */
+async function prepareEmpty(places: Places, set: string, warn: (line: string) => void): Promise<void> {
+  let mode: Restored['mode'] = 'plain';
+  await forgetRestored(places);
+  await mkdir(places.warm, { recursive: true });
+  if (canMount()) await unmountAll(places);
+  // A layer that was not needed now, or half of one, would only take room from the jobs.
+  await removeUnused(places, new Set());
+  if (canMount()) {
+    try {
+      await discardUpper(places);
+      await mountWarm(places, []);
+      mode = 'mounted';
+    } catch (error) {
+      warn(
+        `no overlay could be mounted, a plain directory serves: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+  }
+  await writeRestored(places, { version: 1, set, mode, manifest: null });
+}

@@ -1,0 +1,98 @@
+import { mkdir } from 'node:fs/promises';
+import type { S3Client } from '@aws-sdk/client-s3';
+import type { AgentStatus, HostDriver } from './agents/driver.ts';
+import { errorText } from '../../../shared/runtime/errors.ts';
+import type { RunnerConfig, WarmingSettings } from './config.ts';
+import { markUnhealthy } from './health.ts';
+import { type SaveResult, saveSnapshot, terminalProgress } from './snapshot/index.ts';
+import type { StateFile } from './state.ts';
+import { andThen } from './warming/and-then.ts';
+import { endBazelServers } from './warming/bazel-servers.ts';
+import { endLeftOver, runProgram } from './warming/run-program.ts';
+import { warmBazel } from './warming/warm-bazel.ts';
+
+export type WarmingRunOptions = {
+  config: RunnerConfig;
+  warming: WarmingSettings;
+  set: string;
+  s3: S3Client;
+  toolVersion: string;
+  instanceId: string;
+  states: StateFile;
+  log(line: string): void;
+};
+
+/**
+ * A warming group's machine has one job: to run the set's command on the warm tree and to save what came of it. To the rest
+ * of the program it looks like a host whose only job that is, so that a drain waits for it like for any other.
+ */
+export function warmingHost(options: WarmingRunOptions): HostDriver {
+  let status: AgentStatus = { state: 'idle', since: new Date() };
+  return {
+    async start() {
+      const state = await options.states.read(options.instanceId);
+      // A machine that was rebooted after its run has nothing more to do.
+      if (status.state === 'busy' || (state && state.warmingRun !== 'none')) return;
+      status = { state: 'busy', job: `warming run of ${options.set}` };
+      void warmAndSave(options).finally(() => {
+        status = { state: 'idle', since: new Date() };
+      });
+    },
+    async stopIntake() {},
+    status: async () => status,
+  };
+}
+
+async function warmAndSave(options: WarmingRunOptions): Promise<void> {
+  let outcome: 'saved' | 'failed' = 'saved';
+  try {
+    await runCommand(options);
+    const saved = await save(options);
+    options.log(
+      `saved ${saved.id}: ${saved.kind}, ${saved.manifest.layers.length} layers, ${saved.uploadedBytes} bytes sent`,
+    );
+  } catch (error) {
+    outcome = 'failed';
+    const reason = `warming run failed: ${errorText(error)}`;
+    options.log(reason);
+    await markUnhealthy(options.config.directories.state, reason);
+  }
+  await options.states.update(options.instanceId, { warmingRun: outcome });
+}
+
+function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
+  return saveSnapshot({
+    s3,
+    bucket: config.bucket,
+    set,
+    directories: config.directories,
+    toolVersion,
+    progress: terminalProgress(),
+  });
+}
+
+/**
+ * Runs the set's command, or the default one, and leaves no Bazel server behind in the warm tree, whatever became of it.
+ *
+ * @throws if the command cannot be run, fails, or takes too long
+ */
+async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<void> {
+  const { warm, state } = config.directories;
+  await mkdir(warm, { recursive: true });
+  await endLeftOver(state, log);
+  await endBazelServers(warm);
+  const late = new AbortController();
+  const limit = setTimeout(
+    () => late.abort(new Error(`the command took longer than ${warming.timeoutSeconds} s`)),
+    warming.timeoutSeconds * 1000,
+  );
+  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
+  const work = warming.command
+    ? runProgram(warming.command, warm, run)
+    : warming.bazel && warmBazel(warming.bazel, warm, run);
+  try {
+    await andThen(Promise.resolve(work), () => endBazelServers(warm), log);
+  } finally {
+    clearTimeout(limit);
+  }
+}

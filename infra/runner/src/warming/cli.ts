@@ -1,0 +1,50 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import { parseBazelWarming, type RunnerConfig } from '../config.ts';
+import { andThen } from './and-then.ts';
+import { endBazelServers } from './bazel-servers.ts';
+import { warmBazel } from './warm-bazel.ts';
+
+export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--user USER] [--git URL [--ref REF]] [--build] [--program NAME] [TARGET...]
+
+  Fetches and analyses the targets (//... if none is named) of the workspace DIR (here, if not named) with the caches in the
+  warm directory and the rights of USER, and shuts Bazel down. --git checks REF of URL out first; --build also builds. For a
+  job of the CI host, where \`aw-runner snapshot save\` comes next, or to try by hand what a set's \`bazel\` does.`;
+
+/** @returns the exit code: 0, or 1 if Bazel or git failed */
+export async function warmCommand(
+  args: readonly string[],
+  config: RunnerConfig,
+  signal: AbortSignal,
+  log: (line: string) => void,
+): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      directory: { type: 'string' },
+      git: { type: 'string' },
+      ref: { type: 'string' },
+      build: { type: 'boolean' },
+      program: { type: 'string' },
+      user: { type: 'string' },
+    },
+  });
+  const { git: url, ref, directory = '.', user, ...rest } = values;
+  const settings = parseBazelWarming({
+    ...rest,
+    directory: resolve(directory),
+    ...(url !== undefined && { git: { url, ...(ref !== undefined && { ref }) } }),
+    ...(positionals.length > 0 && { targets: positionals }),
+  });
+  const { warm } = config.directories;
+  const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
+  try {
+    await andThen(work, () => endBazelServers(warm), log);
+    return 0;
+  } catch (error) {
+    log(`warm-bazel failed: ${errorText(error)}`);
+    return 1;
+  }
+}
