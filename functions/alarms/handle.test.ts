@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
-import { outcomeOfError, runInbox } from '../../shared/runtime/inbox.ts';
-import type { Message } from '../../shared/runtime/message.ts';
+import { handleBatch } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError, recordHandler } from '../../shared/runtime/record.ts';
+import { message as inboxMessage, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
+
 import type { Alarm } from './alarm-source.ts';
-import { handleAlarmMessage } from './handle.ts';
+import { handleAlarmMessage, RETRY_FOR_MS } from './handle.ts';
 import { parseRoutes, type Routes } from './routes.ts';
 import type { AlarmDeps } from './settle.ts';
 
@@ -51,14 +53,7 @@ function setting(
   return { deps, sent };
 }
 
-const message = (body: unknown): Message => ({
-  body,
-  id: 'm',
-  queue: 'aw-alarms-inbox',
-  senderId: 'events',
-  sentAt: SENT_AT,
-  receiveCount: 1,
-});
+const message = (body: unknown) => inboxMessage(body, { sentAt: SENT_AT });
 
 const IN_ALARM = 'cloudwatch-alarm-state-change-metric-ok-to-alarm.json';
 
@@ -78,7 +73,9 @@ const ABOUT_ALARMS: Record<string, unknown> = {
 describe.each(samples)('%s', (name) => {
   test('comes to the outcome of what the alarm is now', async () => {
     const { deps } = setting();
-    const outcome = await handleAlarmMessage(message(sample(name)), 'aw', deps).catch(outcomeOfError);
+    const outcome = await handleAlarmMessage(message(sample(name)), { prefix: 'aw', ...deps }).catch(
+      outcomeOfError,
+    );
     if (ABOUT_ALARMS[name]) expect(outcome).toEqual(ABOUT_ALARMS[name]);
     else
       expect(outcome).toMatchObject({
@@ -91,7 +88,7 @@ describe.each(samples)('%s', (name) => {
 test('an alarm of somebody else is left alone', async () => {
   const { deps, sent } = setting();
   for (const prefix of ['other', 'aw-gha-default-bootstrap-failures', 'a']) {
-    expect(await handleAlarmMessage(message(sample(IN_ALARM)), prefix, deps)).toMatchObject({
+    expect(await handleAlarmMessage(message(sample(IN_ALARM)), { ...deps, prefix })).toMatchObject({
       outcome: 'skipped',
       reason: 'foreign-alarm',
     });
@@ -102,7 +99,7 @@ test('an alarm of somebody else is left alone', async () => {
 test('an alarm that is gone has its incident resolved', async () => {
   const { deps, sent } = setting({ alarm: undefined });
   const body = sample('cloudwatch-alarm-configuration-change-delete.json');
-  expect(await handleAlarmMessage(message(body), 'aw', deps)).toEqual({
+  expect(await handleAlarmMessage(message(body), { prefix: 'aw', ...deps })).toEqual({
     outcome: 'done',
     detail: { sent: 'resolve' },
   });
@@ -116,7 +113,7 @@ describe('a page that cannot be sent', () => {
     const { deps } = setting({
       send: () => Promise.reject(new RetryableError('pagerduty-throttled', 'busy', { afterSeconds: 30 })),
     });
-    expect(await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps)).toMatchObject({
+    expect(await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps })).toMatchObject({
       outcome: 'retry',
       reason: 'pagerduty-throttled',
       afterSeconds: 30,
@@ -126,7 +123,7 @@ describe('a page that cannot be sent', () => {
 
   test('waits for somebody to repair the secret, and does not say what is in it', async () => {
     const { deps } = setting({ routes: () => parseRoutes('{"default":"half-a-key"') });
-    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps });
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'configuration', deadline });
     expect(JSON.stringify(outcome)).not.toContain('half-a-key');
   });
@@ -137,7 +134,7 @@ describe('a page that cannot be sent', () => {
         throw new ConfigurationError('secret aw_pd_routing_key does not exist');
       },
     });
-    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), 'aw', deps);
+    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps });
     expect(outcome).toMatchObject({ outcome: 'retry', deadline });
   });
 });
@@ -148,34 +145,16 @@ test('no line that a record leaves behind has the key in it, whatever fails', as
     lines.push(JSON.stringify(line));
   };
   const { deps } = setting({ send: () => Promise.reject(new Error(`fetch to https://x?key=${KEY} failed`)) });
-  await runInbox(
-    [
-      {
-        messageId: 'm',
-        receiptHandle: 'r',
-        body: JSON.stringify(sample(IN_ALARM)),
-        attributes: {
-          ApproximateReceiveCount: '1',
-          SentTimestamp: String(SENT_AT.getTime()),
-          SenderId: 'events',
-          ApproximateFirstReceiveTimestamp: String(SENT_AT.getTime()),
-        },
-        messageAttributes: {},
-        md5OfBody: '',
-        eventSource: 'aws:sqs',
-        eventSourceARN: 'arn:aws:sqs:us-east-1:123456789012:aw-alarms-inbox',
-        awsRegion: 'us-east-1',
-      },
-    ],
-    (body) => handleAlarmMessage(body, 'aw', deps),
-    {
-      sqs: { send: async () => ({}) },
-      inboxUrls: ['http://127.0.0.1/123456789012/aw-alarms-inbox'],
-      deadLetterUrl: 'http://127.0.0.1/123456789012/aw-alarms-dead',
-      logger: { info: log, warn: log, error: log },
-      clock: deps.clock,
-    },
-  );
+  const handle = recordHandler((body) => handleAlarmMessage(body, { prefix: 'aw', ...deps }), {
+    retryFor: RETRY_FOR_MS,
+    clock: deps.clock,
+  });
+  await handleBatch([sqsRecord(JSON.stringify(sample(IN_ALARM)), { sentAt: SENT_AT })], handle, 5_000, {
+    sqs: { send: async () => ({}) } as never,
+    inboxUrls: [queueUrl('aw-test-inbox')],
+    deadLetterUrl: queueUrl('aw-test-dead'),
+    logger: { debug: log, info: log, warn: log, error: log },
+  });
   expect(lines.join()).toContain('unexpected-error');
   expect(lines.join()).not.toContain(KEY);
 });

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
+import type { SecretReader } from '../../shared/aws/secret-reader.ts';
 import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import { registerSecret } from '../../shared/runtime/redact.ts';
-import type { SecretReader } from '../../shared/aws/secret-reader.ts';
 import type { Labels } from './labels.ts';
 
 /** PagerDuty's routing keys have 32 characters (Events API v2). */

@@ -1,7 +1,7 @@
 import { isTransient } from '../../shared/runtime/aws-errors.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
+import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { AlarmHint } from './alarm-event.ts';
 import type { Alarm, AlarmSource } from './alarm-source.ts';
 import { type TellDeps, type Told, tagsOf, tellResolve, tellTrigger } from './tell.ts';

@@ -116,7 +116,9 @@ describe('a launch that failed', () => {
   });
 
   test('says why, in moderation', async () => {
-    const outcome = await fleet.event(activity('Launch Unsuccessful', { StatusMessage: 'x'.repeat(100_000) }));
+    const outcome = await fleet.event(
+      activity('Launch Unsuccessful', { StatusMessage: 'x'.repeat(100_000) }),
+    );
     expect(JSON.stringify(outcome).length).toBeLessThan(1000);
   });
 

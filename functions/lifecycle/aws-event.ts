@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { type Group, groupId, INSTANCE_ID, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { whileFresh } from './freshness.ts';
 import { replace } from './let-go.ts';

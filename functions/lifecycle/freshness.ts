@@ -1,5 +1,5 @@
 import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { outcomeOfError } from '../../shared/runtime/inbox.ts';
+import { outcomeOfError } from '../../shared/runtime/record.ts';
 
 /**
  * How long a message serves that is soon overtaken, in milliseconds: a heartbeat comes again each minute and an idle runner

@@ -1,10 +1,9 @@
 import * as v from 'valibot';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { handleAwsEvent } from './aws-event.ts';
 import { measure } from './measure.ts';
 import type { AutoScalingPort, ReportBus } from './ports.ts';
@@ -15,7 +14,7 @@ import { verifyReport } from './verify-report.ts';
  * How long a message is tried at most, in milliseconds. A hook that nobody prolongs is over after its heartbeat timeout,
  * minutes as the module sets it, and the message is skipped then; an hour is for what others want to know.
  */
-const GIVE_UP_MS = 3_600_000;
+export const RETRY_FOR_MS = 3_600_000;
 
 export type LifecycleDeps = {
   prefix: string;
@@ -30,22 +29,12 @@ export type LifecycleDeps = {
 /** What Auto Scaling sends to a newly added notification target. */
 const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICATION') });
 
-/** Brings one message of either queue to its outcome. */
+/** Handles one message of either queue. */
 export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Outcome> {
-  const outcome = await outcomeOf(message, deps);
-  if (outcome.outcome !== 'retry') return outcome;
-  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...outcome };
-}
-
-async function outcomeOf(message: Message, deps: LifecycleDeps): Promise<Outcome> {
   const context = { ...deps, ageMs: deps.clock.now().getTime() - message.sentAt.getTime() };
-  try {
-    if (message.queue === deps.reportsQueue) return await handleReport(message, context);
-    if (v.is(testNotification, message.body)) return skipped('test-notification');
-    return await handleAwsEvent(parseEnvelope(message.body), context);
-  } catch (error) {
-    return outcomeOfError(error);
-  }
+  if (message.queue === deps.reportsQueue) return handleReport(message, context);
+  if (v.is(testNotification, message.body)) return skipped('test-notification');
+  return handleAwsEvent(parseEnvelope(message.body), context);
 }
 
 /**

@@ -1,21 +1,23 @@
-import { autoScalingClient } from '../../shared/runtime/clients/auto-scaling.ts';
-import { eventBridgeClient } from '../../shared/runtime/clients/eventbridge.ts';
+import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { clientSettings } from '../../shared/runtime/client-settings.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
 import { queueName } from '../../shared/runtime/message.ts';
 import { autoScalingPort } from './auto-scaling.ts';
 import { reportBus } from './bus.ts';
 import { lifecycleEnv } from './env.ts';
-import { handleLifecycleMessage } from './handle.ts';
+import { handleLifecycleMessage, RETRY_FOR_MS } from './handle.ts';
 
 export const handler = defineFunction({
   name: 'lifecycle',
   env: lifecycleEnv,
   extraInboxes: ['REPORTS_URL'],
+  retryFor: RETRY_FOR_MS,
   connect: (env, { metrics, clock }) => ({
     prefix: env.NAME_PREFIX,
     reportsQueue: queueName(env.REPORTS_URL),
-    autoScaling: autoScalingPort(autoScalingClient()),
-    bus: reportBus(eventBridgeClient(), env.EVENT_BUS),
+    autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda'))),
+    bus: reportBus(new EventBridgeClient(clientSettings('lambda')), env.EVENT_BUS),
     metrics,
     clock,
   }),

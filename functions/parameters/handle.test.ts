@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Outcome } from '../../shared/runtime/outcome.ts';
 import type { Message } from '../../shared/runtime/message.ts';
+import type { Outcome } from '../../shared/runtime/outcome.ts';
+import { message as inboxMessage } from '../../test/support/sqs.ts';
 import { handleParametersMessage, type ParametersDeps } from './handle.ts';
 import { looker } from './looker.ts';
 import { reconcile } from './reconcile.ts';
@@ -25,7 +26,7 @@ function declaredHouse(): FakeHouse {
 }
 
 function message(house: FakeHouse, body: unknown): Message {
-  return { body, id: 'm', queue: 'inbox', senderId: 'x', sentAt: house.now(), receiveCount: 1 };
+  return inboxMessage(body, { sentAt: house.now() });
 }
 
 const event = (source: string, detailType: string, detail: unknown) => ({

@@ -1,9 +1,8 @@
 import * as v from 'valibot';
 import { parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
-import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
+import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { DECLARED_PARAMETERS_KEY, parseSetKey } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
@@ -11,7 +10,7 @@ import type { Looker } from './looker.ts';
 import type { LookResult, Removals } from './reconcile.ts';
 
 /** The next scheduled look, five minutes later, does all that this one should have done; in milliseconds. */
-const GIVE_UP_MS = 15 * 60_000;
+export const RETRY_FOR_MS = 15 * 60_000;
 
 export type ParametersDeps = {
   prefix: string;
@@ -45,14 +44,8 @@ const objectCreated = v.object({
 });
 const capacityChange = v.object({ AutoScalingGroupName: v.pipe(v.string(), v.maxLength(255)) });
 
-/** Brings one message of the inbox to its outcome. */
+/** Handles one message of the inbox. */
 export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Outcome> {
-  const outcome = await outcomeOf(message, deps);
-  if (outcome.outcome !== 'retry') return outcome;
-  return { deadline: new Date(message.sentAt.getTime() + GIVE_UP_MS), ...outcome };
-}
-
-async function outcomeOf(message: Message, deps: ParametersDeps): Promise<Outcome> {
   let isOwed = true;
   try {
     const hint = hintOf(parseEnvelope(message.body), deps);
@@ -68,7 +61,7 @@ async function outcomeOf(message: Message, deps: ParametersDeps): Promise<Outcom
     }
     return outcome;
   } catch (error) {
-    if (!(error instanceof CorruptRecord)) return outcomeOfError(error);
+    if (!(error instanceof CorruptRecord)) throw error;
     // Nothing can be known about the tree, so it stays. Only an operator can mend that: the dead-letter alarm calls one.
     const detail = { error: error.message };
     return isOwed ? dead('corrupt-record', detail) : skipped('nothing-declared', detail);

@@ -1,11 +1,12 @@
-import { autoScalingClient } from '../../shared/runtime/clients/auto-scaling.ts';
-import { s3Client } from '../../shared/runtime/clients/s3.ts';
-import { ssmClient } from '../../shared/runtime/clients/ssm.ts';
+import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
+import { S3Client } from '@aws-sdk/client-s3';
+import { SSMClient } from '@aws-sdk/client-ssm';
+import { clientSettings } from '../../shared/runtime/client-settings.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
 import { parametersEnv } from './env.ts';
 import { autoScalingGroups } from './groups.ts';
-import { handleParametersMessage } from './handle.ts';
+import { handleParametersMessage, RETRY_FOR_MS } from './handle.ts';
 import { looker } from './looker.ts';
 import { parameterStore } from './parameter-store.ts';
 import { type ParametersContext, reconcile } from './reconcile.ts';
@@ -13,15 +14,19 @@ import { type ParametersContext, reconcile } from './reconcile.ts';
 export const handler = defineFunction({
   name: 'parameters',
   env: parametersEnv,
+  retryFor: RETRY_FOR_MS,
   connect: (env, { clock, logger, metrics }) => {
     const context: ParametersContext = {
       prefix: env.NAME_PREFIX,
       root: env.PARAMETER_ROOT,
-      store: s3Store(s3Client(), env.BUCKET),
-      groups: autoScalingGroups(autoScalingClient(), env.NAME_PREFIX),
+      store: s3Store(new S3Client(clientSettings('lambda')), env.BUCKET),
+      groups: autoScalingGroups(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
       regions: [
-        { region: 'home', port: parameterStore(ssmClient()) },
-        ...env.REPLICA_REGIONS.map((region) => ({ region, port: parameterStore(ssmClient(region)) })),
+        { region: 'home', port: parameterStore(new SSMClient(clientSettings('lambda'))) },
+        ...env.REPLICA_REGIONS.map((region) => ({
+          region,
+          port: parameterStore(new SSMClient(clientSettings('lambda', region))),
+        })),
       ],
       removals: { told: new Set(), own: new Set() },
       clock,

@@ -188,7 +188,10 @@ describe('regions', () => {
     house.home.before = ([name]) => {
       if (name === '/aw/b') throw awsError('TooManyUpdates');
     };
-    expect((await reconcile(house.context)).outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+    expect((await reconcile(house.context)).outcome).toMatchObject({
+      outcome: 'retry',
+      reason: 'writes-left',
+    });
     house.home.before = () => {};
     expect((await reconcile(house.context)).outcome.outcome).toBe('done');
     expect(house.home.values()['/aw/b']).toBe('2');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Message } from '../../shared/runtime/message.ts';
+import { message as inboxMessage, outcomeOf } from '../../test/support/sqs.ts';
 import { handleWarmingMessage } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
 
@@ -31,15 +31,10 @@ const failedBoot = (instanceId: string) =>
 const ready = (snapshot: object) => report('Runner Ready', { snapshot, seconds: { restore: 1, boot: 2 } });
 
 function handle(warming: FakeWarming, body: unknown) {
-  const message: Message = {
-    body,
-    id: 'm',
-    queue: 'inbox',
-    senderId: 'x',
-    sentAt: warming.now(),
-    receiveCount: 1,
-  };
-  return handleWarmingMessage(message, BUCKET, warming.context);
+  const { context } = warming;
+  return outcomeOf(
+    handleWarmingMessage(inboxMessage(body, { sentAt: warming.now() }), { bucket: BUCKET, context }),
+  );
 }
 
 /** A run that began at 3:00; it is 3:10. */

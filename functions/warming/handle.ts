@@ -1,9 +1,8 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
-import { outcomeOfError } from '../../shared/runtime/inbox.ts';
 import type { Message } from '../../shared/runtime/message.ts';
+import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import { check } from './check.ts';
 import { consider } from './consider.ts';
@@ -20,23 +19,16 @@ import { startRun } from './start-run.ts';
 const CHECK_MINUTES = 30;
 const USUAL_MINUTES = 6 * 60;
 
-/** Brings one message of the inbox to its outcome. */
-export async function handleWarmingMessage(
-  message: Message,
-  bucket: string,
-  context: WarmingContext,
-): Promise<Outcome> {
-  let hint: WarmingHint | undefined;
-  let outcome: Outcome;
+/** What every message needs. */
+export type WarmingDeps = { bucket: string; context: WarmingContext };
+
+/** Handles one message of the inbox. */
+export async function handleWarmingMessage(message: Message, deps: WarmingDeps): Promise<Outcome> {
   try {
-    hint = parseHint(parseEnvelope(message.body));
-    outcome = await act(hint, message, bucket, context);
+    return await act(parseHint(parseEnvelope(message.body)), message, deps.bucket, deps.context);
   } catch (error) {
-    outcome = outcomeOfError(named(error));
+    throw named(error);
   }
-  if (outcome.outcome !== 'retry') return outcome;
-  const deadline = message.sentAt.getTime() + giveUpMinutes(hint, context) * 60_000;
-  return { deadline: new Date(deadline), ...outcome };
 }
 
 /** Only an operator can mend a broken pointer: the dead-letter alarm calls one. */
@@ -45,10 +37,12 @@ function named(error: unknown): unknown {
   return new PermanentError('corrupt-record', error.message, { cause: error });
 }
 
-function giveUpMinutes(hint: WarmingHint | undefined, context: WarmingContext): number {
-  if (hint?.kind === 'check') return CHECK_MINUTES;
-  if (hint?.kind === 'due') return setOf(hint.set, context)?.deadlineMinutes ?? USUAL_MINUTES;
-  return USUAL_MINUTES;
+/** How long a message is retried, in milliseconds: a due run until its own deadline, a check until the next ones have come. */
+export function retryForMs({ body }: Pick<Message, 'body'>, { context }: WarmingDeps): number {
+  const hint = parseHint(parseEnvelope(body));
+  if (hint.kind === 'check') return CHECK_MINUTES * 60_000;
+  const minutes = hint.kind === 'due' ? setOf(hint.set, context)?.deadlineMinutes : undefined;
+  return (minutes ?? USUAL_MINUTES) * 60_000;
 }
 
 async function act(

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Message } from '../../shared/runtime/message.ts';
 import { layerKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { message as inboxMessage } from '../../test/support/sqs.ts';
 import { handleWarmingMessage } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf, sha256 } from './testing/fake-warming.ts';
 
@@ -45,14 +46,14 @@ function player(warming: FakeWarming) {
   function post(source: string, detailType: string, detail: object): Message {
     const time = `${warming.now().toISOString().slice(0, 19)}Z`;
     const body = { id: 'x', source, 'detail-type': detailType, account: '1', region: 'r', time, detail };
-    const message = { body, id: 'm', queue: 'inbox', senderId: 's', sentAt: warming.now(), receiveCount: 1 };
+    const message = inboxMessage(body, { sentAt: warming.now() });
     messages.push(message);
     return message;
   }
 
   async function handle(message: Message | undefined): Promise<void> {
     if (!message) return;
-    const outcome = await handleWarmingMessage(message, BUCKET, warming.context);
+    const outcome = await handleWarmingMessage(message, { bucket: BUCKET, context: warming.context });
     expect(['done', 'skipped'], JSON.stringify(outcome)).toContain(outcome.outcome);
   }
 

@@ -16,7 +16,10 @@ test('a snapshot that is broken in S3 too is quarantined, and the one before it 
   warming.corrupt('layer 22');
   const report = () => snapshotReportedBroken(SET, bad, warming.now(), warming.context);
   const outcomes = await Promise.all([report(), report(), report()]);
-  expect(outcomes[0]).toMatchObject({ outcome: 'done', detail: { quarantined: idOf(22), current: idOf(21) } });
+  expect(outcomes[0]).toMatchObject({
+    outcome: 'done',
+    detail: { quarantined: idOf(22), current: idOf(21) },
+  });
   expect(await report()).toMatchObject({ outcome: 'skipped', reason: 'quarantined-already' });
   expect(await warming.pointer()).toMatchObject({
     current: idOf(21),

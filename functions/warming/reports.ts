@@ -1,6 +1,6 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
+import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { WarmingContext } from './context.ts';
 import { failRun } from './end-run.ts';
 import { isRunning, readRun, type StoredRun, writeRun } from './run.ts';

@@ -12,8 +12,9 @@ export type Violation = { file: string; imports: string; rule: string };
 const SHARED_USES: Record<string, readonly string[]> = {
   runtime: [],
   fleet: ['runtime'],
-  snapshot: ['runtime', 'fleet'],
-  hosts: ['runtime', 'fleet'],
+  aws: ['runtime'],
+  ci: ['runtime', 'fleet', 'aws'],
+  snapshot: ['runtime', 'fleet', 'aws'],
 };
 
 /** Static and dynamic imports and re-exports of files, types included. */

@@ -56,8 +56,8 @@ async function main(args: readonly string[]): Promise<number> {
 /** What a cloud of its own consists of: groups and a warming set to which events can refer. */
 const DEPLOYMENT = {
   groups: [
-    { host: 'gha', name: 'default', min: 0, max: 5, warmingSet: 'default' },
-    { host: 'gha', name: 'warming', min: 0, max: 1, warmingSet: 'default' },
+    { provider: 'gha', name: 'default', min: 0, max: 5, warmingSet: 'default' },
+    { provider: 'gha', name: 'warming', min: 0, max: 1, warmingSet: 'default' },
   ],
   warmingSets: {
     default: { group: 'gha/warming', schedule: 'rate(1 day)', deadlineMinutes: 60, keep: 3 },

@@ -5,7 +5,8 @@ import { join, posix, sep } from 'node:path';
 export type Files = Record<string, Uint8Array>;
 
 /** What terraform leaves behind where it ran, and what only developers of the module need. */
-const LEFT_OUT = /(^|\/)(\.[^/]*|.*\.tfstate(\..*)?|.*\.tfplan|.*\.tfvars)(\/|$)|^infra\/(tests|runner\/src)\//;
+const LEFT_OUT =
+  /(^|\/)(\.[^/]*|.*\.tfstate(\..*)?|.*\.tfplan|.*\.tfvars)(\/|$)|^infra\/(tests|runner\/src)\//;
 
 /**
  * The repository's own part of a release: the module, what each function listens to, and the docs.

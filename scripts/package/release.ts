@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { deterministicZip } from '../build/zip.ts';
 import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
+import { deterministicZip } from '../build/zip.ts';
 import { bundleFiles } from './bundles.ts';
 import { releaseFiles } from './release-files.ts';
 

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   autoScalingGroupName,
+  CI_PROVIDERS,
   GROUP_NAME,
   type Group,
   groupId,
-  HOSTS,
   hookName,
   INSTANCE_ID,
   parseAutoScalingGroupName,
@@ -14,7 +14,7 @@ import {
 } from './names.ts';
 
 const group: fc.Arbitrary<Group> = fc.record({
-  host: fc.constantFrom(...HOSTS),
+  provider: fc.constantFrom(...CI_PROVIDERS),
   name: fc.stringMatching(GROUP_NAME),
 });
 const prefix = fc.constantFrom('aw', 'aw-gha', 'ci', 'a');

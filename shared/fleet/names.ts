@@ -1,14 +1,14 @@
 /**
- * How the parts of a fleet are called. Everything follows from a deployment's prefix, a host and a group's name, so
+ * How the parts of a fleet are called. Everything follows from a deployment's prefix, a CI provider and a group's name, so
  * that no part needs a table to find another. Terraform writes the same names (a test compares them).
  */
 
-/** The CI services. */
-export const HOSTS = ['gha', 'cci', 'bk'] as const;
-export type Host = (typeof HOSTS)[number];
+/** The CI providers. */
+export const CI_PROVIDERS = ['gha', 'cci', 'bk'] as const;
+export type CiProvider = (typeof CI_PROVIDERS)[number];
 
-/** A runner group, by host and name. */
-export type Group = { host: Host; name: string };
+/** A runner group, by CI provider and name. */
+export type Group = { provider: CiProvider; name: string };
 
 /** Lower case, digits and inner dashes: safe in ARNs, bucket keys, parameter names and metric dimensions. */
 export const GROUP_NAME = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
@@ -24,10 +24,10 @@ export type HookPhase = 'boot' | 'drain';
 
 /** `gha/default`: a group in reports, parameters and metrics. */
 export function groupId(group: Group): string {
-  return `${group.host}/${group.name}`;
+  return `${group.provider}/${group.name}`;
 }
 
-/** The group that `<host>/<name>` names, or undefined if it names none. */
+/** The group that `<provider>/<name>` names, or undefined if it names none. */
 export function parseGroupId(id: string): Group | undefined {
   const slash = id.indexOf('/');
   return toGroup(id.slice(0, slash), id.slice(slash + 1));
@@ -35,7 +35,7 @@ export function parseGroupId(id: string): Group | undefined {
 
 /** `aw-gha-default`: the Auto Scaling group of a runner group. */
 export function autoScalingGroupName(prefix: string, group: Group): string {
-  return `${prefix}-${group.host}-${group.name}`;
+  return `${prefix}-${group.provider}-${group.name}`;
 }
 
 /** The runner group behind an Auto Scaling group's name, or undefined if it is not one of this deployment. */
@@ -51,11 +51,11 @@ export function hookName(prefix: string, phase: HookPhase): string {
   return `${prefix}-${phase}`;
 }
 
-function toGroup(host: string, name: string): Group | undefined {
-  if (!isHost(host) || !GROUP_NAME.test(name)) return undefined;
-  return { host, name };
+function toGroup(provider: string, name: string): Group | undefined {
+  if (!isCiProvider(provider) || !GROUP_NAME.test(name)) return undefined;
+  return { provider, name };
 }
 
-function isHost(value: string): value is Host {
-  return (HOSTS as readonly string[]).includes(value);
+function isCiProvider(value: string): value is CiProvider {
+  return (CI_PROVIDERS as readonly string[]).includes(value);
 }

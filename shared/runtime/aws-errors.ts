@@ -1,4 +1,4 @@
-/** Names under which AWS services say "slow down"; the SDK knows them too, and has given up by now. */
+/** Error names with which AWS services throttle. The SDK has already retried them. */
 const THROTTLING_NAMES = new Set([
   'Throttling',
   'ThrottlingException',
@@ -15,14 +15,29 @@ const THROTTLING_NAMES = new Set([
   'ResourceContention',
 ]);
 
-/** What an SDK error carries; anything else has none of it. */
+/** The fields of an SDK error that matter here; other errors have none of them. */
 type SdkError = Error & {
   $metadata?: { httpStatusCode?: number };
   $retryable?: { throttling?: boolean };
   code?: string;
 };
 
-/** Whether AWS refused a call because there were too many of them. */
+/**
+ * Whether `error` is the AWS error `name`. One error has two names: the SDK's class (`ScalingActivityInProgressFault`)
+ * and the code on the wire (`ScalingActivityInProgress`). The built bundles drop the SDK's error classes to start faster,
+ * so they see the wire's code, while unit tests on the source see the class. This comparison accepts both.
+ *
+ * @param name with or without the suffix `Fault` or `Exception`
+ */
+export function isAwsError(error: unknown, name: string): error is Error {
+  return error instanceof Error && withoutSuffix(error.name) === withoutSuffix(name);
+}
+
+function withoutSuffix(name: string): string {
+  return name.replace(/(Fault|Exception)$/, '');
+}
+
+/** Whether AWS refused a call because of its rate. */
 export function isThrottling(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { $metadata, $retryable } = error as SdkError;
@@ -31,7 +46,7 @@ export function isThrottling(error: unknown): boolean {
   );
 }
 
-/** Whether the same call may succeed later: throttled, a fault of the service, or no answer at all. */
+/** Whether the same call may succeed later: throttling, a fault of the service, or no answer. */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { $metadata, code } = error as SdkError;

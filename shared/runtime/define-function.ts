@@ -1,19 +1,26 @@
-import middy from '@middy/core';
-import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { sqsClient } from './clients/sqs.ts';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { clientSettings } from './client-settings.ts';
 import { type Clock, systemClock } from './clock.ts';
-import type { Outcome } from './outcome.ts';
 import { type Env, type EnvShape, readEnv, url } from './env.ts';
-import { type InboxTools, runInbox } from './inbox.ts';
+import { handleBatch, type InboxTools } from './inbox.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { Message } from './message.ts';
 import { createMetrics, type MetricSink } from './metrics.ts';
+import type { Outcome } from './outcome.ts';
+import { type RecordHandler, recordHandler } from './record.ts';
 
-/** What every function gets, whatever it is for. */
+/** What every function gets. */
 export type Tools = { logger: Logger; metrics: MetricSink; clock: Clock };
 
-/** Environment values of every function. Terraform sets them; `function.json` need not name them. */
+/** Environment values of every function with an inbox. Terraform sets them; `function.json` does not name them. */
 export const COMMON_ENV = { INBOX_URL: url, DEAD_LETTER_URL: url } satisfies EnvShape;
+
+/**
+ * Milliseconds of an invocation that no record may use: the record loop needs them to move records that ran into their limit,
+ * and one call to SQS takes milliseconds.
+ */
+const RESERVED_MS = 2_000;
 
 /** A function, declared once: see `defineFunction`. */
 export type FunctionDefinition<S extends EnvShape, Deps> = {
@@ -21,34 +28,40 @@ export type FunctionDefinition<S extends EnvShape, Deps> = {
   name: string;
   /** Environment values that this function needs beyond `COMMON_ENV`. */
   env: S;
-  /** Further queues that it polls besides its inbox, as names of environment values that hold their URLs. */
+  /** Further queues that it polls besides its inbox: names of environment values that hold their URLs. */
   extraInboxes?: readonly (keyof S & string)[];
-  /** Makes the clients and adapters, once per execution environment, at the first event. */
+  /** How long a message is retried after it was sent, in milliseconds. Past it, a retry is `dead`. */
+  retryFor: number | ((message: Pick<Message, 'body' | 'queue'>, deps: Deps) => number);
+  /** Creates clients and adapters, once per execution environment, at the first event. */
   connect: (env: Env<S>, tools: Tools) => Deps;
-  /** Brings one message to its outcome. */
-  handle: (message: Message, deps: Deps, tools: Tools) => Promise<Outcome>;
+  /** Handles one message. */
+  handle: (message: Message, deps: Deps) => Promise<Outcome>;
 };
 
-/** A Lambda handler for SQS batches with partial responses. */
-export type InboxHandler = (event: SQSEvent, context?: unknown) => Promise<SQSBatchResponse>;
+/** A Lambda handler of SQS batches with partial responses. */
+export type InboxHandler = (
+  event: SQSEvent,
+  context: Pick<Context, 'getRemainingTimeInMillis'>,
+) => Promise<SQSBatchResponse>;
 
 /**
- * The one shape of every function: EventBridge -> inbox -> record loop -> partial batch response. Environment and
- * clients are read and made at the first event and kept; a wrong environment fails the whole batch, which then
- * stays in the inbox until someone has repaired the deployment.
+ * The shape of every function with an inbox: EventBridge -> inbox -> record loop -> partial batch response. Environment and
+ * clients are created at the first event and kept. A wrong environment fails the whole batch, which stays in the
+ * inbox until the deployment is repaired.
  *
  * @example
  * export const handler = defineFunction({
  *   name: 'alarms',
  *   env: alarmsEnv,
- *   connect: (env, tools) => connectAlarms(env, tools),
- *   handle: (message, deps) => handleAlarm(message, deps),
+ *   retryFor: 6 * HOUR_MS,
+ *   connect: (env, tools) => ({ prefix: env.NAME_PREFIX, ...tools }),
+ *   handle: handleAlarmMessage,
  * });
  */
 export function defineFunction<S extends EnvShape, Deps>(
   definition: FunctionDefinition<S, Deps>,
 ): InboxHandler {
-  let ready: { deps: Deps; tools: Tools; inbox: InboxTools } | undefined;
+  let connected: { handle: RecordHandler; inbox: InboxTools } | undefined;
 
   function connect() {
     const tools: Tools = {
@@ -59,24 +72,29 @@ export function defineFunction<S extends EnvShape, Deps>(
     const common = readEnv(COMMON_ENV);
     const env = readEnv(definition.env);
     const extra = (definition.extraInboxes ?? []).map((name) => String(env[name]));
-    let sqs: InboxTools['sqs'] | undefined;
+    let sqs: SQSClient | undefined;
     const inbox: InboxTools = {
-      // Made when a record is postponed or buried: most never are, and a client costs milliseconds of every cold start.
+      // Created when a record is delayed or dead: most never are, and a client costs milliseconds of every cold start.
       get sqs() {
-        sqs ??= sqsClient();
+        sqs ??= new SQSClient(clientSettings('lambda'));
         return sqs;
       },
       inboxUrls: [common.INBOX_URL, ...extra],
       deadLetterUrl: common.DEAD_LETTER_URL,
       logger: tools.logger,
-      clock: tools.clock,
     };
-    return { deps: definition.connect(env, tools), tools, inbox };
+    const deps = definition.connect(env, tools);
+    const { retryFor } = definition;
+    const handle = recordHandler((message) => definition.handle(message, deps), {
+      retryFor: typeof retryFor === 'number' ? retryFor : (message) => retryFor(message, deps),
+      clock: tools.clock,
+    });
+    return { handle, inbox };
   }
 
-  return middy<SQSEvent, SQSBatchResponse>().handler(async (event) => {
-    ready ??= connect();
-    const { deps, tools, inbox } = ready;
-    return runInbox(event.Records, (message) => definition.handle(message, deps, tools), inbox);
-  }) as unknown as InboxHandler;
+  return (event, context) => {
+    connected ??= connect();
+    const limitMs = Math.max(0, context.getRemainingTimeInMillis() - RESERVED_MS);
+    return handleBatch(event.Records, connected.handle, limitMs, connected.inbox);
+  };
 }

@@ -30,6 +30,10 @@ export type Envelope = {
 
 /** @throws {PermanentError} `malformed-envelope` if the body is no EventBridge event */
 export function parseEnvelope(body: unknown): Envelope {
-  const { 'detail-type': detailType, time, ...rest } = parseOrReject(envelopeSchema, body, 'malformed-envelope');
+  const {
+    'detail-type': detailType,
+    time,
+    ...rest
+  } = parseOrReject(envelopeSchema, body, 'malformed-envelope');
   return { ...rest, detailType, time: new Date(time) };
 }

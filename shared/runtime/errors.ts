@@ -1,12 +1,12 @@
 /**
- * Named errors that decide how a record ends. A handler throws these from any depth; the record loop turns
- * them into outcomes, so no layer in between needs to know about queues.
+ * Errors that decide the outcome of a record. A handler throws them from any depth; the record loop maps them to
+ * outcomes, so no layer in between knows about queues.
  */
 
-/** Input that can never be handled, however often it is tried: the record goes to the dead-letter queue at once. */
+/** The input can never be handled: the outcome is `dead`. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
-  /** Stable, kebab-case word for logs, metrics and the dead-letter attributes. */
+  /** Stable kebab-case identifier for logs, metrics and the attributes of the dead letter. */
   readonly reason: string;
 
   constructor(reason: string, message: string, options?: ErrorOptions) {
@@ -15,12 +15,12 @@ export class PermanentError extends Error {
   }
 }
 
-/** Something outside is not ready or refuses for now: the record stays in the inbox and is tried later. */
+/** An external dependency is not ready or refuses the call for now: the outcome is `retry`. */
 export class RetryableError extends Error {
   override readonly name = 'RetryableError';
-  /** Stable, kebab-case word for logs and metrics. */
+  /** Stable kebab-case identifier for logs and metrics. */
   readonly reason: string;
-  /** Seconds to wait before the next try; the record loop's own back-off if absent. */
+  /** Seconds before the next receive; the record loop's back-off if undefined. */
   readonly afterSeconds: number | undefined;
 
   constructor(reason: string, message: string, options?: ErrorOptions & { afterSeconds?: number }) {
@@ -30,12 +30,12 @@ export class RetryableError extends Error {
   }
 }
 
-/** The function's environment or its packaging is wrong: nothing can be handled until someone repairs it. */
+/** The function's environment or packaging is wrong: nothing can be handled until the deployment is repaired. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
 }
 
-/** The text of anything that was thrown, for logs and reasons; never throws itself. */
+/** One-line text of anything that was thrown, for logs and reasons. Never throws. */
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
 }

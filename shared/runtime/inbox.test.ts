@@ -1,33 +1,20 @@
 import type { SQSRecord } from 'aws-lambda';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { dead, done, type Outcome, retryLater, skipped } from './outcome.ts';
+import { NOW, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
 import { ConfigurationError, PermanentError, RetryableError } from './errors.ts';
-import { type MessageHandler, runInbox } from './inbox.ts';
+import { handleBatch } from './inbox.ts';
 import type { Message } from './message.ts';
+import { dead, done, type Outcome, retryLater, skipped } from './outcome.ts';
+import { type MessageHandler, recordHandler } from './record.ts';
 
-const NOW = new Date('2026-11-23T08:00:00Z');
-const INBOX = 'https://sqs.eu-west-1.amazonaws.com/123456789012/aw-test-inbox';
-const REPORTS = 'https://sqs.eu-west-1.amazonaws.com/123456789012/aw-reports';
+const INBOX = queueUrl('aw-test-inbox');
+const REPORTS = queueUrl('aw-reports');
+const LIMIT_MS = 5_000;
+const RETRY_FOR_MS = 60_000;
 
-function record(id: string, body = '{}', queue = 'aw-test-inbox', receiveCount = 1): SQSRecord {
-  return {
-    messageId: id,
-    receiptHandle: `handle of ${id}`,
-    body,
-    attributes: {
-      ApproximateReceiveCount: String(receiveCount),
-      SentTimestamp: String(NOW.getTime() - 5000),
-      ApproximateFirstReceiveTimestamp: '0',
-      SenderId: 'AROA:i-0123456789abcdef0',
-    },
-    messageAttributes: {},
-    md5OfBody: '',
-    eventSource: 'aws:sqs',
-    eventSourceARN: `arn:aws:sqs:eu-west-1:123456789012:${queue}`,
-    awsRegion: 'eu-west-1',
-  };
-}
+const record = (id: string, body = '{}', queue = 'aw-test-inbox', receiveCount = 1) =>
+  sqsRecord(body, { id, queue, receiveCount, senderId: 'AROA:i-0123456789abcdef0' });
 
 type Sent = { operation: string; input: Record<string, unknown> };
 
@@ -36,12 +23,14 @@ async function run(
   records: SQSRecord[],
   handle: MessageHandler,
   refuse: (sent: Sent) => boolean = () => false,
+  { limitMs = LIMIT_MS, now = NOW } = {},
 ) {
   const sent: Sent[] = [];
   const lines: { level: string; message: string; record: Record<string, unknown> }[] = [];
   const log = (level: string) => (message: unknown, line: unknown) =>
     void lines.push({ level, message: String(message), ...(line as { record: Record<string, unknown> }) });
-  const answer = await runInbox(records, handle, {
+  const handler = recordHandler(handle, { retryFor: RETRY_FOR_MS, clock: { now: () => now } });
+  const answer = await handleBatch(records, handler, limitMs, {
     sqs: {
       send: async (command: { constructor: { name: string }; input: Record<string, unknown> }) => {
         const call = { operation: command.constructor.name.replace('Command', ''), input: command.input };
@@ -51,9 +40,8 @@ async function run(
       },
     } as never,
     inboxUrls: [INBOX, REPORTS],
-    deadLetterUrl: 'https://sqs.eu-west-1.amazonaws.com/123456789012/aw-test-dead',
-    logger: { info: log('info'), warn: log('warn'), error: log('error') } as never,
-    clock: { now: () => NOW },
+    deadLetterUrl: queueUrl('aw-test-dead'),
+    logger: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
   });
   return { kept: answer.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier), sent, lines };
 }
@@ -147,21 +135,60 @@ describe('what a handler throws', () => {
 });
 
 describe('deadlines', () => {
-  test('a retry past its own is dead: nothing is tried for ever', async () => {
-    const past = retryLater('not-yet', { deadline: new Date(NOW.getTime() - 1) });
-    const { kept, lines, sent } = await run([record('a')], ends(past));
-    expect(kept).toEqual([]);
-    expect(sent[0]?.operation).toBe('SendMessage');
-    expect(lines[0]?.record).toMatchObject({
-      outcome: 'dead',
-      reason: 'deadline-passed',
-      detail: { retryReason: 'not-yet' },
-    });
+  const sentAgo = (ms: number) => [sqsRecord('{}', { sentAt: new Date(NOW.getTime() - ms) })];
+
+  test('a retry after the time of its message is dead', async () => {
+    for (const handle of [ends(retryLater('not-yet')), throws(new RetryableError('not-yet', 'x'))]) {
+      const { kept, lines, sent } = await run(sentAgo(RETRY_FOR_MS), handle);
+      expect(kept).toEqual([]);
+      expect(sent[0]?.operation).toBe('SendMessage');
+      expect(lines[0]?.record).toMatchObject({
+        outcome: 'dead',
+        reason: 'deadline-passed',
+        detail: { retryReason: 'not-yet' },
+      });
+    }
   });
 
-  test('before it, it is tried', async () => {
-    const ahead = retryLater('not-yet', { deadline: new Date(NOW.getTime() + 1) });
-    expect((await run([record('a')], ends(ahead))).kept).toEqual(['a']);
+  test('before it, the record stays, and the log line names the deadline', async () => {
+    const { kept, lines } = await run(sentAgo(RETRY_FOR_MS - 1), ends(retryLater('not-yet')));
+    expect(kept).toEqual(['m-1']);
+    expect(lines[0]?.record).toMatchObject({
+      reason: 'not-yet',
+      detail: { deadline: new Date(NOW.getTime() + 1).toISOString() },
+    });
+  });
+});
+
+describe('the time limit of a record', () => {
+  const never = () => new Promise<Outcome>(() => {});
+
+  test('a record that hangs is retried, and its batch is not held up', async () => {
+    let aborted = false;
+    const { kept, lines } = await run(
+      [record('a', '"hang"'), record('b', '"ok"')],
+      ({ body, signal }) => {
+        if (body === 'ok') return ends(done())();
+        signal.addEventListener('abort', () => {
+          aborted = true;
+        });
+        return never();
+      },
+      undefined,
+      { limitMs: 50 },
+    );
+    expect(kept).toEqual(['a']);
+    expect(aborted).toBe(true);
+    expect(lines.map(({ record: { outcome, reason } }) => [outcome, reason])).toEqual([
+      ['done', undefined],
+      ['retry', 'time-limit'],
+    ]);
+  });
+
+  test('the next batch has its own limit', async () => {
+    await run([record('a')], never, undefined, { limitMs: 20 });
+    const { kept } = await run([record('b')], async ({ signal }) => (signal.aborted ? dead('x') : done()));
+    expect(kept).toEqual([]);
   });
 });
 
@@ -181,6 +208,28 @@ describe('nothing is lost', () => {
       outcome: 'dead',
       reason: 'malformed-json',
     });
+  });
+
+  test('the log of a body that is not JSON quotes nothing of it', async () => {
+    const { lines } = await run([record('a', 'routing-key-of-somebody')], ends(done()));
+    expect(JSON.stringify(lines)).not.toContain('routing-key');
+  });
+
+  test('a body near the size limit of SQS is sent to the dead-letter queue, cut by what the attributes need', async () => {
+    for (const length of [1_048_176, 1_048_476, 1_048_576]) {
+      const body = 'é'.repeat(length / 2);
+      const { kept, sent } = await run([record('a', body)], ends(dead('malformed-report')));
+      expect(kept).toEqual([]);
+      const { MessageBody = '', MessageAttributes = {} } = (sent[0]?.input ?? {}) as {
+        MessageBody?: string;
+        MessageAttributes?: Record<string, { DataType: string; StringValue: string }>;
+      };
+      const attributes = Object.entries(MessageAttributes).map(
+        ([name, { DataType, StringValue }]) => name + DataType + StringValue,
+      );
+      expect(Buffer.byteLength(MessageBody + attributes.join(''))).toBeLessThanOrEqual(1_048_576);
+      expect(MessageBody.length).toBeGreaterThan(length / 2 - 200);
+    }
   });
 
   test('a dead record stays when the dead-letter queue refuses it', async () => {
@@ -214,8 +263,8 @@ describe('nothing is lost', () => {
         const ids = (...wanted: string[]) =>
           fates.flatMap((one, index) => (wanted.includes(one) ? [`m${index}`] : []));
         expect(kept).toEqual(ids('retry', 'throws'));
-        const buried = sent.filter(({ operation }) => operation === 'SendMessage');
-        expect(buried).toHaveLength(ids('dead', 'no-json').length);
+        const deadLetters = sent.filter(({ operation }) => operation === 'SendMessage');
+        expect(deadLetters).toHaveLength(ids('dead', 'no-json').length);
         expect(lines).toHaveLength(fates.length);
       }),
     );

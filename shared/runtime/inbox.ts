@@ -1,40 +1,46 @@
 import { ChangeMessageVisibilityCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import type { SQSBatchResponse, SQSRecord } from 'aws-lambda';
-import { isTransient } from './aws-errors.ts';
 import { backoffSeconds, MAX_VISIBILITY_SECONDS } from './backoff.ts';
-import type { Clock } from './clock.ts';
-import { dead, type Outcome, retryLater } from './outcome.ts';
-import { ConfigurationError, errorText, PermanentError, RetryableError } from './errors.ts';
-import type { Logger } from './logger.ts';
-import { type Message, queueName, toMessage } from './message.ts';
-import { redactText } from './redact.ts';
+import { ConfigurationError } from './errors.ts';
+import { type Logger, withLogFields } from './logger.ts';
+import { queueName } from './message.ts';
+import type { Outcome } from './outcome.ts';
+import type { RecordHandler } from './record.ts';
 
-/** SQS's limit for a message attribute value that we use as a label; the body is kept whole. */
+/** Most characters of an attribute of a dead letter. The body stays whole. */
 const MAX_ATTRIBUTE_CHARS = 512;
+
+/** Most bytes of an SQS message, body and attributes together (SQS quotas, 1 MiB since August 2025). */
+const MAX_MESSAGE_BYTES = 1_048_576;
 
 /** What the record loop needs besides the handler. */
 export type InboxTools = {
   sqs: Pick<SQSClient, 'send'>;
-  /** URLs of the queues that the function polls; a record's queue is found among them by name. */
+  /** URLs of the queues that the function polls. The queue of a record is found among them by name. */
   inboxUrls: readonly string[];
   deadLetterUrl: string;
-  logger: Pick<Logger, 'info' | 'warn' | 'error'>;
-  clock: Clock;
+  logger: Logger;
 };
 
-/** Brings one parsed message to its outcome. May throw any of the named errors instead of returning one. */
-export type MessageHandler = (message: Message) => Promise<Outcome>;
-
 /**
- * Runs every record of a batch to exactly one outcome and tells Lambda which of them stay in the inbox. Records do
- * not see each other: one that fails, hangs on its back-off or is malformed leaves the rest of its batch alone.
+ * Handles every record of a batch side by side and reports to Lambda which of them stay in the inbox (partial batch
+ * response). A record that fails, hangs or is malformed does not affect the others.
+ *
+ * @param limitMs time limit of each record, in milliseconds
  */
-export async function runInbox(
+export async function handleBatch(
   records: readonly SQSRecord[],
-  handle: MessageHandler,
+  handle: RecordHandler,
+  limitMs: number,
   tools: InboxTools,
 ): Promise<SQSBatchResponse> {
-  const kept = await Promise.all(records.map((record) => runRecord(record, handle, tools)));
+  const kept = await Promise.all(
+    records.map((record) =>
+      withLogFields({ messageId: record.messageId }, async () =>
+        settle(record, await handle(record, limitMs), tools),
+      ),
+    ),
+  );
   return {
     batchItemFailures: records
       .filter((_, index) => kept[index])
@@ -42,9 +48,12 @@ export async function runInbox(
   };
 }
 
-/** @returns whether the record stays in the inbox */
-async function runRecord(record: SQSRecord, handle: MessageHandler, tools: InboxTools): Promise<boolean> {
-  const outcome = endAtDeadline(await outcomeOf(record, handle), tools.clock);
+/**
+ * Logs an outcome and applies it to the queue.
+ *
+ * @returns whether the record stays in the inbox
+ */
+async function settle(record: SQSRecord, outcome: Outcome, tools: InboxTools): Promise<boolean> {
   const line = {
     record: {
       messageId: record.messageId,
@@ -54,61 +63,24 @@ async function runRecord(record: SQSRecord, handle: MessageHandler, tools: Inbox
     },
   };
   try {
-    if (outcome.outcome === 'retry') {
-      tools.logger.warn('record handled', line);
-      await delayRetry(record, outcome.afterSeconds, tools);
-      return true;
-    }
-    if (outcome.outcome === 'dead') {
-      tools.logger.error('record handled', line);
-      await sendToDeadLetterQueue(record, outcome.reason, tools);
-      return false;
+    switch (outcome.outcome) {
+      case 'retry':
+        tools.logger.warn('record handled', line);
+        await delayRetry(record, outcome.afterSeconds, tools);
+        return true;
+      case 'dead':
+        tools.logger.error('record handled', line);
+        await sendToDeadLetterQueue(record, outcome.reason, tools);
+        return false;
+      default:
+        tools.logger.info('record handled', line);
+        return false;
     }
   } catch (error) {
-    // The queue itself refused: SQS's own visibility timeout brings the record back, so nothing is lost.
+    // SQS refused the call. The queue's visibility timeout returns the record, so nothing is lost.
     tools.logger.error('record could not be moved', { ...line, error });
     return true;
   }
-  tools.logger.info('record handled', line);
-  return false;
-}
-
-async function outcomeOf(record: SQSRecord, handle: MessageHandler): Promise<Outcome> {
-  let message: Message;
-  try {
-    message = toMessage(record);
-  } catch (error) {
-    return dead('malformed-json', { error: errorText(error) });
-  }
-  try {
-    return await handle(message);
-  } catch (error) {
-    return outcomeOfError(error);
-  }
-}
-
-/**
- * What a thrown error means for its record. An error that nobody has named is tried again: it may be a defect that
- * the next deployment mends, and the queue's receive limit ends it otherwise.
- */
-export function outcomeOfError(error: unknown): Outcome {
-  const detail = { error: redactText(errorText(error)) };
-  if (error instanceof PermanentError) return dead(error.reason, detail);
-  if (error instanceof RetryableError) {
-    return retryLater(error.reason, {
-      detail,
-      ...(error.afterSeconds !== undefined && { afterSeconds: error.afterSeconds }),
-    });
-  }
-  if (error instanceof ConfigurationError) return retryLater('configuration', { detail });
-  if (isTransient(error)) return retryLater('service-unavailable', { detail });
-  const stack = error instanceof Error && error.stack ? { stack: redactText(error.stack) } : {};
-  return retryLater('unexpected-error', { detail: { ...detail, ...stack } });
-}
-
-function endAtDeadline(outcome: Outcome, clock: Clock): Outcome {
-  if (outcome.outcome !== 'retry' || !outcome.deadline || outcome.deadline > clock.now()) return outcome;
-  return dead('deadline-passed', { ...outcome.detail, retryReason: outcome.reason, deadline: outcome.deadline });
 }
 
 async function delayRetry(
@@ -128,22 +100,36 @@ async function delayRetry(
 }
 
 async function sendToDeadLetterQueue(record: SQSRecord, reason: string, tools: InboxTools): Promise<void> {
+  const attributes = {
+    Reason: stringAttribute(reason),
+    Queue: stringAttribute(queueName(record.eventSourceARN)),
+    MessageId: stringAttribute(record.messageId),
+    SenderId: stringAttribute(record.attributes.SenderId),
+  };
   await tools.sqs.send(
     new SendMessageCommand({
       QueueUrl: tools.deadLetterUrl,
-      MessageBody: record.body,
-      MessageAttributes: {
-        Reason: label(reason),
-        Queue: label(queueName(record.eventSourceARN)),
-        MessageId: label(record.messageId),
-        SenderId: label(record.attributes.SenderId),
-      },
+      MessageAttributes: attributes,
+      MessageBody: withinLimit(record.body, attributes),
     }),
   );
 }
 
-function label(value: string) {
+function stringAttribute(value: string) {
   return { DataType: 'String', StringValue: value.slice(0, MAX_ATTRIBUTE_CHARS) || '-' };
+}
+
+/** The body, cut at its end where body and attributes together exceed what SQS accepts. */
+function withinLimit(body: string, attributes: Record<string, ReturnType<typeof stringAttribute>>): string {
+  // Name, type and value of each attribute count (SQS Developer Guide, "Message metadata").
+  const attributeBytes = Object.entries(attributes)
+    .flatMap(([name, { DataType, StringValue }]) => [name, DataType, StringValue])
+    .reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  const room = MAX_MESSAGE_BYTES - attributeBytes;
+  const bytes = Buffer.from(body);
+  if (bytes.length <= room) return body;
+  // A character that the cut splits becomes U+FFFD, which is longer than what is left of it.
+  return bytes.subarray(0, room - 3).toString('utf8');
 }
 
 function urlOf(record: SQSRecord, tools: InboxTools): string {

@@ -2,30 +2,41 @@ import type { SQSRecord } from 'aws-lambda';
 
 /** One record of an inbox, as a handler sees it. */
 export type Message = {
-  /** The parsed JSON body. Anything at all: parse it with a schema before use. */
+  /** The parsed JSON body, not yet validated. */
   body: unknown;
-  /** SQS's own id of the message. */
+  /** The message id that SQS assigned. */
   id: string;
-  /** Name of the queue it came from (the last part of its ARN). */
+  /** Name of the queue that the record came from (the last part of its ARN). */
   queue: string;
-  /** Who sent it, as SQS itself says: `<role id>:<session>` for a role. The sender cannot choose it. */
+  /** The sender as SQS stamps it: `<role id>:<session>` for a role. The sender cannot choose it. */
   senderId: string;
-  /** When it was first sent to the queue. */
+  /** When the message was first sent to the queue. */
   sentAt: Date;
-  /** How many times it has been received, this time included. */
+  /** Number of receives, this one included. */
   receiveCount: number;
+  /** Aborts when the time limit of the record has passed; after that, nobody reads the handler's result. */
+  signal: AbortSignal;
 };
 
-/** @throws {SyntaxError} if the body is not JSON */
-export function toMessage(record: SQSRecord): Message {
+/**
+ * @param signal aborts at the record's time limit
+ * @throws {SyntaxError} if the body is not JSON
+ */
+export function toMessage(record: SQSRecord, signal: AbortSignal): Message {
   return {
     body: JSON.parse(record.body),
     id: record.messageId,
     queue: queueName(record.eventSourceARN),
     senderId: record.attributes.SenderId,
-    sentAt: new Date(Number(record.attributes.SentTimestamp)),
+    sentAt: sentAt(record),
     receiveCount: Number(record.attributes.ApproximateReceiveCount),
+    signal,
   };
+}
+
+/** When a record was first sent to its queue. */
+export function sentAt(record: SQSRecord): Date {
+  return new Date(Number(record.attributes.SentTimestamp));
 }
 
 /** The last part of a queue's ARN or URL. */

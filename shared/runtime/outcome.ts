@@ -1,41 +1,48 @@
 /**
- * The four ways in which a record can end. Every handler returns exactly one of them, and the record loop
- * alone acts on it, so that nothing is swallowed and nothing is tried for ever.
+ * The four outcomes of a record. Every handler returns exactly one of them. Only the record loop acts on it, so
+ * nothing is swallowed and nothing is retried for ever.
  */
 export type Outcome =
   | { outcome: 'done'; detail?: Detail }
   | { outcome: 'skipped'; reason: string; detail?: Detail }
-  | { outcome: 'retry'; reason: string; afterSeconds?: number; deadline?: Date; detail?: Detail }
+  | { outcome: 'retry'; reason: string; afterSeconds?: number; detail?: Detail }
   | { outcome: 'dead'; reason: string; detail?: Detail };
 
-/** Extra facts for the log line of a record. Must hold no secret; the logger redacts what looks like one. */
+/** Further facts for the log line of a record. Must hold no secret; the logger redacts what looks like one. */
 export type Detail = Record<string, unknown>;
 
-/** The record did what it asked for, or found it done already. */
+/** The requested change is made, or was made before. */
 export function done(detail?: Detail): Outcome {
   return { outcome: 'done', ...(detail && { detail }) };
 }
 
-/** There was nothing to do, for a reason worth a word in the log: another team's group, a test notification. */
+/**
+ * There is nothing to do, for example because the event is about a group of another deployment.
+ *
+ * @param reason stable kebab-case identifier, listed in `docs/outcomes.md`
+ */
 export function skipped(reason: string, detail?: Detail): Outcome {
   return { outcome: 'skipped', reason, ...(detail && { detail }) };
 }
 
 /**
- * Not now: the record stays in the inbox.
+ * The record stays in the inbox and is received again, until the function's `retryFor` has passed.
  *
- * @param reason stable, kebab-case word
- * @param options.afterSeconds wait before the next try (default: exponential back-off with jitter)
- * @param options.deadline absolute time after which trying serves nothing; past it the record is dead
+ * @param reason stable kebab-case identifier, listed in `docs/outcomes.md`
+ * @param options.afterSeconds wait before the next receive (default: exponential back-off with jitter)
  */
 export function retryLater(
   reason: string,
-  options: { afterSeconds?: number; deadline?: Date; detail?: Detail } = {},
+  options: { afterSeconds?: number; detail?: Detail } = {},
 ): Outcome {
   return { outcome: 'retry', reason, ...options };
 }
 
-/** Permanent: to the dead-letter queue at once, where an alarm sees it, not after N useless tries. */
+/**
+ * The record can never be handled. It goes to the dead-letter queue at once, where an alarm watches.
+ *
+ * @param reason stable kebab-case identifier, listed in `docs/outcomes.md`
+ */
 export function dead(reason: string, detail?: Detail): Outcome {
   return { outcome: 'dead', reason, ...(detail && { detail }) };
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { manifestKey, pointerKey } from './layout.ts';
-import { memoryStore } from './testing/memory-store.ts';
 import { emptyPointer, promote } from './pointer.ts';
 import { CorruptRecord, readManifest, readPointer, writePointer } from './records.ts';
+import { memoryStore } from './testing/memory-store.ts';
 
 const at = new Date('2026-11-23T08:00:00Z');
 const id = '20261123T030000Z-1f2e3d4c';

@@ -2,8 +2,8 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { localS3 } from '../../test/support/s3-client.ts';
 import { type S3Server, startS3Server } from '../../test/support/s3-server.ts';
-import { memoryStore } from './testing/memory-store.ts';
 import { type ObjectStore, s3Store } from './store.ts';
+import { memoryStore } from './testing/memory-store.ts';
 
 let server: S3Server;
 let client: S3Client;

@@ -22,7 +22,7 @@ beforeAll(async () => {
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle', 'alarms', 'parameters'],
     machines: 'none',
-    groups: [{ host: 'gha', name: 'default', min: 0, max: 2 }],
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: 2 }],
     replicaRegions: ['eu-west-1'],
     alarms: [
       {

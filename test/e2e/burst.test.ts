@@ -21,7 +21,7 @@ beforeAll(async () => {
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
     machines: 'none',
-    groups: [{ host: 'gha', name: 'default', min: 0, max: MACHINES }],
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: MACHINES }],
     // Every tenth event comes twice: EventBridge delivers at least once.
     deliveries() {
       delivered += 1;

@@ -112,7 +112,9 @@ describe.skipIf(reason !== undefined)('shell scripts of machines', () => {
 
   test('are found', () => {
     expect(scripts).toContain('infra/runner/bootstrap.sh');
-    expect(scripts).toEqual(expect.arrayContaining(['infra/runner/image/check.sh', 'infra/runner/image/install.sh']));
+    expect(scripts).toEqual(
+      expect.arrayContaining(['infra/runner/image/check.sh', 'infra/runner/image/install.sh']),
+    );
   });
 
   test.each(scripts)('%s satisfies shellcheck', (script) => {

@@ -13,7 +13,7 @@ beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
-    groups: [{ host: 'gha', name: 'default', min: 0, max: 3, warmingSet: 'default', purchase: 'spot' }],
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: 3, warmingSet: 'default', purchase: 'spot' }],
   });
 });
 afterAll(() => cloud?.stop());

@@ -17,7 +17,7 @@ beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
-    groups: [{ host: 'gha', name: 'default', min: 0, max: MACHINES, warmingSet: 'default' }],
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: MACHINES, warmingSet: 'default' }],
   });
 });
 afterAll(() => cloud?.stop());

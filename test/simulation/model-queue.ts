@@ -1,12 +1,20 @@
 import type { SQSRecord } from 'aws-lambda';
-import { handleLifecycleMessage, type LifecycleDeps } from '../../functions/lifecycle/handle.ts';
-import { runInbox } from '../../shared/runtime/inbox.ts';
+import {
+  handleLifecycleMessage,
+  type LifecycleDeps,
+  RETRY_FOR_MS,
+} from '../../functions/lifecycle/handle.ts';
+import { handleBatch } from '../../shared/runtime/inbox.ts';
+import { recordHandler } from '../../shared/runtime/record.ts';
 import { INSTANCE } from './model-auto-scaling.ts';
 
 /** Seconds after which a message that was put back is seen again. */
 const AGAIN = 3;
 
-const silent = { info() {}, warn() {}, error() {} };
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Simulated time stands still while a record is handled: no limit applies. */
+const NO_LIMIT_MS = 60_000;
 
 type Waiting = { record: SQSRecord; at: number };
 
@@ -51,7 +59,11 @@ export class ModelQueue {
     const due = this.waiting.filter((message) => message.at <= now).reverse();
     this.waiting = this.waiting.filter((message) => message.at > now);
     for (const { record } of due) {
-      const answer = await runInbox([record], (message) => handleLifecycleMessage(message, deps), {
+      const handle = recordHandler((message) => handleLifecycleMessage(message, deps), {
+        retryFor: RETRY_FOR_MS,
+        clock: { now: () => new Date(now * 1000) },
+      });
+      const answer = await handleBatch([record], handle, NO_LIMIT_MS, {
         sqs: {
           send: async (command: { input: { MessageBody?: string } }) => {
             if (command.input.MessageBody !== undefined) this.dead.push(command.input.MessageBody);
@@ -62,9 +74,8 @@ export class ModelQueue {
         deadLetterUrl: 'http://q/1/dead',
         logger: {
           ...silent,
-          info: (_: unknown, line: unknown) => this.outcomes.push(JSON.stringify(line)),
-        } as never,
-        clock: { now: () => new Date(now * 1000) },
+          info: (_: string, line?: object) => this.outcomes.push(JSON.stringify(line)),
+        },
       });
       if (answer.batchItemFailures.length === 0) continue;
       const received = Number(record.attributes.ApproximateReceiveCount) + 1;

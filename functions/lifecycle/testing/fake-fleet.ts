@@ -1,7 +1,7 @@
 import type { Report } from '../../../shared/fleet/report.ts';
-import type { Outcome } from '../../../shared/runtime/outcome.ts';
-import type { Message } from '../../../shared/runtime/message.ts';
 import type { MetricSink } from '../../../shared/runtime/metrics.ts';
+import type { Outcome } from '../../../shared/runtime/outcome.ts';
+import { message, outcomeOf } from '../../../test/support/sqs.ts';
 import { handleLifecycleMessage } from '../handle.ts';
 import type { Answer, AutoScalingPort } from '../ports.ts';
 
@@ -112,8 +112,7 @@ export class FakeFleet {
 
   private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Outcome> {
     const sentAt = new Date(NOW.getTime() - ageSeconds * 1000);
-    const message: Message = { body, id: 'm', queue, senderId, sentAt, receiveCount: 1 };
-    return handleLifecycleMessage(message, {
+    const handled = handleLifecycleMessage(message(body, { queue, senderId, sentAt }), {
       prefix: 'aw',
       reportsQueue: 'aw-reports',
       autoScaling: this.port,
@@ -126,6 +125,7 @@ export class FakeFleet {
         },
       },
     });
+    return outcomeOf(handled);
   }
 
   private answerHook(asked: string, hook: string): Answer {

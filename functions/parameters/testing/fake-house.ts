@@ -1,5 +1,5 @@
-import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { GroupCapacity } from '../ports.ts';
 import type { ParametersContext } from '../reconcile.ts';
 import { type FakeRegion, fakeRegion } from './fake-region.ts';

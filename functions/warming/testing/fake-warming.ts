@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { layerKey, manifestKey, pointerKey, runKey, snapshotTime } from '../../../shared/snapshot/layout.ts';
 import type { Manifest } from '../../../shared/snapshot/manifest.ts';
-import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Capacity, NamedSet, WarmingContext } from '../context.ts';
 import type { Run } from '../run.ts';
 

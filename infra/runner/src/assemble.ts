@@ -1,12 +1,12 @@
 import { chmod } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import type { HostDriver } from './agents/driver.ts';
 import { simulatedHost } from '../../../scripts/local/runners/simulated-driver.ts';
+import type { AgentDriver } from './agents/driver.ts';
 import { agentProcess } from './agents/process.ts';
+import { unsupportedAgent } from './agents/unsupported.ts';
 import { s3Client, sqsClient } from './clients.ts';
 import type { RunnerConfig } from './config.ts';
 import { instanceMetadata } from './metadata.ts';
-import { missingHost } from './agents/unsupported.ts';
 import { sqsReporter } from './reporter.ts';
 import type { Runner } from './runner.ts';
 import { isWarm, restoreSnapshot, terminalProgress } from './snapshot/index.ts';
@@ -57,11 +57,11 @@ async function openToJobs(warm: string): Promise<void> {
   await chmod(warm, 0o1777);
 }
 
-function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: StateFile): HostDriver {
+function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: StateFile): AgentDriver {
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
     return warmingHost({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
   }
-  if (config.agent.driver !== 'simulated') return missingHost(config.agent.driver);
+  if (config.agent.driver !== 'simulated') return unsupportedAgent(config.agent.driver);
   return simulatedHost(config.agent, instanceId, agentProcess(config.directories.state));
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { HOSTS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
 import { simulatedSettings } from '../../../scripts/local/runners/simulated-driver.ts';
+import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 
 /** Where user data writes it on an instance. */
@@ -50,7 +50,7 @@ const warmingSettings = v.pipe(
  * What Terraform says about the agents of real hosts. It is accepted here, because a warming group needs no agent; where one
  * is needed, the boot fails and says so (see `missing-host.ts`).
  */
-const realHostSettings = v.looseObject({ driver: v.picklist(HOSTS) });
+const agentSettings = v.looseObject({ driver: v.picklist(CI_PROVIDERS) });
 
 /** `/etc/aw-runner/config.json`: all that a runner has to be told. Terraform's user data writes it. */
 const configSchema = v.strictObject({
@@ -81,7 +81,7 @@ const configSchema = v.strictObject({
   heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
   /** Between two looks at the metadata and the agent. */
   pollSeconds: v.optional(seconds(0.1, 60), 5),
-  agent: v.variant('driver', [simulatedSettings, realHostSettings]),
+  agent: v.variant('driver', [simulatedSettings, agentSettings]),
 });
 
 /** @throws {BadConfig} */

@@ -1,4 +1,4 @@
-import type { HostDriver } from './agents/driver.ts';
+import type { AgentDriver } from './agents/driver.ts';
 import type { RunnerConfig } from './config.ts';
 import type { Metadata } from './metadata.ts';
 import type { Reporter } from './reporter.ts';
@@ -9,7 +9,7 @@ import type { StateFile } from './state.ts';
 export type Runner = {
   config: RunnerConfig;
   instanceId: string;
-  host: HostDriver;
+  host: AgentDriver;
   metadata: Metadata;
   reporter: Reporter;
   states: StateFile;

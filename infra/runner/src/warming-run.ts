@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import type { AgentStatus, HostDriver } from './agents/driver.ts';
 import { errorText } from '../../../shared/runtime/errors.ts';
+import type { AgentDriver, AgentStatus } from './agents/driver.ts';
 import type { RunnerConfig, WarmingSettings } from './config.ts';
 import { markUnhealthy } from './health.ts';
 import { type SaveResult, saveSnapshot, terminalProgress } from './snapshot/index.ts';
@@ -26,7 +26,7 @@ export type WarmingRunOptions = {
  * A warming group's machine has one job: to run the set's command on the warm tree and to save what came of it. To the rest
  * of the program it looks like a host whose only job that is, so that a drain waits for it like for any other.
  */
-export function warmingHost(options: WarmingRunOptions): HostDriver {
+export function warmingHost(options: WarmingRunOptions): AgentDriver {
   let status: AgentStatus = { state: 'idle', since: new Date() };
   return {
     async start() {

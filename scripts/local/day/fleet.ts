@@ -44,9 +44,9 @@ export function fleet(root: string): CloudOptions {
   return {
     root,
     groups: [
-      { host: 'gha', name: 'default', min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
+      { provider: 'gha', name: 'default', min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
       {
-        host: 'gha',
+        provider: 'gha',
         name: 'warming',
         min: 0,
         max: 1,

@@ -14,7 +14,7 @@ const deployment: Deployment = {
   home: { account: '111122223333', region: 'us-west-2' },
   prefix: 'aw',
   bucket: 'bucket',
-  groups: [{ host: 'gha', name: 'default', min: 0, max: 5, warmingSet: 'default' }],
+  groups: [{ provider: 'gha', name: 'default', min: 0, max: 5, warmingSet: 'default' }],
   warmingSets: {
     default: { group: 'gha/warming', schedule: 'cron(0 3 * * ? *)', deadlineMinutes: 60, keep: 3 },
   },

@@ -42,7 +42,7 @@ export async function declareParameters(s3: S3Client, deployment: Deployment): P
 
 /** The declared part of the /aw tree: what the deployment is, and each group's settings. */
 export function declaredParameters(deployment: Deployment): Record<string, string> {
-  const hosts = [...new Set(deployment.groups.map(({ host }) => host))];
+  const hosts = [...new Set(deployment.groups.map(({ provider }) => provider))];
   const groups = deployment.groups.map((group) => [
     `/aw/groups/${groupId(group)}`,
     JSON.stringify({

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import type { AgentDriver, AgentStatus } from '../../../infra/runner/src/agents/driver.ts';
 import { RetryableError } from '../../../shared/runtime/errors.ts';
-import type { AgentStatus, HostDriver } from '../../../infra/runner/src/agents/driver.ts';
 
 /** Settings of the simulated host, whose jobs take a given time and do nothing. */
 export const simulatedSettings = v.strictObject({
@@ -37,7 +37,7 @@ export function simulatedHost(
   settings: SimulatedSettings,
   agentName: string,
   agent: AgentProcess,
-): HostDriver {
+): AgentDriver {
   const about = new URL(`/agents/${encodeURIComponent(agentName)}`, settings.url);
   return {
     async start() {

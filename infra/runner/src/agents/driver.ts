@@ -11,7 +11,7 @@ export type AgentStatus =
   | { state: 'gone' };
 
 /** The agent of one host on this machine. */
-export interface HostDriver {
+export interface AgentDriver {
   /** Starts the agent, or finds the one that an earlier aw-runner has started. Returns when it can take jobs. */
   start(): Promise<void>;
   /**

@@ -1,11 +1,11 @@
-import type { Host } from '../../../../shared/fleet/names.ts';
-import type { HostDriver } from './driver.ts';
+import type { CiProvider } from '../../../../shared/fleet/names.ts';
+import type { AgentDriver } from './driver.ts';
 
 /**
  * A host that this version has no driver for. Its runners fail their boot, which is reported, counted and paged, instead of
  * standing there without ever taking a job.
  */
-export function missingHost(host: Host): HostDriver {
+export function unsupportedAgent(host: CiProvider): AgentDriver {
   return {
     async start() {
       throw new Error(
