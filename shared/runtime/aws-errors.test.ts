@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isThrottling, isTransient } from './aws-errors.ts';
+import { isAwsError, isThrottling, isTransient } from './aws-errors.ts';
 
 const error = (name: string, more: object = {}) => Object.assign(new Error(name), { name }, more);
 
@@ -43,5 +43,26 @@ describe('stays as it is', () => {
   ])('%s', (thrown) => {
     expect(isThrottling(thrown)).toBe(false);
     expect(isTransient(thrown)).toBe(false);
+  });
+});
+
+describe('names of errors', () => {
+  test.each([
+    'ScalingActivityInProgress',
+    'ScalingActivityInProgressFault',
+    'ScalingActivityInProgressException',
+  ])('the name on the wire and the class of the SDK are one error: %s', (name) => {
+    for (const thrown of ['ScalingActivityInProgress', 'ScalingActivityInProgressFault'])
+      expect(isAwsError(error(thrown), name)).toBe(true);
+  });
+
+  test('another error, or none, is not it', () => {
+    for (const thrown of [
+      error('ScalingActivity'),
+      error('ValidationError'),
+      'ScalingActivityInProgress',
+      undefined,
+    ])
+      expect(isAwsError(thrown, 'ScalingActivityInProgress')).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
-/** The time, as something a test can hold still. */
+/** The current time. Tests replace it. */
 export type Clock = { now(): Date };
 
-/** The machine's own clock. */
+/** The clock of the operating system. */
 export const systemClock: Clock = { now: () => new Date() };

@@ -92,7 +92,7 @@ export function defineFunction<S extends EnvShape, Deps>(
     return { handle, inbox };
   }
 
-  return (event, context) => {
+  return async (event, context) => {
     connected ??= connect();
     const limitMs = Math.max(0, context.getRemainingTimeInMillis() - RESERVED_MS);
     return handleBatch(event.Records, connected.handle, limitMs, connected.inbox);

@@ -7,7 +7,7 @@ export type EnvShape = Record<string, v.GenericSchema<unknown, unknown>>;
 /** What `readEnv` returns for a shape. */
 export type Env<S extends EnvShape> = { [K in keyof S]: v.InferOutput<S[K]> };
 
-/** Text that is there: Lambda cannot tell an unset value from an empty one, so an empty one is missing. */
+/** Text that is not empty: in Lambda an unset value and an empty one are the same. */
 export const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 
 /** A URL. */
@@ -19,8 +19,8 @@ export function json<S extends v.GenericSchema>(schema: S) {
 }
 
 /**
- * Reads and checks the environment once, and names everything that is wrong with it in one error: someone who
- * repairs a deployment wants the whole list. Values are not repeated, since one may be a secret set by mistake.
+ * Reads and validates the environment. One error lists every problem, so one repair of the deployment is enough. The error
+ * contains no value, since a value can be a secret that was set by mistake.
  *
  * @throws {ConfigurationError}
  */

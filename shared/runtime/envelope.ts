@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { parseOrReject } from './validate.ts';
 
 /**
- * What EventBridge puts around every event. `time` has whole seconds and can be minutes before delivery.
- * (EventBridge User Guide, "AWS events structure".)
+ * The fields that EventBridge adds to every event. `time` has whole seconds and can be minutes before delivery
+ * (EventBridge User Guide, "AWS events structure").
  */
 const envelopeSchema = v.object({
   id: v.string(),
@@ -16,7 +16,7 @@ const envelopeSchema = v.object({
   detail: v.record(v.string(), v.unknown()),
 });
 
-/** One event from the bus; `detail` still has to be parsed by whoever knows the detail type. */
+/** One event from the bus. The handler of the detail type validates `detail`. */
 export type Envelope = {
   id: string;
   source: string;
@@ -28,7 +28,7 @@ export type Envelope = {
   detail: Record<string, unknown>;
 };
 
-/** @throws {PermanentError} `malformed-envelope` if the body is no EventBridge event */
+/** @throws {PermanentError} `malformed-envelope` if the body is not an EventBridge event */
 export function parseEnvelope(body: unknown): Envelope {
   const {
     'detail-type': detailType,

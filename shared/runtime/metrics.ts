@@ -1,12 +1,11 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 
-/** The namespace of everything that Hearth measures; the module's alarms look there. */
+/** The CloudWatch namespace of every metric of Hearth. The alarms of the Terraform module use it. */
 export const METRIC_NAMESPACE = 'Hearth';
 
 /**
- * Every metric that Hearth emits: its unit, and the dimension sets under which it is stored. Alarms and the
- * dashboard may only name what is here; a test compares them. One metric can be stored under several dimension
- * sets: the empty set is the fleet as a whole.
+ * Every metric that Hearth emits, with its unit and its dimension sets. Alarms and the dashboard use only metrics of this
+ * catalogue; a test compares them. A metric can have several dimension sets; the empty set is the whole fleet.
  */
 export const METRICS = {
   RunnerBootSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
@@ -25,25 +24,25 @@ export const METRICS = {
 
 export type MetricName = keyof typeof METRICS;
 
-/** Every dimension key that `Name` is stored under; a value is needed for each. */
+/** Every dimension key of the metric `Name`; each needs a value. */
 type DimensionsOf<Name extends MetricName> = Record<
   (typeof METRICS)[Name]['dimensions'][number][number],
   string
 >;
 
-/** Where the functions put their measurements. */
+/** Destination of the functions' measurements. */
 export interface MetricSink {
   /**
-   * Stores one value.
+   * Records one value.
    *
-   * @param value in the unit that `METRICS` names
-   * @param dimensions a value for each dimension that the metric is stored under
+   * @param value in the unit of `METRICS`
+   * @param dimensions a value per dimension of the metric
    */
   add<Name extends MetricName>(name: Name, value: number, dimensions: DimensionsOf<Name>): void;
 }
 
 /**
- * Metrics in CloudWatch's embedded format: lines on standard output, no API call, no permission.
+ * Metrics in CloudWatch's embedded metric format: lines on standard output, without an API call or a permission.
  *
  * @param service the function's name
  */
@@ -51,15 +50,15 @@ export function createMetrics(service: string): MetricSink {
   let metrics: Metrics | undefined;
   return {
     add(name, value, dimensions) {
-      // Made with the first value: a cold start that measures nothing does not pay for it.
+      // Created with the first value, so that a cold start without measurements does not pay for it.
       metrics ??= new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
       const { unit, dimensions: sets } = METRICS[name];
       for (const set of sets) {
-        // `service` is a default dimension of Powertools: cleared, or no alarm would find the metric.
+        // Powertools adds the default dimension `service`. With it no alarm would match the metric.
         metrics.clearDefaultDimensions();
         metrics.clearDimensions();
         const named = Object.fromEntries(set.map((key) => [key, dimensions[key as keyof typeof dimensions]]));
-        // An empty set too: the format wants at least one set, and `[[]]` is the metric without dimensions.
+        // Also for the empty set: the format requires at least one set, and `[[]]` is the metric without dimensions.
         metrics.addDimensions(named);
         metrics.addMetric(name, unit, value);
         metrics.publishStoredMetrics();

@@ -2,10 +2,10 @@ import * as v from 'valibot';
 import { PermanentError } from './errors.ts';
 
 /**
- * Parses `input` with `schema`, or says in one line what is wrong and where.
+ * Parses `input` with `schema`.
  *
- * @throws {PermanentError} with `reason`, naming the path of the first few problems. The value itself is not
- *   repeated: it may be huge, hostile or secret.
+ * @throws {PermanentError} with `reason`. The message names the paths of the first problems and contains no value, since a
+ *   value can be large, hostile or secret.
  */
 export function parseOrReject<S extends v.GenericSchema>(
   schema: S,
@@ -25,7 +25,7 @@ export function issuesText(issues: readonly v.BaseIssue<unknown>[]): string {
     .join('; ');
 }
 
-/** Words that a schema brings are its own; those that valibot makes up (`Invalid …`) repeat the value. */
+/** Messages that a schema defines are kept. The default messages of valibot (`Invalid …`) contain the value. */
 function problem(issue: v.BaseIssue<unknown>): string {
   return issue.message.startsWith('Invalid ') ? `expected ${issue.expected ?? issue.type}` : issue.message;
 }
