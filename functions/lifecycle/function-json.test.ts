@@ -26,9 +26,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 test('of all samples, the rules let through what this function knows, and nothing else', async () => {
   const spec = (await readFunctionSpecs(root)).find(({ name }) => name === 'lifecycle');
-  const patterns = (spec?.listensTo ?? []).flatMap((listener) =>
-    listener.kind === 'events'
-      ? [JSON.parse(JSON.stringify(listener.pattern).replaceAll(`\${prefix}`, 'aw')) as unknown]
+  const patterns = (spec?.subscriptions ?? []).flatMap((subscription) =>
+    subscription.kind === 'events'
+      ? [JSON.parse(JSON.stringify(subscription.pattern).replaceAll(`\${prefix}`, 'aw')) as unknown]
       : [],
   );
   const files = (await readdir(samples)).filter((file) => file.endsWith('.json'));

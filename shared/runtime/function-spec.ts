@@ -8,12 +8,12 @@ import { issuesText } from './validate.ts';
  * local cloud all read it, so that a rule cannot differ between them.
  *
  * Placeholders in patterns, schedules and inputs: `${prefix}` is the deployment's name prefix, `${bucket}` its
- * snapshot bucket. A listener with `forEach: "warmingSets"` exists once a warming set and may also use `${set}` and
+ * snapshot bucket. A subscription with `forEach: "warmingSets"` exists once per warming set and may also use `${set}` and
  * `${schedule}` (the set's own schedule expression).
  */
 const name = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9-]{0,31}$/));
 
-const listener = v.variant('kind', [
+const subscription = v.variant('kind', [
   v.strictObject({
     kind: v.literal('events'),
     name,
@@ -47,13 +47,13 @@ const functionSpecSchema = v.strictObject({
   receiveLimit: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1000)),
   /** Queues besides its own inbox that this function polls, and alone may read. */
   extraInboxes: v.optional(v.array(name), []),
-  listensTo: v.pipe(v.array(listener), v.minLength(1)),
+  subscriptions: v.pipe(v.array(subscription), v.minLength(1)),
   /** Names of the environment values it needs, besides INBOX_URL and DEAD_LETTER_URL, which all have. */
   environment: v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/))),
 });
 
 export type FunctionSpec = v.InferOutput<typeof functionSpecSchema> & { name: string };
-export type Listener = FunctionSpec['listensTo'][number];
+export type Subscription = FunctionSpec['subscriptions'][number];
 
 /**
  * Every function of the repository, by folder name, sorted.

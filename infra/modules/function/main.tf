@@ -1,4 +1,4 @@
-# One function: bundle, role and log. What feeds it is in queues.tf and listeners.tf.
+# One function: bundle, role and log. What feeds it is in queues.tf and subscriptions.tf.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}

@@ -34,7 +34,7 @@ variable "policy_json" {
 }
 
 variable "schedules_by_set" {
-  description = "Schedule expression of each warming set, for listeners that exist once a set."
+  description = "Schedule expression of each warming set, for subscriptions that exist once per set."
   type        = map(string)
 }
 

@@ -2,10 +2,10 @@ import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type FunctionSpec, readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
 import { environmentOf } from './environment.ts';
-import { makeListeners } from './listeners.ts';
 import { fill, queueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
 import { declaredParameters } from './storage.ts';
+import { makeSubscriptions } from './subscriptions.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 const specs = await readFunctionSpecs(root);
@@ -41,7 +41,7 @@ async function listen(spec: FunctionSpec) {
   const events = recorder();
   const scheduler = recorder();
   const clients = { events: events.client, scheduler: scheduler.client };
-  const made = await makeListeners(clients, spec, deployment, names);
+  const made = await makeSubscriptions(clients, spec, deployment, names);
   return { rules: events.inputs, schedules: scheduler.inputs, made };
 }
 
@@ -80,7 +80,7 @@ test('a schedule for each warming set puts an event into the inbox', async () =>
   const { made } = await listen({
     ...base,
     name: 'warming',
-    listensTo: [
+    subscriptions: [
       {
         kind: 'schedule',
         name: 'run',

@@ -5,12 +5,12 @@ import { makeAlarm } from './alarms.ts';
 import { environmentOf } from './environment.ts';
 import { makeFunction } from './functions.ts';
 import { makeGroup } from './groups.ts';
-import { type MadeSchedule, makeListeners } from './listeners.ts';
 import { type QueueNames, queueNames } from './names.ts';
 import { makeQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
 import { shimCode } from './shim-code.ts';
 import { declareParameters, makeBucket, makeSecrets } from './storage.ts';
+import { type MadeSchedule, makeSubscriptions } from './subscriptions.ts';
 
 export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] };
 
@@ -36,7 +36,7 @@ export async function deploy(
   for (const spec of specs) {
     const environment = environmentOf(spec, deployment, names, options.gatewayUrl);
     await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, shim });
-    schedules.push(...(await makeListeners(clients, spec, deployment, names)));
+    schedules.push(...(await makeSubscriptions(clients, spec, deployment, names)));
   }
   await declareParameters(clients.s3, deployment);
   for (const alarm of deployment.alarms) await makeAlarm(clients.cloudWatch, alarm, deployment);

@@ -1,5 +1,5 @@
 import { CreateScheduleCommand, type SchedulerClient } from '@aws-sdk/client-scheduler';
-import type { MadeSchedule } from './listeners.ts';
+import type { MadeSchedule } from './subscriptions.ts';
 
 /**
  * Makes a schedule fire now: a one-time schedule with the same target and input, which the Scheduler deletes after it

@@ -31,7 +31,7 @@ export function aboutFunctions(made: Applied): void {
 
     describe.each(specs)('function $name', (spec) => {
       test('listens to the patterns of its function.json', () => {
-        const wanted = spec.listensTo.flatMap((one) =>
+        const wanted = spec.subscriptions.flatMap((one) =>
           one.kind === 'events'
             ? [[`aw-${spec.name}-${one.name}`, fill(one.pattern, { prefix: 'aw', bucket })] as const]
             : [],

@@ -1,6 +1,6 @@
 import { type EventBridgeClient, PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
 import { CreateScheduleCommand, type SchedulerClient } from '@aws-sdk/client-scheduler';
-import type { FunctionSpec, Listener } from '../../../shared/runtime/function-spec.ts';
+import type { FunctionSpec, Subscription } from '../../../shared/runtime/function-spec.ts';
 import { arn, fill, type QueueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
 
@@ -15,8 +15,8 @@ export type MadeSchedule = {
 
 type Clients = { events: EventBridgeClient; scheduler: SchedulerClient };
 
-/** Makes the rules and schedules that a function listens to. */
-export async function makeListeners(
+/** Makes the rules and schedules of one function. */
+export async function makeSubscriptions(
   clients: Clients,
   spec: FunctionSpec,
   deployment: Deployment,
@@ -24,13 +24,13 @@ export async function makeListeners(
 ): Promise<MadeSchedule[]> {
   const made: MadeSchedule[] = [];
   const targetArn = names.arn(names.inbox(spec.name));
-  for (const listener of spec.listensTo) {
-    const name = `${deployment.prefix}-${spec.name}-${listener.name}`;
-    if (listener.kind === 'events') {
-      await makeRule(clients.events, name, fill(listener.pattern, placeholders(deployment)), targetArn);
+  for (const subscription of spec.subscriptions) {
+    const name = `${deployment.prefix}-${spec.name}-${subscription.name}`;
+    if (subscription.kind === 'events') {
+      await makeRule(clients.events, name, fill(subscription.pattern, placeholders(deployment)), targetArn);
       continue;
     }
-    for (const schedule of schedulesOf(listener, name, targetArn, deployment)) {
+    for (const schedule of schedulesOf(subscription, name, targetArn, deployment)) {
       await makeSchedule(clients.scheduler, schedule);
       made.push(schedule);
     }
@@ -43,10 +43,10 @@ async function makeRule(events: EventBridgeClient, Name: string, pattern: object
   await events.send(new PutTargetsCommand({ Rule: Name, Targets: [{ Id: 'inbox', Arn }] }));
 }
 
-type ScheduleListener = Extract<Listener, { kind: 'schedule' }>;
+type ScheduleSubscription = Extract<Subscription, { kind: 'schedule' }>;
 
 function schedulesOf(
-  listener: ScheduleListener,
+  subscription: ScheduleSubscription,
   name: string,
   targetArn: string,
   deployment: Deployment,
@@ -55,18 +55,18 @@ function schedulesOf(
     name: scheduleName,
     targetArn,
     roleArn: `arn:aws:iam::${deployment.home.account}:role/${deployment.prefix}-schedules`,
-    expression: fill(listener.schedule, values),
-    input: JSON.stringify(scheduledEvent(fill(listener.input, values), scheduleName, deployment)),
+    expression: fill(subscription.schedule, values),
+    input: JSON.stringify(scheduledEvent(fill(subscription.input, values), scheduleName, deployment)),
   });
   const common = placeholders(deployment);
-  if (listener.forEach === undefined) return [one(name, common)];
+  if (subscription.forEach === undefined) return [one(name, common)];
   return Object.entries(deployment.warmingSets).map(([set, { schedule }]) =>
     one(`${name}-${set}`, { ...common, set, schedule }),
   );
 }
 
 /** The input in EventBridge's envelope; the Scheduler puts id and time in their places when it fires. */
-function scheduledEvent(input: ScheduleListener['input'], name: string, { home }: Deployment) {
+function scheduledEvent(input: ScheduleSubscription['input'], name: string, { home }: Deployment) {
   return {
     version: '0',
     id: '<aws.scheduler.execution-id>',

@@ -1,15 +1,15 @@
 # Rules and schedules out of function.json, all of them into the inbox.
 
 locals {
-  events = { for one in var.spec.listensTo : one.name => one if one.kind == "events" }
+  events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" }
 
   schedules = merge(
-    { for one in var.spec.listensTo : one.name => {
+    { for one in var.spec.subscriptions : one.name => {
       schedule = one.schedule
       input    = one.input
     } if one.kind == "schedule" && try(one.forEach, null) == null },
     # Once for each warming set: the set's name and schedule go where function.json leaves room for them.
-    merge([for one in var.spec.listensTo : {
+    merge([for one in var.spec.subscriptions : {
       for set, schedule in var.schedules_by_set : "${one.name}-${set}" => {
         schedule = replace(one.schedule, "$${schedule}", schedule)
         input    = jsondecode(replace(jsonencode(one.input), "$${set}", set))
