@@ -1,11 +1,11 @@
 import { text, url } from '../../shared/runtime/env.ts';
 
-/** Environment of `lifecycle`; `function.json` names the same values. */
+/** Environment of `lifecycle`; `function.json` lists the same names. */
 export const lifecycleEnv = {
-  /** The deployment's prefix: groups and hooks are named after it. */
+  /** The prefix of the deployment, part of the names of groups and hooks. */
   NAME_PREFIX: text,
-  /** The queue that runners report to. */
+  /** The queue that runners send reports to. */
   REPORTS_URL: url,
-  /** Name or ARN of the bus that verified reports are put on. */
+  /** Name or ARN of the event bus for verified reports. */
   EVENT_BUS: text,
 };

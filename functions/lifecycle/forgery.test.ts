@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { event, FakeFleet, INSTANCE, REPORTS } from './testing/fake-fleet.ts';
+import { envelope as event } from '../../test/support/sqs.ts';
+import { FakeFleet, INSTANCE, REPORTS } from './testing/fake-fleet.ts';
 
 const OTHER = 'i-0fedcba9876543210';
 
@@ -11,9 +12,9 @@ beforeEach(() => {
 });
 
 function nothingHappened() {
-  expect(fleet.asked).toEqual([]);
+  expect(fleet.calls).toEqual([]);
   expect(fleet.published).toEqual([]);
-  expect(fleet.measured).toEqual([]);
+  expect(fleet.measurements).toEqual([]);
 }
 
 describe('a runner speaks for itself alone', () => {
@@ -73,7 +74,7 @@ describe('and for its own group alone', () => {
         reason: 'forged-group',
         detail: { error: expect.stringContaining('aw-gha-default') },
       });
-      expect(fleet.asked.filter((call) => call.startsWith('terminate'))).toEqual([]);
+      expect(fleet.calls.filter((call) => call.startsWith('terminate'))).toEqual([]);
       expect(fleet.published).toEqual([]);
     }
   });

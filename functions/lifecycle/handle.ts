@@ -3,30 +3,29 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
-import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { handleAwsEvent } from './aws-event.ts';
-import { measure } from './measure.ts';
-import type { AutoScalingPort, ReportBus } from './ports.ts';
-import { actOn } from './reports.ts';
-import { verifyReport } from './verify-report.ts';
+import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { handleLaunchFailure } from './launch-failure.ts';
+import type { AutoScalingPort, EventPublisher } from './ports.ts';
+import { handleReport } from './runner-report.ts';
+import { handleSpotInterruption } from './spot-interruption.ts';
 
 /**
- * How long a message is tried at most, in milliseconds. A hook that nobody prolongs is over after its heartbeat timeout,
- * minutes as the module sets it, and the message is skipped then; an hour is for what others want to know.
+ * Retry time of a message, in milliseconds. A hook without heartbeats ends after its heartbeat timeout of minutes, and its
+ * message is skipped then. The hour is for what other functions subscribe to.
  */
 export const RETRY_FOR_MS = 3_600_000;
 
 export type LifecycleDeps = {
   prefix: string;
-  /** Name of the queue that runners report to. */
+  /** Name of the queue that runners send reports to. */
   reportsQueue: string;
   autoScaling: AutoScalingPort;
-  bus: ReportBus;
+  events: EventPublisher;
   metrics: MetricSink;
   clock: Clock;
 };
 
-/** What Auto Scaling sends to a newly added notification target. */
+/** The message that Auto Scaling sends to a new notification target. */
 const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICATION') });
 
 /** Handles one message of either queue. */
@@ -34,17 +33,13 @@ export async function handleLifecycleMessage(message: Message, deps: LifecycleDe
   const context = { ...deps, ageMs: deps.clock.now().getTime() - message.sentAt.getTime() };
   if (message.queue === deps.reportsQueue) return handleReport(message, context);
   if (v.is(testNotification, message.body)) return skipped('test-notification');
-  return handleAwsEvent(parseEnvelope(message.body), context);
-}
-
-/**
- * Acts first and tells the bus then: a report that is tried again because the bus refused it finds its hook completed,
- * and is published all the same.
- */
-async function handleReport(message: Message, context: LifecycleDeps & { ageMs: number }): Promise<Outcome> {
-  const report = verifyReport(message, context.prefix);
-  const { outcome, confirmed } = await actOn(report, context);
-  if (outcome.outcome === 'done') measure(report, context.metrics);
-  if (confirmed && outcome.outcome !== 'retry') await context.bus.publish(report);
-  return outcome;
+  const event = parseEnvelope(message.body);
+  switch (`${event.source} ${event.detailType}`) {
+    case 'aws.autoscaling EC2 Instance Launch Unsuccessful':
+      return handleLaunchFailure(event, context);
+    case 'aws.ec2 EC2 Spot Instance Interruption Warning':
+      return handleSpotInterruption(event, context);
+    default:
+      return dead('unknown-event', { source: event.source, detailType: event.detailType });
+  }
 }

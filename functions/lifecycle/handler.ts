@@ -3,8 +3,8 @@ import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { clientSettings } from '../../shared/runtime/client-settings.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
 import { queueName } from '../../shared/runtime/message.ts';
-import { autoScalingPort } from './auto-scaling.ts';
-import { reportBus } from './bus.ts';
+import { autoScalingPort } from './adapters/auto-scaling.ts';
+import { eventPublisher } from './adapters/event-publisher.ts';
 import { lifecycleEnv } from './env.ts';
 import { handleLifecycleMessage, RETRY_FOR_MS } from './handle.ts';
 
@@ -17,7 +17,7 @@ export const handler = defineFunction({
     prefix: env.NAME_PREFIX,
     reportsQueue: queueName(env.REPORTS_URL),
     autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda'))),
-    bus: reportBus(new EventBridgeClient(clientSettings('lambda')), env.EVENT_BUS),
+    events: eventPublisher(new EventBridgeClient(clientSettings('lambda')), env.EVENT_BUS, env.NAME_PREFIX),
     metrics,
     clock,
   }),

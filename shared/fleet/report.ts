@@ -2,27 +2,59 @@ import * as v from 'valibot';
 import { INSTANCE_ID, parseGroupId, SET_NAME } from './names.ts';
 
 /**
- * What a runner tells the fleet, through the `reports` queue. One schema for the runner, which writes it, and for
- * the functions, which read it.
+ * The reports of a runner, sent through the `reports` queue. The runner writes them with this schema and the functions read
+ * them with it. The identity of the sender and the fields that select an action are strict. All other fields are decoration:
+ * out of range or unreadable, they are cut or dropped, since a hook depends on the report that carries them.
  */
 
-const MAX_NAME = 255; // Auto Scaling's limit for a group's name.
-const MAX_REASON = 1024;
+/** Most characters of the name of an Auto Scaling group (Auto Scaling API reference). */
+const MAX_NAME = 255;
+
+/** Most characters of a job name or a boot stage. */
+export const MAX_LABEL = 255;
+
+/** Most characters of a reason. */
+export const MAX_REASON = 1_000;
+
+/** Longest duration, in seconds (30 days). */
+export const MAX_SECONDS = 30 * 86_400;
 
 const instant = v.pipe(v.string(), v.maxLength(40), v.isoTimestamp());
-const seconds = v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(7 * 86_400));
+
+/** A text that is cut to `max` characters. */
+const cut = (max: number) =>
+  v.pipe(
+    v.string(),
+    v.transform((text) => text.slice(0, max)),
+  );
+const reason = v.fallback(cut(MAX_REASON), 'unreadable');
+const label = v.fallback(cut(MAX_LABEL), 'unreadable');
+
+/** A duration in seconds, clamped to 0 and `MAX_SECONDS`. */
+const seconds = v.fallback(
+  v.pipe(
+    v.number(),
+    v.transform((value) => Math.min(MAX_SECONDS, Math.max(0, value))),
+  ),
+  0,
+);
+const durations = <Names extends string>(...names: Names[]) => {
+  const zero = Object.fromEntries(names.map((name) => [name, 0])) as Record<Names, number>;
+  const fields = Object.fromEntries(names.map((name) => [name, seconds])) as Record<Names, typeof seconds>;
+  return v.fallback(v.object(fields), zero as never);
+};
 
 const sender = {
   group: v.pipe(
     v.string(),
-    v.check((id) => parseGroupId(id) !== undefined, 'must be <host>/<name>'),
+    v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
   ),
   instanceId: v.pipe(v.string(), v.regex(INSTANCE_ID, 'must be an instance id')),
   autoScalingGroup: v.pipe(v.string(), v.nonEmpty(), v.maxLength(MAX_NAME)),
   at: instant,
 };
 
-/** How a boot found its snapshot. `previous`: the current one was broken, the one before it was mounted. */
+/** Result of the restore of a boot. `previous`: the current snapshot is broken and the one before it is mounted. */
 export const RESTORE_OUTCOMES = ['restored', 'previous', 'cold', 'none'] as const;
 export type RestoreOutcome = (typeof RESTORE_OUTCOMES)[number];
 
@@ -31,11 +63,11 @@ const snapshotId = v.pipe(v.string(), v.maxLength(64), v.regex(/^[0-9A-Za-z][0-9
 
 const restored = v.object({
   set: setName,
-  /** The snapshot that was mounted; absent for `cold` and `none`. */
+  /** The mounted snapshot; absent for `cold` and `none`. */
   id: v.optional(snapshotId),
   outcome: v.picklist(RESTORE_OUTCOMES),
-  /** The current snapshot that turned out broken, and why; `warming` quarantines it. */
-  broken: v.optional(v.object({ id: snapshotId, reason: v.pipe(v.string(), v.maxLength(MAX_REASON)) })),
+  /** The current snapshot, if it is broken, and the reason. `warming` verifies and quarantines it. */
+  broken: v.optional(v.object({ id: snapshotId, reason })),
 });
 
 /** The SQS body of every report, by its `report` field. */
@@ -44,36 +76,42 @@ export const reportSchema = v.variant('report', [
     report: v.literal('Runner Heartbeat'),
     ...sender,
     phase: v.picklist(['boot', 'drain']),
-    job: v.optional(v.pipe(v.string(), v.maxLength(MAX_NAME))),
+    /** Name of the running job. */
+    job: v.fallback(v.optional(label), undefined),
   }),
   v.object({
     report: v.literal('Runner Ready'),
     ...sender,
     snapshot: restored,
-    seconds: v.object({ restore: seconds, boot: seconds }),
+    seconds: durations('restore', 'boot'),
   }),
   v.object({
     report: v.literal('Runner Failed'),
     ...sender,
-    stage: v.pipe(v.string(), v.maxLength(MAX_NAME)),
-    reason: v.pipe(v.string(), v.maxLength(MAX_REASON)),
+    stage: label,
+    reason,
   }),
   v.object({
     report: v.literal('Runner Drained'),
     ...sender,
-    /** Seconds between learning of the termination and being idle. */
-    seconds: v.optional(v.object({ drain: seconds })),
+    /** Seconds between the start of the drain and its end. */
+    seconds: v.fallback(v.optional(v.object({ drain: seconds })), undefined),
   }),
   v.object({ report: v.literal('Runner Idle'), ...sender, idleSeconds: seconds }),
   v.object({
     report: v.literal('Runner Unhealthy'),
     ...sender,
-    reason: v.pipe(v.string(), v.maxLength(MAX_REASON)),
+    reason,
   }),
 ]);
 
 /** A parsed report. */
 export type Report = v.InferOutput<typeof reportSchema>;
 
-/** `source` of the verified reports that `lifecycle` puts on the bus; their detail type is the report's name. */
-export const REPORT_SOURCE = 'aw.lifecycle';
+/**
+ * The event source of the verified reports that `lifecycle` publishes. Their detail type is the name of the report. The prefix
+ * keeps two deployments of one account apart.
+ */
+export function reportSource(prefix: string): string {
+  return `${prefix}.lifecycle`;
+}

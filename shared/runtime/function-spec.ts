@@ -39,6 +39,11 @@ const functionSpecSchema = v.strictObject({
   description: v.pipe(v.string(), v.maxLength(256)),
   memoryMb: v.pipe(v.number(), v.integer(), v.minValue(128), v.maxValue(10_240)),
   timeoutSeconds: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(900)),
+  /**
+   * Visibility timeout of the queues that the function polls, in seconds. Default: six times the function's timeout, as AWS
+   * recommends (Lambda Developer Guide, "Using Lambda with Amazon SQS").
+   */
+  visibilitySeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(43_200))),
   /** Most batches at once: the event source mapping's maximum concurrency (2..1000, Lambda's limits). */
   concurrency: v.pipe(v.number(), v.integer(), v.minValue(2), v.maxValue(1000)),
   /** Records a batch (1..10 without a batching window, SQS). */
@@ -54,6 +59,11 @@ const functionSpecSchema = v.strictObject({
 
 export type FunctionSpec = v.InferOutput<typeof functionSpecSchema> & { name: string };
 export type Subscription = FunctionSpec['subscriptions'][number];
+
+/** Visibility timeout of the queues of a function, in seconds. Terraform and the local cloud use the same rule. */
+export function visibilitySeconds(spec: Pick<FunctionSpec, 'timeoutSeconds' | 'visibilitySeconds'>): number {
+  return spec.visibilitySeconds ?? 6 * spec.timeoutSeconds;
+}
 
 /**
  * Every function of the repository, by folder name, sorted.

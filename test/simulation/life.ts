@@ -49,7 +49,7 @@ export async function live(life: Life) {
     prefix: 'aw',
     reportsQueue: 'reports',
     autoScaling: group,
-    bus: { publish: async (report) => void published.push(report.report) },
+    events: { publish: async (report) => void published.push(report.report) },
     metrics: { add() {} },
   };
 

@@ -1,4 +1,4 @@
-import type { Answer, AutoScalingPort, HookAction } from '../../functions/lifecycle/ports.ts';
+import type { AutoScalingPort, ChangeResult, HookAction } from '../../functions/lifecycle/ports.ts';
 
 /** States of the one instance whose life is simulated. */
 export type ModelState =
@@ -24,7 +24,10 @@ export const INSTANCE = 'i-0123456789abcdef0';
 export const HEARTBEAT_TIMEOUT = 60;
 
 /** One error for too late and for too early, as the real one. */
-const NO_ACTION: Answer = { applied: false, said: 'No active Lifecycle Action found with instance ID' };
+const NO_ACTION: ChangeResult = {
+  applied: false,
+  refusal: 'No active Lifecycle Action found with instance ID',
+};
 
 /** Between a transition and the start of its hook, in seconds: time for a premature report. */
 const HOOK_DELAY = 3;
@@ -64,7 +67,7 @@ export class ModelAutoScaling implements AutoScalingPort {
     if (/^(Pending|InService)/.test(this.state)) this.enter('Terminating', HOOK_DELAY);
   }
 
-  async complete({ hook, instanceId }: HookAction, result: 'CONTINUE' | 'ABANDON'): Promise<Answer> {
+  async complete({ hook, instanceId }: HookAction, result: 'CONTINUE' | 'ABANDON'): Promise<ChangeResult> {
     this.refuseSometimes();
     const active = this.activeHook();
     if (instanceId !== INSTANCE || hook !== active) return NO_ACTION;
@@ -72,7 +75,7 @@ export class ModelAutoScaling implements AutoScalingPort {
     return { applied: true };
   }
 
-  async heartbeat({ hook, instanceId }: HookAction): Promise<Answer> {
+  async heartbeat({ hook, instanceId }: HookAction): Promise<ChangeResult> {
     this.refuseSometimes();
     if (instanceId !== INSTANCE || hook !== this.activeHook()) return NO_ACTION;
     this.changeAt = this.now + HEARTBEAT_TIMEOUT;
@@ -90,13 +93,19 @@ export class ModelAutoScaling implements AutoScalingPort {
     return name === GROUP ? { min: this.min, desired: this.desired } : undefined;
   }
 
-  async terminate(instanceId: string, decrement: boolean): Promise<Answer> {
+  async terminate(instanceId: string, decrement: boolean): Promise<ChangeResult> {
     this.refuseSometimes();
     if (instanceId !== INSTANCE || this.state === 'Terminated') {
-      return { applied: false, said: `Instance Id not found - No managed instance found for ${instanceId}` };
+      return {
+        applied: false,
+        refusal: `Instance Id not found - No managed instance found for ${instanceId}`,
+      };
     }
     if (decrement && this.desired <= this.min) {
-      return { applied: false, said: 'Currently, desiredSize equals minSize. Terminating would violate it' };
+      return {
+        applied: false,
+        refusal: 'Currently, desiredSize equals minSize. Terminating would violate it',
+      };
     }
     if (decrement) this.desired -= 1;
     this.beginTermination();

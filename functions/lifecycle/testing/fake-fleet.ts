@@ -3,18 +3,18 @@ import type { MetricSink } from '../../../shared/runtime/metrics.ts';
 import type { Outcome } from '../../../shared/runtime/outcome.ts';
 import { message, outcomeOf } from '../../../test/support/sqs.ts';
 import { handleLifecycleMessage } from '../handle.ts';
-import type { Answer, AutoScalingPort } from '../ports.ts';
+import type { AutoScalingPort, ChangeResult } from '../ports.ts';
 
 export const GROUP = 'aw-gha-default';
 export const INSTANCE = 'i-0123456789abcdef0';
 export const NOW = new Date('2026-11-23T03:00:00Z');
 
-const NO_ACTION: Answer = {
+const NO_ACTION: ChangeResult = {
   applied: false,
-  said: `No active Lifecycle Action found with instance ID ${INSTANCE}`,
+  refusal: `No active Lifecycle Action found with instance ID ${INSTANCE}`,
 };
 
-/** What all reports carry. */
+/** The fields of every report. */
 export const SENDER = {
   group: 'gha/default',
   instanceId: INSTANCE,
@@ -22,7 +22,7 @@ export const SENDER = {
   at: '2026-11-23T02:59:59Z',
 };
 
-/** Every report, as its runner would send it. */
+/** One report of each kind. */
 export const REPORTS = {
   heartbeat: { report: 'Runner Heartbeat', ...SENDER, phase: 'drain' },
   ready: {
@@ -37,75 +37,61 @@ export const REPORTS = {
   unhealthy: { report: 'Runner Unhealthy', ...SENDER, reason: 'Bazel exit 37' },
 } satisfies Record<string, Report>;
 
-/** An event as EventBridge puts it into the inbox. */
-export function event(source: string, detailType: string, detail: object): object {
-  return {
-    id: 'x',
-    source,
-    'detail-type': detailType,
-    account: '123456789012',
-    region: 'us-east-1',
-    time: NOW.toISOString(),
-    resources: [],
-    detail,
-  };
-}
-
 /**
- * One group with one instance. Waiting hooks are completed, everything else has no action; what was asked for is written
+ * One group with one instance. Waiting hooks are completed, everything else has no action; what was calls for is written
  * down, and any call can be made to fail.
  */
 export class FakeFleet {
-  /** Undefined: no group has the instance. */
+  /** Undefined: no group contains the instance. */
   state: string | undefined = 'InService';
   group = GROUP;
   sizes: { min: number; desired: number } | undefined = { min: 1, desired: 3 };
-  /** Whether a `*:Wait` has an action already, as AWS has a moment later. */
+  /** Whether a `*:Wait` state has an active action already; at AWS it has one a moment later. */
   actionsBegun = true;
   /** Auto Scaling's refusal of a termination. */
-  refuses: string | undefined;
-  failing: Error | undefined;
-  busFailing: Error | undefined;
+  refusal: string | undefined;
+  error: Error | undefined;
+  publishError: Error | undefined;
 
-  readonly asked: string[] = [];
+  readonly calls: string[] = [];
   readonly published: Report[] = [];
-  readonly measured: { name: string; value: number; dimensions: object }[] = [];
+  readonly measurements: { name: string; value: number; dimensions: object }[] = [];
 
   private readonly port: AutoScalingPort = {
     complete: async ({ autoScalingGroup, hook, instanceId }, result) =>
-      this.answerHook(`complete ${result} ${autoScalingGroup} ${hook} ${instanceId}`, hook),
+      this.applyToHook(`complete ${result} ${autoScalingGroup} ${hook} ${instanceId}`, hook),
     heartbeat: async ({ autoScalingGroup, hook, instanceId }) =>
-      this.answerHook(`heartbeat ${autoScalingGroup} ${hook} ${instanceId}`, hook),
+      this.applyToHook(`heartbeat ${autoScalingGroup} ${hook} ${instanceId}`, hook),
     describeInstance: async () => {
-      this.fail();
+      this.throwError();
       return this.state === undefined
         ? undefined
         : { autoScalingGroup: this.group, lifecycleState: this.state };
     },
     describeGroup: async (name) => {
-      this.fail();
+      this.throwError();
       return name === this.group ? this.sizes : undefined;
     },
     terminate: async (instanceId, decrement) => {
-      this.asked.push(`terminate ${instanceId}${decrement ? ' and shrink' : ''}`);
-      this.fail();
-      return this.refuses === undefined ? { applied: true } : { applied: false, said: this.refuses };
+      this.calls.push(`terminate ${instanceId}${decrement ? ' and shrink' : ''}`);
+      this.throwError();
+      return this.refusal === undefined ? { applied: true } : { applied: false, refusal: this.refusal };
     },
   };
 
   private readonly metrics: MetricSink = {
     add: (name, value, dimensions) => {
-      this.measured.push({ name, value, dimensions });
+      this.measurements.push({ name, value, dimensions });
     },
   };
 
-  /** What becomes of a report, sent `ageSeconds` ago by `senderId`. */
+  /** The outcome of a report, sent `ageSeconds` ago by `senderId`. */
   report(body: unknown, options: { ageSeconds?: number; senderId?: string } = {}): Promise<Outcome> {
     const { ageSeconds = 0, senderId = `AROARUNNER:${INSTANCE}` } = options;
     return this.handle(body, 'aw-reports', senderId, ageSeconds);
   }
 
-  /** What becomes of a message in the inbox of events. */
+  /** The outcome of a message in the inbox of events. */
   event(body: unknown, options: { ageSeconds?: number } = {}): Promise<Outcome> {
     return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', options.ageSeconds ?? 0);
   }
@@ -118,9 +104,9 @@ export class FakeFleet {
       autoScaling: this.port,
       metrics: this.metrics,
       clock: { now: () => NOW },
-      bus: {
+      events: {
         publish: async (report) => {
-          if (this.busFailing) throw this.busFailing;
+          if (this.publishError) throw this.publishError;
           this.published.push(report);
         },
       },
@@ -128,17 +114,17 @@ export class FakeFleet {
     return outcomeOf(handled);
   }
 
-  private answerHook(asked: string, hook: string): Answer {
-    this.asked.push(asked);
-    this.fail();
+  private applyToHook(calls: string, hook: string): ChangeResult {
+    this.calls.push(calls);
+    this.throwError();
     const waitsFor = { 'aw-boot': /Pending:Wait$/, 'aw-drain': /Terminating:Wait$/ }[hook];
     const isWaiting = this.actionsBegun && this.state !== undefined && waitsFor?.test(this.state);
     if (!isWaiting) return NO_ACTION;
-    if (asked.startsWith('complete')) this.state = 'Proceeding';
+    if (calls.startsWith('complete')) this.state = 'Proceeding';
     return { applied: true };
   }
 
-  private fail(): void {
-    if (this.failing) throw this.failing;
+  private throwError(): void {
+    if (this.error) throw this.error;
   }
 }

@@ -27,7 +27,7 @@ resource "aws_sqs_queue" "extra" {
 
 locals {
   # Lambda asks for at least six times the function's timeout.
-  visibility = 6 * var.spec.timeoutSeconds
+  visibility = try(var.spec.visibilitySeconds, 6 * var.spec.timeoutSeconds)
   redrive = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead.arn
     maxReceiveCount     = var.spec.receiveLimit

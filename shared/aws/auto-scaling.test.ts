@@ -4,13 +4,19 @@ import { text } from 'node:stream/consumers';
 import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { isTransient } from '../../shared/runtime/aws-errors.ts';
-import { autoScalingPort } from './auto-scaling.ts';
-import type { AutoScalingPort } from './ports.ts';
+import {
+  completeHook,
+  describeGroup,
+  describeInstance,
+  listGroups,
+  recordHeartbeat,
+  setDesiredCapacity,
+  terminateInstance,
+} from './auto-scaling.ts';
 
-/** Answers as Auto Scaling's query protocol does, so that it is the SDK itself which makes its errors. */
+/** Answers in Auto Scaling's query protocol, so that the SDK itself creates the errors. */
 let server: Server;
 let client: AutoScalingClient;
-let port: AutoScalingPort;
 let asked: Record<string, string>[];
 let answer: { status: number; body: string };
 
@@ -28,7 +34,6 @@ beforeEach(async () => {
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
     maxAttempts: 1,
   });
-  port = autoScalingPort(client);
 });
 afterEach(async () => {
   client.destroy();
@@ -53,56 +58,65 @@ const NAMED = {
   InstanceId: 'i-0123456789abcdef0',
 };
 
-test('a hook is completed, and prolonged, by instance', async () => {
+test('a hook is completed, and its wait extended, by instance id', async () => {
   says('CompleteLifecycleAction', '');
-  expect(await port.complete(ACTION, 'ABANDON')).toEqual({ applied: true });
+  expect(await completeHook(client, ACTION, 'ABANDON')).toEqual({ applied: true });
   says('RecordLifecycleActionHeartbeat', '');
-  expect(await port.heartbeat(ACTION)).toEqual({ applied: true });
+  expect(await recordHeartbeat(client, ACTION)).toEqual({ applied: true });
   expect(asked).toMatchObject([
     { Action: 'CompleteLifecycleAction', LifecycleActionResult: 'ABANDON', ...NAMED },
     { Action: 'RecordLifecycleActionHeartbeat', ...NAMED },
   ]);
 });
 
-test('an instance is let go, with and without decrement', async () => {
+test('an instance is terminated, with and without decrement', async () => {
   says('TerminateInstanceInAutoScalingGroup', '<Activity><Progress>0</Progress></Activity>');
-  expect(await port.terminate('i-0123456789abcdef0', true)).toEqual({ applied: true });
-  expect(await port.terminate('i-0123456789abcdef0', false)).toEqual({ applied: true });
+  expect(await terminateInstance(client, 'i-0123456789abcdef0', true)).toEqual({ applied: true });
+  expect(await terminateInstance(client, 'i-0123456789abcdef0', false)).toEqual({ applied: true });
   expect(asked.map(({ ShouldDecrementDesiredCapacity }) => ShouldDecrementDesiredCapacity)).toEqual([
     'true',
     'false',
   ]);
 });
 
-test('a refusal is an answer, in Auto Scaling’s own words', async () => {
-  const said = 'No active Lifecycle Action found with instance ID i-0123456789abcdef0';
-  refuses('ValidationError', said);
-  const refused = { applied: false, said };
-  expect(await port.complete(ACTION, 'CONTINUE')).toEqual(refused);
-  expect(await port.heartbeat(ACTION)).toEqual(refused);
-  expect(await port.terminate('i-0123456789abcdef0', true)).toEqual(refused);
+test('a refusal is a result with the message of Auto Scaling', async () => {
+  const refusal = 'No active Lifecycle Action found with instance ID i-0123456789abcdef0';
+  refuses('ValidationError', refusal);
+  const refused = { applied: false, refusal };
+  expect(await completeHook(client, ACTION, 'CONTINUE')).toEqual(refused);
+  expect(await recordHeartbeat(client, ACTION)).toEqual(refused);
+  expect(await terminateInstance(client, 'i-0123456789abcdef0', true)).toEqual(refused);
 });
 
-test('an instance is described, or no group has it', async () => {
+test('an instance is described, or no group contains it', async () => {
   const member =
     '<member><InstanceId>i-0123456789abcdef0</InstanceId><AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><LifecycleState>Terminating:Wait</LifecycleState></member>';
   says('DescribeAutoScalingInstances', `<AutoScalingInstances>${member}</AutoScalingInstances>`);
-  expect(await port.describeInstance('i-0123456789abcdef0')).toEqual({
+  expect(await describeInstance(client, 'i-0123456789abcdef0')).toEqual({
     autoScalingGroup: 'aw-gha-default',
     lifecycleState: 'Terminating:Wait',
   });
   expect(asked).toMatchObject([{ 'InstanceIds.member.1': 'i-0123456789abcdef0' }]);
   says('DescribeAutoScalingInstances', '<AutoScalingInstances/>');
-  expect(await port.describeInstance('i-0123456789abcdef0')).toBeUndefined();
+  expect(await describeInstance(client, 'i-0123456789abcdef0')).toBeUndefined();
 });
 
 test('a group is described, or there is none', async () => {
-  const sizes = '<MinSize>1</MinSize><MaxSize>9</MaxSize><DesiredCapacity>4</DesiredCapacity>';
+  const instances = ['InService', 'Terminating:Wait'].map(
+    (state) => `<member><LifecycleState>${state}</LifecycleState></member>`,
+  );
+  const sizes = `<AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize><DesiredCapacity>4</DesiredCapacity><Instances>${instances.join('')}</Instances>`;
   says('DescribeAutoScalingGroups', `<AutoScalingGroups><member>${sizes}</member></AutoScalingGroups>`);
-  expect(await port.describeGroup('aw-gha-default')).toEqual({ min: 1, desired: 4 });
+  expect(await describeGroup(client, 'aw-gha-default')).toEqual({
+    name: 'aw-gha-default',
+    min: 1,
+    max: 9,
+    desired: 4,
+    lifecycleStates: ['InService', 'Terminating:Wait'],
+  });
   expect(asked).toMatchObject([{ 'AutoScalingGroupNames.member.1': 'aw-gha-default' }]);
   says('DescribeAutoScalingGroups', '<AutoScalingGroups/>');
-  expect(await port.describeGroup('aw-gha-default')).toBeUndefined();
+  expect(await describeGroup(client, 'aw-gha-default')).toBeUndefined();
 });
 
 test.each([
@@ -110,29 +124,46 @@ test.each([
   ['RequestLimitExceeded', 503],
   ['ResourceContention', 500],
   ['InternalFailure', 500],
-])('%s is for another try', async (code, status) => {
+])('%s is transient', async (code, status) => {
   refuses(code, 'later', status);
   const errors = await Promise.all(
     [
-      () => port.complete(ACTION, 'CONTINUE'),
-      () => port.heartbeat(ACTION),
-      () => port.terminate(ACTION.instanceId, false),
-      () => port.describeInstance(ACTION.instanceId),
-      () => port.describeGroup(ACTION.autoScalingGroup),
+      () => completeHook(client, ACTION, 'CONTINUE'),
+      () => recordHeartbeat(client, ACTION),
+      () => terminateInstance(client, ACTION.instanceId, false),
+      () => describeInstance(client, ACTION.instanceId),
+      () => describeGroup(client, ACTION.autoScalingGroup),
+      () => setDesiredCapacity(client, ACTION.autoScalingGroup, 1),
+      () => listGroups(client).next(),
     ].map((call) => call().catch((error: unknown) => error)),
   );
-  expect(errors.map(isTransient)).toEqual([true, true, true, true, true]);
+  expect(errors.map(isTransient)).toEqual(errors.map(() => true));
 });
 
-test('a group that is busy scaling is asked again later', async () => {
+test('a scaling activity in progress is retried', async () => {
   refuses('ScalingActivityInProgress', 'busy');
-  await expect(port.terminate(ACTION.instanceId, true)).rejects.toMatchObject({
-    name: 'RetryableError',
-    reason: 'scaling-in-progress',
-  });
+  const retryable = { name: 'RetryableError', reason: 'scaling-in-progress' };
+  await expect(terminateInstance(client, ACTION.instanceId, true)).rejects.toMatchObject(retryable);
+  await expect(setDesiredCapacity(client, 'aw-gha-default', 2)).rejects.toMatchObject(retryable);
 });
 
-test('what may not be done stays an error', async () => {
+test('a denied call stays an error', async () => {
   refuses('AccessDenied', 'not authorized', 403);
-  await expect(port.complete(ACTION, 'CONTINUE')).rejects.toMatchObject({ name: 'AccessDenied' });
+  await expect(completeHook(client, ACTION, 'CONTINUE')).rejects.toMatchObject({ name: 'AccessDenied' });
+});
+
+test('groups are listed over every page', async () => {
+  const page = (name: string, token = '') =>
+    says(
+      'DescribeAutoScalingGroups',
+      `<AutoScalingGroups><member><AutoScalingGroupName>${name}</AutoScalingGroupName></member></AutoScalingGroups>${token}`,
+    );
+  page('one', '<NextToken>t</NextToken>');
+  const names: string[] = [];
+  for await (const { name } of listGroups(client)) {
+    names.push(name);
+    page('two');
+  }
+  expect(names).toEqual(['one', 'two']);
+  expect(asked.at(-1)).toMatchObject({ NextToken: 't' });
 });

@@ -1,9 +1,9 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { expect, test } from 'vitest';
-import { reportBus } from './bus.ts';
-import { REPORTS } from './testing/fake-fleet.ts';
+import { REPORTS } from '../testing/fake-fleet.ts';
+import { eventPublisher } from './event-publisher.ts';
 
-/** A real client whose calls are answered here, before they would leave the process. */
+/** A real client whose calls are answered before they leave the process. */
 function answering(answer: object) {
   const client = new EventBridgeClient({ region: 'us-east-1' });
   const sent: { command: string | undefined; input: object }[] = [];
@@ -14,12 +14,12 @@ function answering(answer: object) {
     },
     { step: 'initialize', name: 'answer' },
   );
-  return { bus: reportBus(client, 'default'), sent };
+  return { events: eventPublisher(client, 'default', 'aw'), sent };
 }
 
-test('a report is put on the bus as an event of this function', async () => {
-  const { bus, sent } = answering({ FailedEntryCount: 0, Entries: [{ EventId: '1' }] });
-  await bus.publish(REPORTS.ready);
+test('a report is published as an event of this deployment', async () => {
+  const { events, sent } = answering({ FailedEntryCount: 0, Entries: [{ EventId: '1' }] });
+  await events.publish(REPORTS.ready);
   expect(sent).toEqual([
     {
       command: PutEventsCommand.name,
@@ -37,12 +37,12 @@ test('a report is put on the bus as an event of this function', async () => {
   ]);
 });
 
-test('an entry that the bus did not take is tried again, though the call succeeded', async () => {
-  const { bus } = answering({
+test('an entry that EventBridge rejects is retried, although the call succeeded', async () => {
+  const { events } = answering({
     FailedEntryCount: 1,
     Entries: [{ ErrorCode: 'ThrottlingException', ErrorMessage: 'slow down' }],
   });
-  await expect(bus.publish(REPORTS.failed)).rejects.toMatchObject({
+  await expect(events.publish(REPORTS.failed)).rejects.toMatchObject({
     name: 'RetryableError',
     reason: 'report-not-published',
     message: expect.stringContaining('ThrottlingException: slow down'),

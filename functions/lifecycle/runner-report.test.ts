@@ -19,7 +19,7 @@ describe('a hook that waits', () => {
   ] as const)('%s in %s: %s', async (name, state, call, hook) => {
     fleet.state = state;
     expect(await fleet.report(REPORTS[name])).toMatchObject({ outcome: 'done' });
-    expect(fleet.asked).toEqual([`${call} ${GROUP} ${hook} ${INSTANCE}`]);
+    expect(fleet.calls).toEqual([`${call} ${GROUP} ${hook} ${INSTANCE}`]);
     expect(fleet.published).toEqual([REPORTS[name]]);
   });
 
@@ -35,15 +35,18 @@ describe('a hook that waits', () => {
   ] as const)('is prolonged by a heartbeat of its own phase: %s', async (phase, state) => {
     fleet.state = state;
     expect(await fleet.report({ ...REPORTS.heartbeat, phase })).toEqual({ outcome: 'done' });
-    expect(fleet.asked).toEqual([`heartbeat ${GROUP} aw-${phase} ${INSTANCE}`]);
+    expect(fleet.calls).toEqual([`heartbeat ${GROUP} aw-${phase} ${INSTANCE}`]);
     expect(fleet.published).toEqual([]);
   });
 
   test('is not completed by what belongs to the other hook', async () => {
     fleet.state = 'Pending:Wait';
-    expect(await fleet.report(REPORTS.drained)).toMatchObject({ outcome: 'skipped', reason: 'not-leaving' });
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({
+      outcome: 'skipped',
+      reason: 'not-terminating',
+    });
     fleet.state = 'Terminating:Wait';
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-is-over' });
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-completed' });
     expect(fleet.state).toBe('Terminating:Wait');
   });
 });
@@ -52,27 +55,27 @@ describe('no active action', () => {
   test.each([
     ['ready', 'Pending', 'retry', 'hook-not-active-yet'],
     ['ready', 'Pending:Wait', 'retry', 'hook-not-active-yet'],
-    ['ready', 'Pending:Proceed', 'skipped', 'hook-is-over'],
-    ['ready', 'InService', 'skipped', 'hook-is-over'],
-    ['failed', 'Terminating:Wait', 'skipped', 'hook-is-over'],
-    ['ready', 'Standby', 'skipped', 'hook-is-over'],
-    ['ready', 'Warmed:Stopped', 'skipped', 'hook-is-over'],
-    ['drained', 'InService', 'skipped', 'not-leaving'],
+    ['ready', 'Pending:Proceed', 'skipped', 'hook-completed'],
+    ['ready', 'InService', 'skipped', 'hook-completed'],
+    ['failed', 'Terminating:Wait', 'skipped', 'hook-completed'],
+    ['ready', 'Standby', 'skipped', 'hook-completed'],
+    ['ready', 'Warmed:Stopped', 'skipped', 'hook-completed'],
+    ['drained', 'InService', 'skipped', 'not-terminating'],
     ['drained', 'Terminating', 'retry', 'hook-not-active-yet'],
     ['drained', 'Terminating:Wait', 'retry', 'hook-not-active-yet'],
-    ['drained', 'Terminating:Proceed', 'skipped', 'hook-is-over'],
-    ['drained', 'Terminated', 'skipped', 'hook-is-over'],
+    ['drained', 'Terminating:Proceed', 'skipped', 'hook-completed'],
+    ['drained', 'Terminated', 'skipped', 'hook-completed'],
   ] as const)('%s in %s: %s, %s', async (name, state, outcome, reason) => {
     fleet.state = state;
     fleet.actionsBegun = false;
     expect(await fleet.report(REPORTS[name])).toMatchObject({
       outcome,
       reason,
-      detail: { lifecycleState: state, said: expect.stringContaining('No active Lifecycle Action') },
+      detail: { lifecycleState: state, refusal: expect.stringContaining('No active Lifecycle Action') },
     });
-    expect(fleet.asked).toHaveLength(1);
+    expect(fleet.calls).toHaveLength(1);
     expect(fleet.published).toHaveLength(outcome === 'retry' ? 0 : 1);
-    expect(fleet.measured).toEqual([]);
+    expect(fleet.measurements).toEqual([]);
   });
 
   test('of an instance that no group has any more: skipped, and not published, since nobody can say whose it was', async () => {
@@ -97,7 +100,7 @@ describe('no active action', () => {
 describe('a runner that is idle', () => {
   test('goes, and its group shrinks, if that is above its minimum', async () => {
     expect(await fleet.report(REPORTS.idle)).toMatchObject({ outcome: 'done' });
-    expect(fleet.asked).toEqual([`terminate ${INSTANCE} and shrink`]);
+    expect(fleet.calls).toEqual([`terminate ${INSTANCE} and shrink`]);
     expect(fleet.published).toEqual([REPORTS.idle]);
   });
 
@@ -109,29 +112,29 @@ describe('a runner that is idle', () => {
         outcome: 'skipped',
         reason: 'not-in-service',
       });
-      expect(fleet.asked).toEqual([]);
+      expect(fleet.calls).toEqual([]);
     },
   );
 
   test('stays at the minimum, also when another was faster', async () => {
     fleet.sizes = { min: 3, desired: 3 };
     expect(await fleet.report(REPORTS.idle)).toMatchObject({ outcome: 'skipped', reason: 'at-minimum' });
-    expect(fleet.asked).toEqual([]);
+    expect(fleet.calls).toEqual([]);
     fleet.sizes = { min: 1, desired: 3 };
-    fleet.refuses = "terminating without replacement will violate group's min size constraint";
+    fleet.refusal = "terminating without replacement will violate group's min size constraint";
     expect(await fleet.report(REPORTS.idle)).toMatchObject({
       outcome: 'skipped',
       reason: 'terminate-refused',
-      detail: { said: fleet.refuses },
+      detail: { refusal: fleet.refusal },
     });
   });
 
   test('is asked again when it said so long ago', async () => {
     expect(await fleet.report(REPORTS.idle, { ageSeconds: 301 })).toEqual({
       outcome: 'skipped',
-      reason: 'outdated',
+      reason: 'stale',
     });
-    expect(fleet.asked).toEqual([]);
+    expect(fleet.calls).toEqual([]);
   });
 
   test('has no group', async () => {
@@ -146,15 +149,15 @@ describe('a runner that is broken', () => {
     async (state) => {
       fleet.state = state;
       expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ outcome: 'done' });
-      expect(fleet.asked).toEqual([`terminate ${INSTANCE}`]);
+      expect(fleet.calls).toEqual([`terminate ${INSTANCE}`]);
       expect(fleet.published).toEqual([REPORTS.unhealthy]);
     },
   );
 
   test.each([
-    ['Terminating', 'leaving-already'],
-    ['Terminating:Wait', 'leaving-already'],
-    ['Terminated', 'leaving-already'],
+    ['Terminating', 'already-terminating'],
+    ['Terminating:Wait', 'already-terminating'],
+    ['Terminated', 'already-terminating'],
     ['Standby', 'held-by-operator'],
     ['EnteringStandby', 'held-by-operator'],
     ['Detached', 'held-by-operator'],
@@ -162,16 +165,16 @@ describe('a runner that is broken', () => {
   ])('is left alone in %s, and others hear of it', async (state, reason) => {
     fleet.state = state;
     expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ outcome: 'skipped', reason });
-    expect(fleet.asked).toEqual([]);
+    expect(fleet.calls).toEqual([]);
     expect(fleet.published).toEqual([REPORTS.unhealthy]);
   });
 
   test('is tried again when Auto Scaling refuses to let it go', async () => {
-    fleet.refuses = 'no';
+    fleet.refusal = 'no';
     expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({
       outcome: 'retry',
       reason: 'terminate-refused',
-      detail: { said: 'no' },
+      detail: { refusal: 'no' },
     });
     expect(fleet.published).toEqual([]);
   });
@@ -185,7 +188,7 @@ describe('errors of AWS', () => {
     ['idle', throttled],
     ['heartbeat', throttled],
   ] as const)('%s: tried again', async (name, error) => {
-    fleet.failing = error;
+    fleet.error = error;
     expect(await fleet.report(REPORTS[name])).toMatchObject({
       outcome: 'retry',
       reason: 'service-unavailable',
@@ -195,10 +198,10 @@ describe('errors of AWS', () => {
   });
 
   test('a heartbeat that could not be sent for minutes is let go: the next has taken its place', async () => {
-    fleet.failing = throttled;
+    fleet.error = throttled;
     expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 301 })).toMatchObject({
       outcome: 'skipped',
-      reason: 'outdated',
+      reason: 'stale',
       detail: { failure: 'service-unavailable' },
     });
   });
@@ -210,12 +213,12 @@ describe('errors of AWS', () => {
 
   test('a bus that refuses: the hook is completed once, counted once, and the report published later', async () => {
     fleet.state = 'Pending:Wait';
-    fleet.busFailing = throttled;
+    fleet.publishError = throttled;
     expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'retry' });
-    fleet.busFailing = undefined;
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-is-over' });
+    fleet.publishError = undefined;
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-completed' });
     expect(fleet.published).toEqual([REPORTS.ready]);
-    expect(fleet.measured.filter(({ name }) => name === 'RunnerBootSeconds')).toHaveLength(1);
+    expect(fleet.measurements.filter(({ name }) => name === 'RunnerBootSeconds')).toHaveLength(1);
   });
 });
 
@@ -239,13 +242,13 @@ describe('what is measured', () => {
     fleet.state = state;
     await fleet.report(REPORTS[name]);
     await fleet.report(REPORTS[name]);
-    expect(fleet.measured).toEqual(measured);
+    expect(fleet.measurements).toEqual(measured);
   });
 
   test('a drain of unknown length is not', async () => {
     fleet.state = 'Terminating:Wait';
     const { seconds: _, ...drained } = REPORTS.drained;
     expect(await fleet.report(drained)).toMatchObject({ outcome: 'done' });
-    expect(fleet.measured).toEqual([]);
+    expect(fleet.measurements).toEqual([]);
   });
 });
