@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
-import { reportSchema } from './report.ts';
+import { MAX_LABEL, MAX_REASON, MAX_SECONDS, reportSchema } from './report.ts';
 
 const sender = {
   group: 'gha/default',
@@ -20,11 +20,11 @@ test.each([
   { report: 'Runner Drained', ...sender },
   { report: 'Runner Idle', ...sender, idleSeconds: 1800 },
   { report: 'Runner Unhealthy', ...sender, reason: 'disk full' },
-])('$report is one', (body) => {
+])('%j is a report', (body) => {
   expect(v.safeParse(reportSchema, body).success).toBe(true);
 });
 
-describe('what is none', () => {
+describe('not a report', () => {
   test.each([
     ['an unknown report', { ...ready, report: 'Runner Retired' }],
     ['one without a sender', { ...ready, instanceId: undefined }],
@@ -32,15 +32,53 @@ describe('what is none', () => {
     ['a group that is a path', { ...ready, group: 'gha/../../x' }],
     ['a set that is a path', { ...ready, snapshot: { ...snapshot, set: '../other' } }],
     ['a snapshot that is a path', { ...ready, snapshot: { ...snapshot, id: '../x' } }],
-    ['an outcome nobody knows', { ...ready, snapshot: { ...snapshot, outcome: 'warm' } }],
-    ['a negative time', { ...ready, seconds: { restore: -1, boot: 2 } }],
-    ['a time that would spoil every average', { ...ready, seconds: { restore: 1e12, boot: 2 } }],
-    ['a time that is text', { ...ready, seconds: { restore: '1', boot: 2 } }],
-    ['a reason of a megabyte', { report: 'Runner Unhealthy', ...sender, reason: 'x'.repeat(1_000_000) }],
+    ['an unknown outcome', { ...ready, snapshot: { ...snapshot, outcome: 'warm' } }],
     ['an event', { source: 'aws.ec2', 'detail-type': 'x', detail: {} }],
     ['a list', [ready]],
     ['nothing', null],
   ])('%s', (_, body) => {
     expect(v.safeParse(reportSchema, body).success).toBe(false);
+  });
+});
+
+describe('decoration never makes a report unreadable', () => {
+  const read = (body: unknown) => v.parse(reportSchema, body);
+
+  test.each([
+    [-0.2, 0],
+    [1e12, MAX_SECONDS],
+    [691_200, 691_200],
+    ['1', 0],
+    [null, 0],
+    [undefined, 0],
+  ])('a duration of %o is read as %d', (value, seconds) => {
+    expect(read({ ...ready, seconds: { restore: value, boot: 2 } })).toMatchObject({
+      seconds: { restore: seconds, boot: 2 },
+    });
+    expect(read({ report: 'Runner Idle', ...sender, idleSeconds: value })).toMatchObject({
+      idleSeconds: seconds,
+    });
+  });
+
+  test.each(['x'.repeat(1_000_000), 7, null, { a: 1 }])(
+    'a text of another kind or length is cut: %#',
+    (value) => {
+      const text = expect.stringMatching(/^(x+|unreadable)$/);
+      const unhealthy = read({ report: 'Runner Unhealthy', ...sender, reason: value });
+      expect(unhealthy).toMatchObject({ reason: text });
+      expect(JSON.stringify(unhealthy).length).toBeLessThan(MAX_REASON + 300);
+      expect(read({ report: 'Runner Failed', ...sender, stage: value, reason: value })).toMatchObject({
+        stage: text,
+      });
+      const heartbeat = read({ report: 'Runner Heartbeat', ...sender, phase: 'drain', job: value });
+      expect(JSON.stringify(heartbeat).length).toBeLessThan(MAX_LABEL + 300);
+    },
+  );
+
+  test.each([undefined, null, 'fast', 3])('durations of another kind are zero or absent: %o', (seconds) => {
+    expect(read({ ...ready, seconds })).toMatchObject({ seconds: { restore: 0, boot: 0 } });
+    expect(read({ report: 'Runner Drained', ...sender, seconds })).toMatchObject({
+      report: 'Runner Drained',
+    });
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { createLogger } from './logger.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { createLogger, withLogFields } from './logger.ts';
 import { redactingReplacer, redactText, registerSecret } from './redact.ts';
 
 const printed = (value: unknown) => JSON.stringify(value, redactingReplacer);
@@ -74,13 +74,18 @@ test.each([accessKey, githubToken, privateKey])('by look: %#', (secret) => {
   expect(printed({ text: `see ${secret} there` })).toBe('{"text":"see [redacted] there"}');
 });
 
-test("the functions' logger prints through it", () => {
+test("the functions' logger redacts", () => {
   const lines: string[] = [];
-  const logger = createLogger('test');
-  const target = (logger as unknown as { console: { info(line: string): void } }).console;
-  target.info = (line) => lines.push(line);
+  vi.stubEnv('POWERTOOLS_DEV', 'true');
+  const print = vi.spyOn(console, 'info').mockImplementation((line: string) => void lines.push(line));
   registerSecret('another-registered-secret');
-  logger.info('sent with another-registered-secret', { request: { routing_key: 'abcdefgh', size: 1 } });
-  expect(lines.join()).toContain('"size":1');
+  const logger = createLogger('test');
+  withLogFields({ messageId: 'm-1' }, () =>
+    logger.info('sent with another-registered-secret', { request: { routing_key: 'abcdefgh', size: 1 } }),
+  );
+  print.mockRestore();
+  vi.unstubAllEnvs();
+  expect(lines.join().replace(/\s/g, '')).toContain('"size":1');
+  expect(lines.join()).toContain('m-1');
   expect(lines.join()).not.toMatch(/abcdefgh|another-registered-secret/);
 });

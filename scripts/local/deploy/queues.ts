@@ -1,9 +1,6 @@
 import { CreateQueueCommand, type SQSClient } from '@aws-sdk/client-sqs';
-import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
+import { type FunctionSpec, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
 import type { QueueNames } from './names.ts';
-
-/** A message stays hidden for so many function timeouts (Lambda Developer Guide: at least six). */
-const VISIBILITY_TIMEOUTS = 6;
 
 /** Longest that SQS keeps a message, in seconds: 14 days (SQS quotas). */
 const KEEP_DEAD_SECONDS = 1_209_600;
@@ -14,7 +11,7 @@ export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: Queu
   await make(sqs, dead, { MessageRetentionPeriod: String(KEEP_DEAD_SECONDS) });
   for (const name of polledQueues(spec, names)) {
     await make(sqs, name, {
-      VisibilityTimeout: String(spec.timeoutSeconds * VISIBILITY_TIMEOUTS),
+      VisibilityTimeout: String(visibilitySeconds(spec)),
       RedrivePolicy: JSON.stringify({
         deadLetterTargetArn: names.arn(dead),
         maxReceiveCount: spec.receiveLimit,

@@ -1,6 +1,6 @@
 import type { AutoScalingPort, ChangeResult, HookAction } from '../../functions/lifecycle/ports.ts';
 
-/** States of the one instance whose life is simulated. */
+/** States of the one simulated instance. */
 export type ModelState =
   | 'Pending'
   | 'Pending:Wait'
@@ -13,7 +13,7 @@ export type ModelState =
 export type WaitEnd = {
   hook: 'aw-boot' | 'aw-drain';
   by: 'CONTINUE' | 'ABANDON' | 'timeout';
-  /** Whether the end took the machine away under a running job. */
+  /** Whether the instance was terminated while a job ran. */
   killedJob: boolean;
 };
 
@@ -23,35 +23,35 @@ export const INSTANCE = 'i-0123456789abcdef0';
 /** Heartbeat timeout of both hooks, in seconds. */
 export const HEARTBEAT_TIMEOUT = 60;
 
-/** One error for too late and for too early, as the real one. */
+/** Auto Scaling has one error for too late and for too early. */
 const NO_ACTION: ChangeResult = {
   applied: false,
   refusal: 'No active Lifecycle Action found with instance ID',
 };
 
-/** Between a transition and the start of its hook, in seconds: time for a premature report. */
+/** Seconds between a transition and the start of its hook: a report can be premature. */
 const HOOK_DELAY = 3;
 
-/** A small Auto Scaling: one group, one instance, two hooks, in seconds of simulated time. */
-export class ModelAutoScaling implements AutoScalingPort {
+/** Auto Scaling with one group, one instance and two hooks, in seconds of simulated time. */
+export class AutoScalingModel implements AutoScalingPort {
   state: ModelState = 'Pending';
   desired = 1;
   readonly min: number;
   readonly ends: WaitEnd[] = [];
-  /** Asked when a wait ends. */
+  /** Evaluated when a wait ends. */
   jobRunning: () => boolean = () => false;
   private now = 0;
   private changeAt = HOOK_DELAY;
   private calls = 0;
   private readonly throttled: readonly boolean[];
 
-  /** @param throttled whether the first, second, … call is refused; those behind the last get through */
+  /** @param throttled whether the first, second, … call is throttled; later calls are not */
   constructor(min: number, throttled: readonly boolean[]) {
     this.min = min;
     this.throttled = throttled;
   }
 
-  /** Moves time on; waits whose heartbeats have stopped end by themselves. */
+  /** Advances the time. Waits without heartbeats time out. */
   advance(seconds: number): void {
     this.now += seconds;
     if (this.state === 'Pending' && this.now >= this.changeAt) this.enter('Pending:Wait', HEARTBEAT_TIMEOUT);
@@ -62,13 +62,13 @@ export class ModelAutoScaling implements AutoScalingPort {
     if (this.state === 'Terminating:Wait') this.endWait('aw-drain', 'timeout');
   }
 
-  /** A scale-in, or an operator: through the hook, as every termination, also of a machine that still boots. */
+  /** A scale-in or an operator: through the hook, as every termination, also of an instance that boots. */
   beginTermination(): void {
     if (/^(Pending|InService)/.test(this.state)) this.enter('Terminating', HOOK_DELAY);
   }
 
   async complete({ hook, instanceId }: HookAction, result: 'CONTINUE' | 'ABANDON'): Promise<ChangeResult> {
-    this.refuseSometimes();
+    this.throttleCall();
     const active = this.activeHook();
     if (instanceId !== INSTANCE || hook !== active) return NO_ACTION;
     this.endWait(active, result);
@@ -76,25 +76,25 @@ export class ModelAutoScaling implements AutoScalingPort {
   }
 
   async heartbeat({ hook, instanceId }: HookAction): Promise<ChangeResult> {
-    this.refuseSometimes();
+    this.throttleCall();
     if (instanceId !== INSTANCE || hook !== this.activeHook()) return NO_ACTION;
     this.changeAt = this.now + HEARTBEAT_TIMEOUT;
     return { applied: true };
   }
 
   async describeInstance(instanceId: string) {
-    this.refuseSometimes();
+    this.throttleCall();
     if (instanceId !== INSTANCE || this.state === 'Terminated') return undefined;
     return { autoScalingGroup: GROUP, lifecycleState: this.state };
   }
 
   async describeGroup(name: string) {
-    this.refuseSometimes();
+    this.throttleCall();
     return name === GROUP ? { min: this.min, desired: this.desired } : undefined;
   }
 
   async terminate(instanceId: string, decrement: boolean): Promise<ChangeResult> {
-    this.refuseSometimes();
+    this.throttleCall();
     if (instanceId !== INSTANCE || this.state === 'Terminated') {
       return {
         applied: false,
@@ -112,7 +112,7 @@ export class ModelAutoScaling implements AutoScalingPort {
     return { applied: true };
   }
 
-  private refuseSometimes(): void {
+  private throttleCall(): void {
     this.calls += 1;
     if (!this.throttled[this.calls - 1]) return;
     throw Object.assign(new Error('Rate exceeded'), { name: 'ThrottlingException' });

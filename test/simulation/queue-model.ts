@@ -6,9 +6,9 @@ import {
 } from '../../functions/lifecycle/handle.ts';
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { recordHandler } from '../../shared/runtime/record.ts';
-import { INSTANCE } from './model-auto-scaling.ts';
+import { INSTANCE } from './auto-scaling-model.ts';
 
-/** Seconds after which a message that was put back is seen again. */
+/** Seconds after which a retried message is received again. */
 const AGAIN = 3;
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -19,16 +19,16 @@ const NO_LIMIT_MS = 60_000;
 type Waiting = { record: SQSRecord; at: number };
 
 /**
- * An inbox in simulated time: every message comes at least once, as late as it was told to, perhaps twice, and goes
- * through the real record loop and the real handler.
+ * An inbox in simulated time: every message is delivered at least once, with its delay, through the real record loop and the
+ * real handler.
  */
-export class ModelQueue {
+export class QueueModel {
   readonly dead: string[] = [];
   readonly outcomes: string[] = [];
   private waiting: Waiting[] = [];
   private count = 0;
 
-  /** @param at seconds at which it is delivered */
+  /** @param at second of the delivery */
   send(queue: 'reports' | 'inbox', body: unknown, at: number, sentAt: number): void {
     this.count += 1;
     const record: SQSRecord = {
@@ -54,7 +54,7 @@ export class ModelQueue {
     return this.waiting.length === 0;
   }
 
-  /** Delivers what is due, the latest sent first: order is nothing to rely on. */
+  /** Delivers what is due, the latest first: SQS standard queues have no order. */
   async deliver(now: number, deps: LifecycleDeps): Promise<void> {
     const due = this.waiting.filter((message) => message.at <= now).reverse();
     this.waiting = this.waiting.filter((message) => message.at > now);

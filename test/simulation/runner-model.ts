@@ -1,12 +1,12 @@
 import type { ReportBody } from '../../infra/runner/src/reporter.ts';
 import { newState, type RunnerState } from '../../infra/runner/src/state.ts';
 import { type LastSaid, watchStep } from '../../infra/runner/src/watch-step.ts';
-import { INSTANCE, type ModelAutoScaling } from './model-auto-scaling.ts';
+import { type AutoScalingModel, INSTANCE } from './auto-scaling-model.ts';
 
 const TIMES = { heartbeatSeconds: 10, idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };
 
-/** A runner on simulated time: the real decisions of `watch`, on a machine that is a few fields. */
-export class ModelRunner {
+/** A runner on simulated time: the real decisions of `watch` on an instance that is a few fields. */
+export class RunnerModel {
   now = 0;
   job: string | undefined;
   unhealthy: string | undefined;
@@ -16,17 +16,17 @@ export class ModelRunner {
   private said: LastSaid = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
   private intake = false;
   private idleSince = 0;
-  private readonly group: ModelAutoScaling;
+  private readonly group: AutoScalingModel;
   private readonly bootSeconds: number;
   private readonly bootFails: boolean;
 
-  constructor(group: ModelAutoScaling, bootSeconds: number, bootFails: boolean) {
+  constructor(group: AutoScalingModel, bootSeconds: number, bootFails: boolean) {
     this.group = group;
     this.bootSeconds = bootSeconds;
     this.bootFails = bootFails;
   }
 
-  /** A job comes, if the host would still give one to this machine. */
+  /** Starts a job, if the CI provider still assigns one to this runner. */
   startJob(): void {
     if (this.intake && this.job === undefined && this.alive()) this.job = `job at ${this.now}`;
   }
@@ -37,12 +37,12 @@ export class ModelRunner {
     this.idleSince = this.now;
   }
 
-  /** aw-runner was killed and starts again: what it has said is forgotten, what it has written is not. */
+  /** aw-runner is killed and starts again: it loses its memory and keeps its state file. */
   restart(): void {
     this.said = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
   }
 
-  /** One look, as every few seconds. */
+  /** One step of the watch loop. */
   step(seconds: number): void {
     this.now += seconds * 1000;
     if (!this.alive()) return;
