@@ -33,10 +33,22 @@ export async function writePrograms(root: string, folder: string, name: string) 
   return {
     bare: await program('bare.cjs', REPORT),
     import: await program('import.cjs', `${ours};${REPORT}`),
-    ours: await program('ours.cjs', `${ours}.handler(${skipped},{}).then(()=>{${REPORT}})`),
-    usual: await program('usual.mjs', `const m=${usual};await m.handler(${skipped},{});${REPORT}`),
-    oursBusy: await program('ours-busy.cjs', `${ours}.handler(${busy},{}).then(()=>{${REPORT}})`),
-    usualBusy: await program('usual-busy.mjs', `const m=${usual};await m.handler(${busy},{});${REPORT}`),
+    ours: await program(
+      'ours.cjs',
+      `${ours}.handler(${skipped},{getRemainingTimeInMillis:()=>60000}).then(()=>{${REPORT}})`,
+    ),
+    usual: await program(
+      'usual.mjs',
+      `const m=${usual};await m.handler(${skipped},{getRemainingTimeInMillis:()=>60000});${REPORT}`,
+    ),
+    oursBusy: await program(
+      'ours-busy.cjs',
+      `${ours}.handler(${busy},{getRemainingTimeInMillis:()=>60000}).then(()=>{${REPORT}})`,
+    ),
+    usualBusy: await program(
+      'usual-busy.mjs',
+      `const m=${usual};await m.handler(${busy},{getRemainingTimeInMillis:()=>60000});${REPORT}`,
+    ),
   };
 }
 

@@ -32,8 +32,8 @@ const report = (change: object) => ({
   ...change,
 });
 
-describe.each(Object.keys(FIRST_EVENTS))('%s meets', (name) => {
-  test('what is no event, each with its outcome, and the good record of the batch with its own', async () => {
+describe.each(Object.keys(FIRST_EVENTS))('%s handles', (name) => {
+  test('bodies that are no event, each with its own outcome, beside a good record', async () => {
     const huge = 'x'.repeat(250_000);
     const bodies = [
       '{"broken":',
@@ -59,22 +59,23 @@ describe.each(Object.keys(FIRST_EVENTS))('%s meets', (name) => {
   });
 });
 
-describe('names that would leave their place', () => {
+describe('names with a path in them', () => {
   test('lifecycle: groups, hooks and instance ids', async () => {
-    const action = (change: object) =>
-      envelope('aws.autoscaling', 'EC2 Instance-terminate Lifecycle Action', {
+    const failure = (change: object) =>
+      envelope('aws.autoscaling', 'EC2 Instance Launch Unsuccessful', {
         AutoScalingGroupName: 'aw-gha-default',
         EC2InstanceId: 'i-0123456789abcdef0',
-        LifecycleHookName: 'aw-drain',
         ...change,
       });
+    const interruption = (instanceId: unknown) =>
+      envelope('aws.ec2', 'EC2 Spot Instance Interruption Warning', { 'instance-id': instanceId });
     const { of } = await send('lifecycle', [
-      action({ EC2InstanceId: '../../etc/passwd' }),
-      action({ EC2InstanceId: ['i-0123456789abcdef0'] }),
-      action({ AutoScalingGroupName: 'aw-gha-../../x' }),
-      action({ AutoScalingGroupName: 'aw-' }),
-      action({ AutoScalingGroupName: 'x'.repeat(300) }),
-      envelope('aws.ec2', 'EC2 Spot Instance Interruption Warning', { 'instance-id': 'i-0; rm -rf /' }),
+      interruption('../../etc/passwd'),
+      interruption(['i-0123456789abcdef0']),
+      failure({ AutoScalingGroupName: 'aw-gha-../../x' }),
+      failure({ AutoScalingGroupName: 'aw-' }),
+      failure({ AutoScalingGroupName: 'x'.repeat(300) }),
+      interruption('i-0; rm -rf /'),
     ]);
     expect([0, 1, 4, 5].map((index) => of(index)?.outcome)).toEqual(['dead', 'dead', 'dead', 'dead']);
     expect([2, 3].map((index) => of(index))).toMatchObject([
@@ -108,7 +109,7 @@ describe('names that would leave their place', () => {
 describe('the reports queue', () => {
   const sender = { queue: 'reports', senderId: 'AROARUNNER:i-0123456789abcdef0' };
 
-  test('only what the sender may say is believed', async () => {
+  test('a report is applied only for its own sender', async () => {
     const { of, answer } = await send(
       'lifecycle',
       [
@@ -116,7 +117,7 @@ describe('the reports queue', () => {
         report({ group: 'gha/other' }),
         report({ autoScalingGroup: 'aw-gha-other' }),
         report({ report: 'Runner Escaped' }),
-        report({ seconds: { restore: 'NaN', boot: -1 } }),
+        report({ snapshot: { set: '../x', outcome: 'none' } }),
         envelope('aws.autoscaling', 'EC2 Instance-terminate Lifecycle Action', {}),
         report({}),
       ],
@@ -130,13 +131,13 @@ describe('the reports queue', () => {
       { outcome: 'dead', reason: 'malformed-report' },
       { outcome: 'dead', reason: 'malformed-report' },
     ]);
-    // The true one completes its hook: the endpoint takes the call and answers it.
+    // The valid report completes its hook: the endpoint answers the call.
     expect(of(6)?.outcome).toBe('done');
     expect(answer.batchItemFailures).toEqual([]);
     expect(bundles.aws.calls.some(({ operation }) => operation === 'CompleteLifecycleAction')).toBe(true);
   });
 
-  test('a report in the inbox of events is no report, and a sender that is no role is nobody', async () => {
+  test('a report in the inbox of events, and a sender that is not a role, are dead', async () => {
     const inInbox = await send('lifecycle', [report({})], { queue: 'inbox' });
     expect(inInbox.of(0)).toMatchObject({ outcome: 'dead', reason: 'malformed-envelope' });
     const byAccount = await send('lifecycle', [report({})], {
@@ -146,7 +147,7 @@ describe('the reports queue', () => {
     expect(byAccount.of(0)).toMatchObject({ outcome: 'dead', reason: 'forged-instance' });
   });
 
-  test('what is dead is in the dead-letter queue, whole, with its reason', async () => {
+  test('a dead record is in the dead-letter queue, whole, with its reason', async () => {
     bundles.aws.calls.length = 0;
     await send('lifecycle', [report({ instanceId: 'i-0fedcba9876543210' })], sender);
     const sent = bundles.aws.calls.find(({ operation }) => operation === 'SendMessage');

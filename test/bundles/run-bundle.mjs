@@ -1,10 +1,13 @@
-// Runs a built bundle with one batch from standard input, as Lambda would: its log lines first, its answer last.
+// Runs a built bundle with one batch from standard input, as Lambda does. Prints its log lines first and its answer last.
 import { createRequire } from 'node:module';
 
 const [file] = process.argv.slice(2);
 const pieces = [];
 for await (const piece of process.stdin) pieces.push(piece);
 const { handler } = createRequire(import.meta.url)(file);
-const answer = await handler(JSON.parse(Buffer.concat(pieces).toString()), { functionName: 'test' });
+const answer = await handler(JSON.parse(Buffer.concat(pieces).toString()), {
+  functionName: 'test',
+  getRemainingTimeInMillis: () => 60_000,
+});
 process.stdout.write(`\n${JSON.stringify({ answer })}\n`);
 process.exit(0);

@@ -8,9 +8,9 @@ import { makeGroup } from './groups.ts';
 import { type QueueNames, queueNames } from './names.ts';
 import { makeQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
-import { shimCode } from './shim-code.ts';
 import { declareParameters, makeBucket, makeSecrets } from './storage.ts';
 import { type MadeSchedule, makeSubscriptions } from './subscriptions.ts';
+import { wrapperCode } from './wrapper-code.ts';
 
 export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] };
 
@@ -27,7 +27,7 @@ export async function deploy(
   options: { root: string; gatewayUrl: string },
 ): Promise<Deployed> {
   const names = queueNames(deployment, options.gatewayUrl);
-  const shim = await shimCode(options.root);
+  const wrapper = await wrapperCode(options.root);
   const dist = join(options.root, 'dist');
   await makeBucket(clients.s3, deployment);
   await makeSecrets(clients.secrets);
@@ -35,7 +35,7 @@ export async function deploy(
   const schedules: MadeSchedule[] = [];
   for (const spec of specs) {
     const environment = environmentOf(spec, deployment, names, options.gatewayUrl);
-    await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, shim });
+    await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, wrapper });
     schedules.push(...(await makeSubscriptions(clients, spec, deployment, names)));
   }
   await declareParameters(clients.s3, deployment);

@@ -6,9 +6,9 @@ import { type Deployment, ROUTING_SECRET } from './settings.ts';
 const PARAMETER_ROOT = '/aw';
 
 /**
- * A function's environment: what all have, what its function.json asks for, and what the shim needs.
+ * A function's environment: the common values, the values that its function.json names, and those of the wrapper.
  *
- * @throws if it asks for a value that no deployment has
+ * @throws if function.json names a value that the deployment does not provide
  */
 export function environmentOf(
   spec: FunctionSpec,
@@ -17,11 +17,11 @@ export function environmentOf(
   gatewayUrl: string,
 ): Record<string, string> {
   const values = deploymentValues(deployment, names);
-  const asked = spec.environment.map((name) => {
+  const named = spec.environment.map((name) => {
     const value = values[name];
     if (value === undefined) {
       throw new Error(
-        `functions/${spec.name}/function.json asks for ${name}, which a deployment does not have`,
+        `functions/${spec.name}/function.json names ${name}, which a deployment does not provide`,
       );
     }
     return [name, value];
@@ -29,9 +29,10 @@ export function environmentOf(
   return {
     INBOX_URL: names.url(names.inbox(spec.name)),
     DEAD_LETTER_URL: names.url(names.dead(spec.name)),
-    ...Object.fromEntries(asked),
+    ...Object.fromEntries(named),
     AWS_ENDPOINT_URL: gatewayUrl,
     LOCAL_FUNCTION: spec.name,
+    LOCAL_TIMEOUT_SECONDS: String(spec.timeoutSeconds),
   };
 }
 

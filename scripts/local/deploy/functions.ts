@@ -11,12 +11,12 @@ import { lambdaName, type QueueNames } from './names.ts';
 import { polledQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
 
-/** Makes the Lambda function out of the built zip, with the shim beside the bundle, and connects its queues. */
+/** Makes the Lambda function out of the built zip, with the wrapper beside the bundle, and connects its queues. */
 export async function makeFunction(
   lambda: LambdaClient,
   spec: FunctionSpec,
   deployment: Deployment,
-  options: { names: QueueNames; environment: Record<string, string>; dist: string; shim: Uint8Array },
+  options: { names: QueueNames; environment: Record<string, string>; dist: string; wrapper: Uint8Array },
 ): Promise<void> {
   const FunctionName = lambdaName(deployment.prefix, spec.name);
   const bundle = await readBundle(options.dist, spec.name);
@@ -24,12 +24,12 @@ export async function makeFunction(
     new CreateFunctionCommand({
       FunctionName,
       Runtime: 'nodejs24.x',
-      Handler: 'shim.handler',
+      Handler: 'wrapper.handler',
       Role: `arn:aws:iam::${deployment.home.account}:role/${FunctionName}`,
       MemorySize: spec.memoryMb,
       Timeout: spec.timeoutSeconds,
       Environment: { Variables: options.environment },
-      Code: { ZipFile: zipSync({ ...unzipSync(bundle), 'shim.js': options.shim }) },
+      Code: { ZipFile: zipSync({ ...unzipSync(bundle), 'wrapper.js': options.wrapper }) },
     }),
   );
   for (const queue of polledQueues(spec, options.names)) {

@@ -6,7 +6,7 @@ import type { Batch, FunctionsLog } from './functions-log.ts';
 import { handledMessage } from './handled.ts';
 import type { Senders } from './senders.ts';
 
-/** What the shim around each deployed bundle says, and what `invoke` asks. */
+/** What the wrapper around each deployed bundle says, and what `invoke` asks. */
 const worker = { function: v.string(), accessKeyId: v.string() };
 
 const startSchema = v.object({ ...worker, messageIds: v.array(v.string()) });

@@ -151,7 +151,7 @@ describe('the gateway', () => {
   });
 });
 
-describe('a function’s shim', () => {
+describe('a function’s wrapper', () => {
   async function say(name: string, body: object) {
     const answer = await fetch(`${gateway.url}/_cloud/${name}`, {
       method: 'POST',

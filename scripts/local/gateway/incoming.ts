@@ -10,7 +10,7 @@ export type Incoming = ServiceRequest & {
   streamed: boolean;
 };
 
-/** Header with which a function's shim signs calls that AWS's SDK does not sign. */
+/** Header with which a function's wrapper signs calls that AWS's SDK does not sign. */
 export const CALLER_HEADER = 'x-local-caller';
 
 /** The unsigned API behind the gateway: PagerDuty's Events API, by its path. */

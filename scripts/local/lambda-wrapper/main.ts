@@ -3,11 +3,11 @@ import { callerKey, signFetches } from './caller.ts';
 import { createGatewayLine } from './gateway-line.ts';
 
 /**
- * The shim around a deployed bundle: it stands in the zip beside the bundle and is what the emulator invokes. It adds
+ * The wrapper around a deployed bundle: it stands in the zip beside the bundle and is what the emulator invokes. It adds
  * what Lambda and SQS do and the emulator does not: credentials of the function's own, the sender of each message,
  * the Scheduler's placeholders, and a log that others can read. The bundle itself stays as it was built.
  */
-declare const require: (path: string) => { handler: (event: SQSEvent, context: unknown) => Promise<unknown> };
+declare const require: (path: string) => { handler: (event: SQSEvent, context: object) => Promise<unknown> };
 
 const worker = { function: process.env.LOCAL_FUNCTION ?? '', accessKeyId: callerKey() };
 const gateway = createGatewayLine(process.env.AWS_ENDPOINT_URL ?? '', worker);
@@ -18,17 +18,22 @@ delete process.env.AWS_SESSION_TOKEN;
 gateway.captureOutput();
 signFetches(worker.accessKeyId);
 
-/** The bundle, which lies beside the shim in the zip. */
+/** The bundle, which lies beside the wrapper in the zip. */
 const BUNDLE = './index.js';
 const bundle = require(BUNDLE);
 
-export async function handler(event: SQSEvent, context: unknown): Promise<unknown> {
+export async function handler(event: SQSEvent, context: object): Promise<unknown> {
+  const deadline = Date.now() + Number(process.env.LOCAL_TIMEOUT_SECONDS) * 1000;
   const messageIds = event.Records.map((record) => record.messageId);
   const { senders } = await gateway.batchStarted(messageIds);
   const Records = event.Records.map((record) => asSqsWould(record, senders[record.messageId]));
   let error: string | undefined;
   try {
-    return await bundle.handler({ ...event, Records }, context);
+    // The emulator's own context does not count down.
+    return await bundle.handler(
+      { ...event, Records },
+      { ...context, getRemainingTimeInMillis: () => Math.max(0, deadline - Date.now()) },
+    );
   } catch (thrown) {
     error = String(thrown);
     throw thrown;

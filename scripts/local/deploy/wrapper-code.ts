@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
-/** The shim as one CommonJS file, which requires the bundle that stands beside it in the zip. */
-export async function shimCode(root: string): Promise<Uint8Array> {
+/** The wrapper as one CommonJS file, which requires the bundle that stands beside it in the zip. */
+export async function wrapperCode(root: string): Promise<Uint8Array> {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: [join(root, 'scripts/local/shim/main.ts')],
+    entryPoints: [join(root, 'scripts/local/lambda-wrapper/main.ts')],
     bundle: true,
     write: false,
     platform: 'node',
@@ -14,6 +14,6 @@ export async function shimCode(root: string): Promise<Uint8Array> {
     logLevel: 'warning',
   });
   const [output] = result.outputFiles;
-  if (!output) throw new Error('esbuild made no shim');
+  if (!output) throw new Error('esbuild made no wrapper');
   return output.contents;
 }
