@@ -1,4 +1,4 @@
-# The functions' zips and the runner program: from dist beside the module, or from a bucket.
+# Code of the functions and of the runner program. The source is dist beside the module, or the bucket in var.bundles.
 
 data "aws_s3_object" "bundles" {
   count  = var.bundles == null ? 0 : 1
@@ -8,20 +8,20 @@ data "aws_s3_object" "bundles" {
   lifecycle {
     postcondition {
       condition     = self.body != null
-      error_message = "s3://${var.bundles.bucket}/${var.bundles.prefix}bundles.json has a content type that Terraform does not read: upload it again as application/json."
+      error_message = "s3://${var.bundles.bucket}/${var.bundles.prefix}bundles.json has a content type that Terraform cannot read. Upload the file again with the content type application/json."
     }
   }
 }
 
 locals {
   dist = abspath("${path.module}/../dist")
-  # What `npm run package` wrote beside the zips: checksums as Lambda and sha256sum want them.
+  # `npm run package` writes bundles.json: checksums in base64 for Lambda and in hex for sha256sum.
   remote_bundles = var.bundles == null ? null : jsondecode(data.aws_s3_object.bundles[0].body)
 
   runner_file    = "${local.dist}/aw-runner.mjs"
   runner_missing = var.bundles == null && !fileexists(local.runner_file)
   runner_sha256  = var.bundles == null ? (local.runner_missing ? "missing" : filesha256(local.runner_file)) : local.remote_bundles.runner.sha256
-  # The checksum is part of the name: machines of an older launch template find the program that they were told.
+  # The checksum is part of the key, so an instance with an older launch template still finds its own program.
   runner_key = "tools/aw-runner-${substr(local.runner_sha256, 0, 16)}.mjs"
 
   code = {
@@ -46,7 +46,7 @@ resource "aws_s3_object" "runner" {
   source      = local.runner_file
   source_hash = local.runner_sha256
 
-  # S3 takes ten tags an object and refuses more, and nobody is billed by them.
+  # S3 allows ten tags per object and rejects more. Cost allocation does not use tags of objects.
   override_provider {
     default_tags {
       tags = {}
@@ -54,11 +54,11 @@ resource "aws_s3_object" "runner" {
   }
 
   lifecycle {
-    # A group's machines may still be told to fetch the program that an apply replaces.
+    # An instance that starts during an apply may still fetch the program that the apply replaces.
     create_before_destroy = true
     precondition {
       condition     = !local.runner_missing
-      error_message = "${local.runner_file} is missing: run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
+      error_message = "${local.runner_file} is missing. Run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
     }
   }
 }

@@ -1,36 +1,36 @@
-# Rules that need more than one variable. They are looked at in the plan, before anything is changed, and all of them at
-# once. Nothing may depend on this: a group's policies come out of this module, and that must stay without a cycle.
+# Rules that span several variables. Terraform evaluates all of them in the plan, before any change. No other resource may
+# depend on this one: the policies of a group are outputs of this module, and a dependency would create a cycle.
 
 resource "terraform_data" "inputs" {
   lifecycle {
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : contains(var.hosts, group.host)])
-      error_message = "Groups whose host is not in hosts: ${join(", ", [for id, group in local.stated_groups : id if !contains(var.hosts, group.host)])}. Add the host to hosts, or remove the groups."
+      error_message = "Runner groups whose host is not in hosts: ${join(", ", [for id, group in local.stated_groups : id if !contains(var.hosts, group.host)])}. Add the host to hosts, or remove the groups."
     }
     precondition {
       condition     = alltrue([for name in values(local.group_names) : can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])
-      error_message = "A group's name becomes part of AWS names: 1 to 48 letters, digits and inner - or _. Wrong: ${join(", ", [for id, name in local.group_names : id if !can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])}."
+      error_message = "The name of a runner group becomes part of AWS names and must have 1 to 48 letters, digits and inner - or _. Wrong: ${join(", ", [for id, name in local.group_names : id if !can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])}."
     }
     precondition {
       condition     = alltrue([for same in values(local.groups) : length(same) == 1])
-      error_message = "Groups that would share a name, since case does not count and _ becomes -: ${join("; ", [for name, same in local.groups : "${join(" and ", same[*].stated_id)} would both be ${name}" if length(same) > 1])}. Rename one of them."
+      error_message = "Runner groups with the same AWS name (upper case becomes lower case, _ becomes -): ${join("; ", [for name, same in local.groups : "${join(" and ", same[*].stated_id)} both become ${name}" if length(same) > 1])}. Rename one of them."
     }
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : contains(keys(var.resource_types), group.resource_type)])
-      error_message = "Unknown resource_type: ${join(", ", [for id, group in local.stated_groups : "${group.resource_type} of ${id}" if !contains(keys(var.resource_types), group.resource_type)])}. resource_types has ${join(", ", keys(var.resource_types))}."
+      error_message = "Unknown resource_type: ${join(", ", [for id, group in local.stated_groups : "${group.resource_type} of ${id}" if !contains(keys(var.resource_types), group.resource_type)])}. Known resource_types: ${join(", ", keys(var.resource_types))}."
     }
     precondition {
       condition     = alltrue([for id, set in local.group_sets : set == null ? true : contains(keys(var.warming_sets), set)])
-      error_message = "Warming without a set that exists: ${join(", ", [for id, set in local.group_sets : "${id} uses ${coalesce(set, "none")}" if set == null ? false : !contains(keys(var.warming_sets), set)])}. warming_sets has [${join(", ", keys(var.warming_sets))}]: add the set there, name another in warming_set, or remove warming."
+      error_message = "Warming sets that do not exist: ${join(", ", [for id, set in local.group_sets : "${id} uses ${coalesce(set, "none")}" if set == null ? false : !contains(keys(var.warming_sets), set)])}. warming_sets has [${join(", ", keys(var.warming_sets))}]. Add the set there, name another set in warming_set, or remove warming."
     }
     precondition {
-      condition     = alltrue([for groups in values(local.makers) : length(groups) <= 1])
-      error_message = "A warming set has one warming group, and these have more: ${join("; ", [for set, groups in local.makers : "${set} has ${join(" and ", groups)}" if length(groups) > 1])}. Leave policies.warming_manage to one of them."
+      condition     = alltrue([for groups in values(local.warming_groups_by_set) : length(groups) <= 1])
+      error_message = "A warming set must not have more than one warming group: ${join("; ", [for set, groups in local.warming_groups_by_set : "${set} has ${join(" and ", groups)}" if length(groups) > 1])}. Keep policies.warming_manage in one of these groups."
     }
     precondition {
-      # A machine warms when it boots, so a run starts one above the minimum.
+      # A warming run starts when an instance boots. It therefore needs one instance above the minimum.
       condition     = alltrue([for id in local.warming_groups : local.stated_groups[id].max_runners > local.stated_groups[id].min_runners])
-      error_message = "A warming group needs room for one runner above its minimum, which makes the snapshot: ${join(", ", [for id in local.warming_groups : "${id} has min_runners ${local.stated_groups[id].min_runners} and max_runners ${local.stated_groups[id].max_runners}" if local.stated_groups[id].max_runners <= local.stated_groups[id].min_runners])}. Raise max_runners, or leave min_runners out."
+      error_message = "A warming group needs max_runners above min_runners, because a warming run adds one runner: ${join(", ", [for id in local.warming_groups : "${id} has min_runners ${local.stated_groups[id].min_runners} and max_runners ${local.stated_groups[id].max_runners}" if local.stated_groups[id].max_runners <= local.stated_groups[id].min_runners])}. Raise max_runners, or remove min_runners."
     }
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : group.min_runners >= 0 && group.min_runners <= group.max_runners])
@@ -42,7 +42,7 @@ resource "terraform_data" "inputs" {
     }
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : contains([1, 2, 3], group.scaling_polling_frequency)])
-      error_message = "scaling_polling_frequency is how often a minute the backlog is looked at: 1, 2 or 3. Wrong in ${join(", ", [for id, group in local.stated_groups : id if !contains([1, 2, 3], group.scaling_polling_frequency)])}."
+      error_message = "scaling_polling_frequency is the number of backlog polls per minute and must be 1, 2 or 3. Wrong in ${join(", ", [for id, group in local.stated_groups : id if !contains([1, 2, 3], group.scaling_polling_frequency)])}."
     }
     precondition {
       condition     = alltrue([for group in values(local.stated_groups) : group.scale_out_factor == null ? true : group.scale_out_factor > 0])
@@ -50,17 +50,17 @@ resource "terraform_data" "inputs" {
     }
     precondition {
       condition     = length(local.plain_keys) == 0
-      error_message = "${join(" and ", local.plain_keys)} would put the key in plain text into the state and your repository. Remove it, apply, and put the key into the secret that the output pagerduty_routing_secret_id names: by the console, or with aws_secretsmanager_secret_version and secret_string_wo. If it was ever committed, make a new key in PagerDuty."
+      error_message = "${join(" and ", local.plain_keys)} would store the PagerDuty key in plain text in the Terraform state and in your repository. Remove it and apply. Then put the key into the secret that the output pagerduty_routing_secret_id names: use the console, or aws_secretsmanager_secret_version with secret_string_wo. If the key was ever committed, create a new key in PagerDuty."
     }
     precondition {
       condition     = var.enable_ssm_access == null || var.support.enable_ssm_access == null || var.enable_ssm_access == var.support.enable_ssm_access
-      error_message = "enable_ssm_access and support.enable_ssm_access contradict each other. Keep the second."
+      error_message = "enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access."
     }
   }
 }
 
 locals {
-  # Names alone: what terraform refuses it prints, with the values that the rule looked at.
+  # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [
     for name, key in {
       "support.pagerduty_integration_key" = var.support.pagerduty_integration_key

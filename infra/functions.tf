@@ -1,4 +1,4 @@
-# Every function says in its function.json what it is and listens to. Only what it may do stands here, in iam-*.tf.
+# function.json declares each function and its subscriptions. The permissions of each function are in iam-<name>.tf.
 
 locals {
   functions = {
@@ -6,7 +6,7 @@ locals {
     jsondecode(replace(replace(file("${path.module}/../functions/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
   }
 
-  # Every environment value that a function.json may name.
+  # All environment values that a function.json may name.
   function_values = {
     NAME_PREFIX       = var.name_prefix
     BUCKET            = local.bucket_name
@@ -47,7 +47,7 @@ module "function" {
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days
   runbook              = module.alarms.runbooks["dead-letters"]
-  # Dead letters of the function that pages cannot be paged for by it.
+  # The function alarms cannot page for its own dead letters, so these go to the SNS topic.
   dead_letter_topics = each.key == "alarms" ? [module.alarms.topic_arn] : []
   tags               = local.tags
 }

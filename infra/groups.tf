@@ -1,4 +1,4 @@
-# Runner groups of all hosts in one shape, by "<host>/<name>".
+# Runner groups of all CI providers in one map, with keys of the form "<host>/<name>".
 
 locals {
   stated_groups = merge(
@@ -7,18 +7,18 @@ locals {
     { for name, group in var.bk_runner_groups : "bk/${name}" => merge(group, { host = "bk", key = name }) },
   )
 
-  # Underscores are usual in Terraform and not allowed in the names that follow from a group's.
+  # Terraform names often contain underscores. AWS names that are derived from them must not.
   group_names = { for id, group in local.stated_groups : id => replace(lower(group.key), "_", "-") }
 
   warming_groups = [for id, group in local.stated_groups : id if contains(keys(group.policies), "warming_manage")]
 
-  # The set that a group boots from, or makes. As users of Aspect Workflows write it, "default" goes without saying.
+  # The warming set that a group restores or creates. The default is "default", as in Aspect Workflows.
   group_sets = {
     for id, group in local.stated_groups : id =>
     group.warming || contains(local.warming_groups, id) ? coalesce(group.warming_set, "default") : group.warming_set
   }
 
-  # Grouped by name, so that two of one name become checks.tf's business and not an error about duplicate keys here.
+  # Grouping by name lets checks.tf report two groups of one name. Without it, Terraform reports only a duplicate key.
   groups = {
     for id, group in local.stated_groups : "${group.host}/${local.group_names[id]}" => merge(group, {
       stated_id     = id
@@ -30,12 +30,12 @@ locals {
     })...
   }
 
-  # The warming group of each set. A set without one gets no runs; two for one are refused.
-  makers = {
+  # The warming groups of each set. A set without a warming group has no runs. checks.tf refuses more than one.
+  warming_groups_by_set = {
     for set in keys(var.warming_sets) : set =>
     [for id, same in local.groups : id if same[0].makes_set && same[0].set == set]
   }
-  running_sets = { for set, groups in local.makers : set => groups[0] if length(groups) > 0 }
+  running_sets = { for set, groups in local.warming_groups_by_set : set => groups[0] if length(groups) > 0 }
 
   resource_types = {
     for name, type in var.resource_types : name => merge(type, {

@@ -1,13 +1,13 @@
 data "aws_iam_policy_document" "alarms" {
   statement {
-    sid       = "ReadTheRoutingKey"
+    sid       = "ReadRoutingKey"
     actions   = ["secretsmanager:GetSecretValue"]
     resources = [aws_secretsmanager_secret.pagerduty.arn]
   }
   statement {
-    sid     = "LookAtAlarms"
+    sid     = "DescribeAlarms"
     actions = ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"]
-    # CloudWatch tells of composite alarms only those who may look at all alarms.
+    # DescribeAlarms returns composite alarms only to principals with permission for all alarms.
     resources = ["*"]
   }
   statement {
@@ -18,7 +18,7 @@ data "aws_iam_policy_document" "alarms" {
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "DecryptWithKey"
       actions   = ["kms:Decrypt"]
       resources = [statement.value]
     }

@@ -1,6 +1,6 @@
 data "aws_iam_policy_document" "lifecycle" {
   statement {
-    sid = "ActOnOwnGroups"
+    sid = "CompleteHooksAndTerminate"
     actions = [
       "autoscaling:CompleteLifecycleAction",
       "autoscaling:RecordLifecycleActionHeartbeat",
@@ -9,24 +9,24 @@ data "aws_iam_policy_document" "lifecycle" {
     resources = [local.groups_arn]
   }
   statement {
-    sid     = "LookAtGroups"
+    sid     = "DescribeGroups"
     actions = ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances"]
-    # Auto Scaling has no resource-level permissions for what only describes.
+    # Auto Scaling has no resource-level permissions for Describe actions.
     resources = ["*"]
   }
   statement {
-    sid       = "TellTheBus"
+    sid       = "PutReports"
     actions   = ["events:PutEvents"]
     resources = ["arn:${local.partition}:events:${local.region}:${local.account}:event-bus/default"]
     condition {
       test     = "StringEquals"
       variable = "events:source"
-      values   = ["aw.lifecycle"]
+      values   = ["${var.name_prefix}.lifecycle"]
     }
   }
 }
 
 locals {
-  # The first star stands for an id that AWS chooses.
+  # The first star matches the id that AWS assigns.
   groups_arn = "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name_prefix}-*"
 }

@@ -1,6 +1,6 @@
 data "aws_iam_policy_document" "parameters" {
   statement {
-    sid     = "ReadWhatIsDeclared"
+    sid     = "ReadDeclaredParameters"
     actions = ["s3:GetObject"]
     resources = [
       "${module.warming.bucket_arn}/config/parameters.json",
@@ -9,31 +9,31 @@ data "aws_iam_policy_document" "parameters" {
     ]
   }
   statement {
-    sid     = "FindTheSets"
+    sid     = "ListSets"
     actions = ["s3:ListBucket"]
-    # Not narrowed to a prefix: it is also what makes S3 say 404 and not 403 about a pointer that is not there yet.
+    # No prefix condition: with this permission S3 answers 404 instead of 403 for a pointer that does not exist yet.
     resources = [module.warming.bucket_arn]
   }
   statement {
-    sid       = "ReadTheTree"
+    sid       = "ReadParameters"
     actions   = ["ssm:GetParametersByPath"]
     resources = flatten([for region in local.tree_regions : [local.tree_arns[region], "${local.tree_arns[region]}/*"]])
   }
   statement {
-    sid       = "KeepTheTree"
+    sid       = "WriteParameters"
     actions   = ["ssm:PutParameter", "ssm:DeleteParameters"]
     resources = [for region in local.tree_regions : "${local.tree_arns[region]}/*"]
   }
   statement {
-    sid     = "LookAtGroups"
+    sid     = "DescribeGroups"
     actions = ["autoscaling:DescribeAutoScalingGroups"]
-    # Auto Scaling has no resource-level permissions for what only describes.
+    # Auto Scaling has no resource-level permissions for Describe actions.
     resources = ["*"]
   }
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "DecryptWithKey"
       actions   = ["kms:Decrypt"]
       resources = [statement.value]
     }

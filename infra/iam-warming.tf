@@ -1,19 +1,19 @@
 data "aws_iam_policy_document" "warming" {
   statement {
-    sid       = "KeepSnapshots"
+    sid       = "ManageSnapshots"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
     resources = ["${module.warming.bucket_arn}/sets/*"]
   }
   statement {
     sid     = "ListSnapshots"
     actions = ["s3:ListBucket"]
-    # Not narrowed to a prefix: it is also what makes S3 say 404 and not 403 about a pointer that is not there yet.
+    # No prefix condition: with this permission S3 answers 404 instead of 403 for a pointer that does not exist yet.
     resources = [module.warming.bucket_arn]
   }
   dynamic "statement" {
     for_each = length(local.running_sets) > 0 ? [1] : []
     content {
-      sid     = "WakeWarmingGroups"
+      sid     = "ScaleWarmingGroups"
       actions = ["autoscaling:SetDesiredCapacity"]
       resources = [
         for id in values(local.running_sets) :
@@ -22,15 +22,15 @@ data "aws_iam_policy_document" "warming" {
     }
   }
   statement {
-    sid     = "LookAtGroups"
+    sid     = "DescribeGroups"
     actions = ["autoscaling:DescribeAutoScalingGroups"]
-    # Auto Scaling has no resource-level permissions for what only describes.
+    # Auto Scaling has no resource-level permissions for Describe actions.
     resources = ["*"]
   }
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
     }

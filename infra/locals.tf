@@ -7,12 +7,12 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.region
 
-  # Made of names alone: event patterns and environments are then known in the plan.
+  # Derived from names only, so that event patterns and environments are known in the plan.
   bucket_name   = "${var.name_prefix}-snapshots-${local.account}-${local.region}"
   sqs_url       = "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account}"
   reports_queue = "${var.name_prefix}-reports"
 
-  # Outputs of these two are used in default_tags of providers: they may depend on nothing but variables.
+  # Users put these two outputs into default_tags of providers. They may therefore depend on variables only.
   cost_allocation_tag_value = coalesce(var.cost_allocation_tag_value, var.customer_id)
   tags = merge(var.tags, {
     "created-by"              = "hearth"

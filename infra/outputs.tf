@@ -1,35 +1,35 @@
 output "warming_management_policies" {
-  description = "By warming set: the policy that lets its warming group write snapshots. For `policies = { warming_manage = … }` of that group."
+  description = "Map from warming set to the IAM policy (`arn`, `name`) that allows to write snapshots of the set. Put the ARN into `policies = { warming_manage = … }` of the set's warming group."
   value       = module.warming.management_policies
 }
 
 output "support_policy" {
-  description = "`json` of the policy for those who look after the fleet, and its `arn`."
+  description = "IAM policy for support staff: the document (`json`) and the `arn`."
   value       = module.support.policy
 }
 
 output "pagerduty_routing_secret_id" {
-  description = "The secret that the PagerDuty key belongs in."
+  description = "Id of the secret for the PagerDuty integration key. The secret is created empty."
   value       = aws_secretsmanager_secret.pagerduty.id
 }
 
 output "agent_secret_ids" {
-  description = "By runner group: the secret that its host's token belongs in."
+  description = "Map from runner group to the id of the secret for the CI provider's token. The secrets are created empty."
   value       = { for id, secret in local.group_secrets : id => aws_secretsmanager_secret.agent[secret].id }
 }
 
 output "cost_allocation_tag" {
-  description = "Key of the cost tag, for `default_tags` and for activation in the billing console."
+  description = "Key of the cost allocation tag. Use it in `default_tags`, and activate it in the billing console."
   value       = var.cost_allocation_tag
 }
 
 output "cost_allocation_tag_value" {
-  description = "Value of the cost tag."
+  description = "Value of the cost allocation tag."
   value       = local.cost_allocation_tag_value
 }
 
 output "alarms_sns_topic_arn" {
-  description = "The topic of the alarms that say that paging itself is broken; all others reach PagerDuty without it. Subscribe an address or a chat."
+  description = "ARN of the SNS topic for the alarms that report broken paging. All other alarms reach PagerDuty without this topic. Subscribe an e-mail address or a chat to it."
   value       = module.alarms.topic_arn
 }
 
@@ -39,16 +39,16 @@ output "bucket" {
 }
 
 output "groups" {
-  description = "By runner group: its Auto Scaling group, role and security group."
+  description = "Map from runner group to the names of its Auto Scaling group and role, and the id of its security group."
   value       = { for id, group in module.runner_group : id => group.names }
 }
 
 output "queues" {
-  description = "By function: its inbox, further inboxes and dead-letter queue."
+  description = "Map from function to the URLs of its inbox (`inbox`), further inboxes (`extra`) and dead-letter queue (`dead`)."
   value       = { for name, function in module.function : name => function.queues }
 }
 
 output "dashboard_url" {
-  description = "The CloudWatch dashboard."
+  description = "URL of the CloudWatch dashboard."
   value       = module.alarms.dashboard_url
 }

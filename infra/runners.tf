@@ -1,4 +1,4 @@
-# Boots and programs of all runners, a stream each: what a machine said stays when it goes.
+# Boot and program logs of all runners, two streams per instance. The logs outlive the instance.
 resource "aws_cloudwatch_log_group" "runners" {
   name              = "${var.name_prefix}_runners"
   retention_in_days = var.log_retention_days
@@ -14,7 +14,7 @@ module "runner_group" {
   group_id    = each.key
   min_runners = each.value.min_runners
   max_runners = each.value.max_runners
-  # A type or set that does not exist is told by checks.tf, better than by an index error here.
+  # checks.tf reports an unknown resource type. The default value prevents an index error before that.
   resource_type = lookup(local.resource_types, each.value.resource_type, {
     instance_types = [], image_id = "", root_volume_size_gb = 8, root_device_name = "", use_preemptible = false, tags = {}
   })

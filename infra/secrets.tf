@@ -1,15 +1,15 @@
-# Secrets are made empty. Their values are put there by hand or by aws_secretsmanager_secret_version, and never pass
-# through this module. The names end in a suffix of their own, since a deleted secret keeps its name for days.
+# The module creates empty secrets. You put the values in by hand or with aws_secretsmanager_secret_version; values never
+# pass through this module. Names end in a random suffix, because a deleted secret keeps its name for days.
 
 resource "aws_secretsmanager_secret" "pagerduty" {
   name_prefix = "${var.name_prefix}_pd_routing_key_"
-  description = "PagerDuty integration key (Events API v2), plain, or JSON of routes and keys."
+  description = "PagerDuty integration key (Events API v2): plain text, or JSON that maps routes to keys."
   kms_key_id  = var.kms_key_arn
   tags        = local.tags
 }
 
 locals {
-  # One token serves all groups of GitHub and of Buildkite; CircleCI has one for each resource class.
+  # GitHub and Buildkite each use one token for all groups. CircleCI uses one token per resource class.
   group_secrets = {
     for id, same in local.groups : id => {
       gha = "gha_token"
@@ -18,9 +18,9 @@ locals {
     }[same[0].host]
   }
   secret_descriptions = {
-    gha = "GitHub token that may register runners, plain text."
+    gha = "GitHub token with permission to register runners, plain text."
     bk  = "Buildkite agent token, plain text."
-    cci = "JSON: resource_class, access_token, auth_token."
+    cci = "CircleCI credentials: JSON with resource_class, access_token and auth_token."
   }
 }
 

@@ -1,7 +1,7 @@
-# Runner groups. Rules that need more than one variable stand in checks.tf, since they hold for all three alike.
+# Runner groups. checks.tf has the rules that span several variables; they apply to all three variables.
 
 variable "gha_runner_groups" {
-  description = "Runner groups on GitHub Actions, by name. `warming` boots from `warming_set` (`default` if not named); `policies` with the key `warming_manage` makes it the set's warming group."
+  description = "Map from name to runner group on GitHub Actions. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
@@ -23,7 +23,7 @@ variable "gha_runner_groups" {
 }
 
 variable "cci_runner_groups" {
-  description = "Runner groups on CircleCI (the resource class and tokens are in the group's secret), by name. `warming` boots from `warming_set` (`default` if not named); `policies` with the key `warming_manage` makes it the set's warming group."
+  description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
@@ -42,7 +42,7 @@ variable "cci_runner_groups" {
 }
 
 variable "bk_runner_groups" {
-  description = "Runner groups on Buildkite, by name. `warming` boots from `warming_set` (`default` if not named); `policies` with the key `warming_manage` makes it the set's warming group."
+  description = "Map from name to runner group on Buildkite. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)

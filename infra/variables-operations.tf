@@ -1,13 +1,13 @@
-# How the deployment is run: who may look, who is paged, where the code comes from.
+# Operation of the deployment: access, paging, retention and source of the code.
 
 variable "enable_ssm_access" {
-  description = "Sessions on runners through SSM. The older form of `support.enable_ssm_access`."
+  description = "Controls whether SSM sessions on runners are allowed. Older form of `support.enable_ssm_access`. Default: null, which leaves the decision to `support`."
   type        = bool
   default     = null
 }
 
 variable "support" {
-  description = "`enable_ssm_access` allows sessions on runners; the support policy is attached to the roles named `support_role_name` and `operator_role_name`, and the second may also put secrets and send dead letters back."
+  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets and redrive dead letters. The module refuses `pagerduty_integration_key` and `alert_aspect = true`."
   type = object({
     enable_ssm_access         = optional(bool)
     support_role_name         = optional(string)
@@ -18,32 +18,32 @@ variable "support" {
   default = {}
   validation {
     condition     = !var.support.alert_aspect
-    error_message = "support.alert_aspect: alarms go to your own PagerDuty only. Remove it."
+    error_message = "support.alert_aspect is not supported: alarms go to your own PagerDuty account only. Remove it."
   }
 }
 
 variable "pagerduty_url" {
-  description = "Where PagerDuty's Events API lives, without a path. Accounts of the EU service region have a host of their own."
+  description = "Base URL of PagerDuty's Events API, without a path. Accounts in PagerDuty's EU service region need another host name. Default: `https://events.pagerduty.com`."
   type        = string
   default     = "https://events.pagerduty.com"
   validation {
     condition     = can(regex("^https://[A-Za-z0-9.-]+(:[0-9]+)?$", var.pagerduty_url))
-    error_message = "pagerduty_url must be https:// and a host, without a path: a routing key must not travel in the clear."
+    error_message = "pagerduty_url must be https:// and a host name, without a path. A routing key must not be sent unencrypted."
   }
 }
 
 variable "runbooks_url" {
-  description = "Where you publish docs/runbooks, for the link in each page. Without it pages link to the dashboard."
+  description = "Base URL at which you publish docs/runbooks. Each incident links to its runbook there. Default: null; incidents then link to the dashboard."
   type        = string
   default     = null
   validation {
     condition     = var.runbooks_url == null ? true : can(regex("^https://[A-Za-z0-9.:/@=+_-]+[^/]$", var.runbooks_url))
-    error_message = "runbooks_url must begin with https://, not end with a slash, and have only characters that a tag may have: letters, digits and . : / @ = + _ -."
+    error_message = "runbooks_url must begin with https:// and must not end with a slash. A tag contains it, so it may have only letters, digits and . : / @ = + _ -."
   }
 }
 
 variable "alarm_thresholds" {
-  description = "When alarms speak up."
+  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. An alarm starts above its threshold. Defaults: see the type."
   type = object({
     boot_seconds       = optional(number, 300)
     restore_seconds    = optional(number, 300)
@@ -57,39 +57,39 @@ variable "alarm_thresholds" {
 }
 
 variable "replica_regions" {
-  description = "Regions that get a copy of the parameter tree."
+  description = "Further regions to which the parameter tree is copied. Default: none."
   type        = list(string)
   default     = []
   validation {
     condition     = alltrue([for region in var.replica_regions : can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", region))])
-    error_message = "replica_regions must be names of regions such as eu-west-1; it has [${join(", ", var.replica_regions)}]."
+    error_message = "replica_regions must contain names of AWS regions such as eu-west-1. Present value: [${join(", ", var.replica_regions)}]."
   }
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the permissions boundary of every role."
+  description = "ARN of the permissions boundary that the module sets on every role. Default: null, no boundary."
   type        = string
   default     = null
 }
 
 variable "kms_key_arn" {
-  description = "Key for the bucket and the secrets, instead of those that AWS manages. Its key policy must let this account's IAM policies decide."
+  description = "ARN of the KMS key for the bucket and the secrets. The key policy must delegate to IAM policies of this account. Default: null, which uses keys that AWS manages."
   type        = string
   default     = null
 }
 
 variable "log_retention_days" {
-  description = "How long the functions' logs are kept."
+  description = "Retention of the logs of functions and runners, in days. Default: 30."
   type        = number
   default     = 30
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one of the retention times of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a retention time that CloudWatch Logs supports: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "bundles" {
-  description = "Bucket of this region, and prefix there, that has the `dist` folder of a release (`bundles.json` and all that it names). Without it the bundles are taken from `dist` beside the module."
+  description = "S3 location of the `dist` folder of a release (`bundles.json` and the files that it names). The bucket must be in the region of the deployment. Default: null; the module then uses `dist` beside itself."
   type = object({
     bucket = string
     prefix = optional(string, "")
@@ -97,6 +97,6 @@ variable "bundles" {
   default = null
   validation {
     condition     = var.bundles == null ? true : var.bundles.prefix == "" || endswith(var.bundles.prefix, "/")
-    error_message = "bundles.prefix must end with a slash."
+    error_message = "bundles.prefix must be empty or end with a slash."
   }
 }

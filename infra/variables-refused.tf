@@ -1,99 +1,99 @@
-# Inputs of parts that this module does not have. Terraform would ignore them inside of an object and call them unknown at
-# the top; each is declared so that it is refused with what to do instead.
+# Inputs of Aspect Workflows that this module does not support. Each is declared, so that the plan names it and says what to
+# do instead. Without the declaration Terraform only reports an unknown argument.
 
 variable "aspect_artifacts_bucket" {
-  description = "Refused."
+  description = "Not supported: use `bundles`. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.aspect_artifacts_bucket == null
-    error_message = "aspect_artifacts_bucket: the bundles are in dist beside the module, or in the bucket that bundles names. Remove it."
+    error_message = "aspect_artifacts_bucket is not supported: the module takes the bundles from dist beside itself, or from the bucket in bundles. Remove it."
   }
 }
 
 variable "remote_cache" {
-  description = "Refused."
+  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.remote_cache == null
-    error_message = "remote_cache: this module has no remote cache. Remove it, and point --remote_cache at one that you run, such as bazel-remote."
+    error_message = "remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
   }
 }
 
 variable "external_remote_cache" {
-  description = "Refused."
+  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.external_remote_cache == null
-    error_message = "external_remote_cache: this module has no remote cache. Remove it, and point --remote_cache at one that you run, such as bazel-remote."
+    error_message = "external_remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
   }
 }
 
 variable "remote" {
-  description = "Refused."
+  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.remote == null
-    error_message = "remote: this module has no remote cache. Remove it, and point --remote_cache at one that you run, such as bazel-remote."
+    error_message = "remote is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
   }
 }
 
 variable "delivery_enabled" {
-  description = "Refused."
+  description = "Not supported: the module has no delivery. Any value other than null or false is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.delivery_enabled == null ? true : !tobool(var.delivery_enabled)
-    error_message = "delivery_enabled: this module has no delivery. Remove it, and deliver from a job of your CI host."
+    error_message = "delivery_enabled is not supported: this module has no delivery. Remove it, and deliver from a CI job."
   }
 }
 
 variable "delivery" {
-  description = "Refused."
+  description = "Not supported: the module has no delivery. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.delivery == null
-    error_message = "delivery: this module has no delivery. Remove it, and deliver from a job of your CI host."
+    error_message = "delivery is not supported: this module has no delivery. Remove it, and deliver from a CI job."
   }
 }
 
 variable "monitoring" {
-  description = "Refused."
+  description = "Not supported: CloudWatch monitoring is always on. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.monitoring == null
-    error_message = "monitoring: metrics, alarms and the dashboard are in CloudWatch, and always there. Remove it."
+    error_message = "monitoring is not supported: metrics, alarms and the dashboard in CloudWatch are always on. Remove it."
   }
 }
 
 variable "monitoring_enabled" {
-  description = "Refused."
+  description = "Not supported: CloudWatch monitoring is always on. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.monitoring_enabled == null
-    error_message = "monitoring_enabled: metrics, alarms and the dashboard are in CloudWatch, and always there. Remove it."
+    error_message = "monitoring_enabled is not supported: metrics, alarms and the dashboard in CloudWatch are always on. Remove it."
   }
 }
 
 variable "gl_runner_groups" {
-  description = "Refused."
+  description = "Not supported: GitLab is not supported. Any value other than null is an error at plan time. Default: null."
   type        = any
   default     = null
   validation {
     condition     = var.gl_runner_groups == null
-    error_message = "gl_runner_groups: GitLab is not supported. Remove it; hosts are gha, cci and bk."
+    error_message = "gl_runner_groups is not supported: this module has no GitLab runners. Remove it. Supported hosts are gha, cci and bk."
   }
 }
 
 variable "pagerduty_integration_key" {
-  description = "Refused."
+  description = "Not supported: use the secret in the output `pagerduty_routing_secret_id`. Any value other than null is an error at plan time. Default: null."
   type        = string
   default     = null
-  # Refused in checks.tf: a rule here would repeat the key in its refusal.
+  # checks.tf refuses it. A validation here would print the key.
 }

@@ -1,59 +1,59 @@
-# What a fleet is made of. The names are those that users of Aspect Workflows already write.
+# The fleet. Names and types are those of Aspect Workflows.
 
 variable "customer_id" {
-  description = "Name of the deployment, for people: in the parameter tree and as the value of the cost tag."
+  description = "Human-readable name of the deployment. It appears in the parameter tree and is the default value of the cost allocation tag."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9 +=._:/@-]{0,127}$", var.customer_id))
-    error_message = "customer_id is written into tags: 1 to 128 letters, digits, spaces or any of + - = . _ : / @, beginning with a letter or digit."
+    error_message = "customer_id becomes the value of a tag. It must have 1 to 128 letters, digits, spaces or any of + - = . _ : / @, and begin with a letter or digit."
   }
 }
 
 variable "name_prefix" {
-  description = "First part of every name, and root of the parameter tree."
+  description = "First part of the name of every resource, and root of the parameter tree (`/<name_prefix>`). Default: `aw`."
   type        = string
   default     = "aw"
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{0,10}$", var.name_prefix)) && !can(regex("^(aws|ssm|amzn|xn|sthree)", var.name_prefix))
-    error_message = "name_prefix \"${var.name_prefix}\" would be refused by AWS in some name: it needs 1 to 11 lower-case letters and digits, a letter first, and must not begin with aws, ssm, amzn, xn or sthree."
+    error_message = "name_prefix \"${var.name_prefix}\" is not valid in all AWS names. It must have 1 to 11 lower-case letters and digits, start with a letter, and must not begin with aws, ssm, amzn, xn or sthree."
   }
 }
 
 variable "vpc_id" {
-  description = "VPC of the runners."
+  description = "Id of the VPC of the runners."
   type        = string
   validation {
     condition     = can(regex("^vpc-", var.vpc_id))
-    error_message = "vpc_id must be the id of a VPC, vpc-…."
+    error_message = "vpc_id must be the id of a VPC and begin with vpc-."
   }
 }
 
 variable "vpc_subnets" {
-  description = "Subnets of the runners. They need a way out to AWS and to the CI host: NAT or endpoints."
+  description = "Ids of the subnets of the runners. Each subnet needs a route to AWS and to the CI provider (NAT or VPC endpoints)."
   type        = list(string)
   validation {
     condition     = length(var.vpc_subnets) > 0
-    error_message = "vpc_subnets is empty: name at least one subnet for the runners."
+    error_message = "vpc_subnets is empty. Name at least one subnet for the runners."
   }
 }
 
 variable "vpc_subnets_public" {
-  description = "Accepted for configurations that have it. Nothing is placed in public subnets."
+  description = "Has no effect; accepted for compatibility. The module places nothing in public subnets. Default: none."
   type        = list(string)
   default     = []
 }
 
 variable "hosts" {
-  description = "CI hosts in use: any of gha, cci, bk."
+  description = "CI providers in use: `gha` (GitHub Actions), `cci` (CircleCI), `bk` (Buildkite)."
   type        = list(string)
   validation {
     condition     = length(var.hosts) > 0 && length(setsubtract(var.hosts, ["gha", "cci", "bk"])) == 0
-    error_message = "hosts must name at least one of gha (GitHub Actions), cci (CircleCI) and bk (Buildkite), and nothing else; it has [${join(", ", var.hosts)}]."
+    error_message = "hosts must contain at least one of gha (GitHub Actions), cci (CircleCI) and bk (Buildkite), and nothing else. Present value: [${join(", ", var.hosts)}]."
   }
 }
 
 variable "warming_sets" {
-  description = "Cache states worth restoring, by name. `schedule` (UTC) starts a run on the set's warming group; there `command`, or the default for a `bazel` workspace, makes the snapshot with the rights of `user`. With neither a job of the CI host has to call `aw-runner snapshot save`."
+  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user`, and saves a snapshot. Without `command` and `bazel` a CI job must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)
@@ -65,11 +65,11 @@ variable "warming_sets" {
   default = {}
   validation {
     condition     = alltrue([for name in keys(var.warming_sets) : can(regex("^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", name))])
-    error_message = "A warming set becomes a folder of the bucket and part of a schedule's name: 1 to 32 lower-case letters, digits and inner - or _. Wrong: ${join(", ", [for name in keys(var.warming_sets) : name if !can(regex("^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", name))])}."
+    error_message = "The name of a warming set becomes part of S3 keys and schedule names. It must have 1 to 32 lower-case letters, digits and inner - or _. Wrong: ${join(", ", [for name in keys(var.warming_sets) : name if !can(regex("^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", name))])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : can(regex("^(cron|rate)\\([0-9A-Za-z ,*?/#-]+\\)$", set.schedule))])
-    error_message = "schedule of a warming set must be a cron(…) or rate(…) expression of EventBridge Scheduler. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !can(regex("^(cron|rate)\\([0-9A-Za-z ,*?/#-]+\\)$", set.schedule))])}."
+    error_message = "The schedule of a warming set must be a cron(…) or rate(…) expression of EventBridge Scheduler. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !can(regex("^(cron|rate)\\([0-9A-Za-z ,*?/#-]+\\)$", set.schedule))])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.deadline_minutes >= 1 && set.deadline_minutes <= 1440 && floor(set.deadline_minutes) == set.deadline_minutes])
@@ -81,24 +81,24 @@ variable "warming_sets" {
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.command == null ? true : length(set.command) > 0])
-    error_message = "command of a warming set is a program and its arguments; leave it out if a CI job makes the snapshot. Empty in: ${join(", ", [for name, set in var.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
+    error_message = "The command of a warming set is a list of a program and its arguments. Remove it if a CI job saves the snapshot. Empty in: ${join(", ", [for name, set in var.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.command == null || set.bazel == null])
-    error_message = "A warming set has either a command or bazel. Both in: ${join(", ", [for name, set in var.warming_sets : name if set.command != null && set.bazel != null])}."
+    error_message = "A warming set must not have both command and bazel. Both in: ${join(", ", [for name, set in var.warming_sets : name if set.command != null && set.bazel != null])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.bazel == null ? true : startswith(set.bazel.directory, "/") && length(set.bazel.targets) > 0 && !startswith(set.bazel.ref, "-") && !startswith(coalesce(set.bazel.repository, "none"), "-")])
-    error_message = "bazel of a warming set needs the absolute path of the workspace as directory, at least one of targets, and a repository and ref that do not begin with -. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.bazel == null ? false : !(startswith(set.bazel.directory, "/") && length(set.bazel.targets) > 0 && !startswith(set.bazel.ref, "-") && !startswith(coalesce(set.bazel.repository, "none"), "-"))])}."
+    error_message = "bazel of a warming set needs an absolute path in directory, at least one target in targets, and a repository and ref that do not begin with -. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.bazel == null ? false : !(startswith(set.bazel.directory, "/") && length(set.bazel.targets) > 0 && !startswith(set.bazel.ref, "-") && !startswith(coalesce(set.bazel.repository, "none"), "-"))])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.user == null ? true : can(regex("^[a-z_][a-z0-9_-]*$", set.user))])
-    error_message = "user of a warming set must be the name of a user of the image. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]*$", set.user))])}."
+    error_message = "user of a warming set must be a user name that exists in the AMI. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]*$", set.user))])}."
   }
 }
 
 variable "resource_types" {
-  description = "Kinds of machine, by name. `instance_types` in the order of preference (`instance_type` is the older form for one); `use_preemptible` takes Spot instances; `root_device_name` is the image's (`/dev/sda1` on Ubuntu)."
+  description = "Map from name to type of instance. `instance_types` lists EC2 instance types in order of preference; `instance_type` is the older form for one. `use_preemptible` selects Spot instances (default: false). `root_volume_size_gb` is in GiB (default: 100). `root_device_name` must be the root device of the AMI (default: `/dev/xvda`; `/dev/sda1` on Ubuntu)."
   type = map(object({
     instance_type       = optional(string)
     instance_types      = optional(list(string))
@@ -110,7 +110,7 @@ variable "resource_types" {
   }))
   validation {
     condition     = alltrue([for type in values(var.resource_types) : (type.instance_type != null) != (try(length(type.instance_types), 0) > 0)])
-    error_message = "A resource type has either instance_types, a list, or the older instance_type, one string. Wrong in: ${join(", ", [for name, type in var.resource_types : name if(type.instance_type != null) == (try(length(type.instance_types), 0) > 0)])}."
+    error_message = "A resource type must have exactly one of instance_types (a list) and instance_type (a string, the older form). Wrong in: ${join(", ", [for name, type in var.resource_types : name if(type.instance_type != null) == (try(length(type.instance_types), 0) > 0)])}."
   }
   validation {
     condition     = alltrue([for type in values(var.resource_types) : type.root_volume_size_gb >= 8 && type.root_volume_size_gb <= 16384])
@@ -119,23 +119,23 @@ variable "resource_types" {
 }
 
 variable "tags" {
-  description = "Tags of everything that can have one, instances and volumes included."
+  description = "Tags of every resource that supports tags, including instances and volumes. Default: none."
   type        = map(string)
   default     = {}
   validation {
     condition     = alltrue([for key in keys(var.tags) : !startswith(key, "aws:") && key != "created-by"])
-    error_message = "tags must not have keys that begin with aws:, which AWS keeps for itself, nor created-by, which is always hearth."
+    error_message = "tags must not contain keys that begin with aws:, which AWS reserves, nor the key created-by, which the module sets to hearth."
   }
 }
 
 variable "cost_allocation_tag" {
-  description = "Key of the cost tag that everything gets."
+  description = "Key of the cost allocation tag of every resource. Default: `hearth-deployment`."
   type        = string
   default     = "hearth-deployment"
 }
 
 variable "cost_allocation_tag_value" {
-  description = "Value of the cost tag; `customer_id` if not given."
+  description = "Value of the cost allocation tag. Default: null, which uses `customer_id`."
   type        = string
   default     = null
 }

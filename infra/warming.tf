@@ -1,4 +1,4 @@
-# The bucket and the policies may not depend on runner groups: a group's policies are these very policies.
+# The bucket and the policies must not depend on runner groups, because groups use these policies.
 module "warming" {
   source = "./modules/warming"
 
@@ -10,7 +10,7 @@ module "warming" {
 }
 
 locals {
-  # How the machine of a set makes the snapshot, as aw-runner reads it. A set of which a CI job takes care has none.
+  # Warming run of each set, in the format of aw-runner's configuration. A set whose snapshots a CI job saves has none.
   warming_runs = {
     for name, set in var.warming_sets : name => {
       for setting, value in {
@@ -51,7 +51,7 @@ locals {
   }
 }
 
-# The declared part of the parameter tree; the function `parameters` does the rest.
+# The declared part of the parameter tree. The function parameters writes the tree.
 resource "aws_s3_object" "parameters" {
   bucket       = module.warming.bucket_id
   key          = "config/parameters.json"
@@ -65,7 +65,7 @@ resource "aws_s3_object" "parameters" {
     )
   })
 
-  # S3 takes ten tags an object and refuses more, and nobody is billed by them.
+  # S3 allows ten tags per object and rejects more. Cost allocation does not use tags of objects.
   override_provider {
     default_tags {
       tags = {}

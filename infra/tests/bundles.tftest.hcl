@@ -1,6 +1,6 @@
-# Bundles out of a bucket instead of dist.
+# Bundles from a bucket instead of dist.
 
-# Nothing here asks AWS, so that anyone can run it: `terraform init -backend=false && terraform test`.
+# No call to AWS. Run with `terraform init -backend=false && terraform test`.
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
@@ -36,10 +36,10 @@ run "names_keys_and_checksums" {
   command = plan
   assert {
     condition     = local.code.alarms.key == "hearth/functions/alarms.zip" && local.code.alarms.code_sha256 == "YQ==" && local.code.alarms.file == null
-    error_message = "A function is not taken from the bucket."
+    error_message = "A function does not come from the bucket."
   }
   assert {
     condition     = aws_s3_object_copy.runner[0].source == "acme-artifacts/hearth/aw-runner.mjs" && aws_s3_object_copy.runner[0].key == "tools/aw-runner-0123456789abcdef.mjs"
-    error_message = "The runner program is not copied from the bucket."
+    error_message = "The runner program does not come from the bucket."
   }
 }

@@ -1,6 +1,6 @@
-# Every example plans, without an account.
+# Every example plans without an AWS account.
 
-# Nothing here asks AWS, so that anyone can run it: `terraform init -backend=false && terraform test`.
+# No call to AWS. Run with `terraform init -backend=false && terraform test`.
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }

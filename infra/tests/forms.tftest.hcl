@@ -1,6 +1,6 @@
-# Older and newer ways to write the same.
+# Older and newer forms of inputs.
 
-# Nothing here asks AWS, so that anyone can run it: `terraform init -backend=false && terraform test`.
+# No call to AWS. Run with `terraform init -backend=false && terraform test`.
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
@@ -42,7 +42,7 @@ run "version_5_4" {
   }
   assert {
     condition     = tolist(local.resource_types.default.instance_types) == tolist(["t3a.small"])
-    error_message = "instance_type is not taken."
+    error_message = "instance_type has no effect."
   }
 }
 
@@ -57,15 +57,15 @@ run "version_5_7" {
   }
   assert {
     condition     = tolist(local.resource_types.default.instance_types) == tolist(["c6id.4xlarge", "c5ad.4xlarge"])
-    error_message = "instance_types is not taken in its order."
+    error_message = "instance_types does not keep its order."
   }
 }
 
-run "nobody_asked_for_sessions" {
+run "sessions_are_off_by_default" {
   command = plan
   assert {
     condition     = !local.ssm_access
-    error_message = "Sessions are allowed without having been asked for."
+    error_message = "Sessions are allowed by default."
   }
 }
 
@@ -73,7 +73,7 @@ run "cost_tag_by_default" {
   command = plan
   assert {
     condition     = output.cost_allocation_tag == "hearth-deployment" && output.cost_allocation_tag_value == "acme"
-    error_message = "The cost tag is another one."
+    error_message = "The default cost allocation tag is wrong."
   }
 }
 
@@ -85,11 +85,11 @@ run "cost_tag_as_given" {
   }
   assert {
     condition     = output.cost_allocation_tag == "cost-center" && output.cost_allocation_tag_value == "1234" && local.tags["cost-center"] == "1234"
-    error_message = "The cost tag is not the given one."
+    error_message = "The cost allocation tag is not the given one."
   }
 }
 
-run "key_and_boundary_of_ones_own" {
+run "own_key_and_replica_regions" {
   command = plan
   variables {
     kms_key_arn          = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
@@ -98,10 +98,10 @@ run "key_and_boundary_of_ones_own" {
   }
   assert {
     condition     = aws_secretsmanager_secret.pagerduty.kms_key_id == var.kms_key_arn && alltrue([for secret in aws_secretsmanager_secret.agent : secret.kms_key_id == var.kms_key_arn])
-    error_message = "A secret is not under the given key."
+    error_message = "A secret does not use the given key."
   }
   assert {
     condition     = tolist(local.tree_regions) == tolist(["us-west-2", "eu-west-1"])
-    error_message = "The tree's own region counts twice, or a replica is missing."
+    error_message = "The home region appears twice, or a replica region is missing."
   }
 }

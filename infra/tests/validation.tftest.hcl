@@ -1,6 +1,6 @@
-# Every rule about inputs: each run breaks one, and nothing else.
+# Every rule about inputs. Each run violates one rule only.
 
-# Nothing here asks AWS, so that anyone can run it: `terraform init -backend=false && terraform test`.
+# No call to AWS. Run with `terraform init -backend=false && terraform test`.
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
@@ -30,7 +30,7 @@ variables {
   }
 }
 
-run "what_is_right_is_accepted" {
+run "valid_inputs" {
   command = plan
 }
 
@@ -394,7 +394,7 @@ run "group_name" {
   expect_failures = [terraform_data.inputs]
 }
 
-run "two_groups_of_one_name" {
+run "two_groups_with_one_name" {
   command = plan
   variables {
     gha_runner_groups = { a_b = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default" }, "A-b" = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default" } }
@@ -418,7 +418,7 @@ run "unknown_warming_set" {
   expect_failures = [terraform_data.inputs]
 }
 
-run "warming_without_a_set" {
+run "warming_without_set" {
   command = plan
   variables {
     warming_sets      = {}
@@ -427,7 +427,7 @@ run "warming_without_a_set" {
   expect_failures = [terraform_data.inputs]
 }
 
-run "two_warming_groups_of_a_set" {
+run "two_warming_groups_of_one_set" {
   command = plan
   variables {
     gha_runner_groups = { one = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/made-up" } }, two = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/made-up" } } }
@@ -443,7 +443,7 @@ run "warming_group_without_room" {
   expect_failures = [terraform_data.inputs]
 }
 
-run "warming_group_whose_minimum_takes_all_room" {
+run "warming_group_with_minimum_equal_to_maximum" {
   command = plan
   variables {
     gha_runner_groups = { one = { min_runners = 1, max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/made-up" } } }
@@ -500,14 +500,14 @@ run "ssm_access_contradicts" {
   expect_failures = [terraform_data.inputs]
 }
 
-run "delivery_that_is_off_is_fine" {
+run "delivery_disabled_is_valid" {
   command = plan
   variables {
     delivery_enabled = false
   }
 }
 
-run "both_forms_of_ssm_access_that_agree" {
+run "both_forms_of_ssm_access_agree" {
   command = plan
   variables {
     enable_ssm_access = true

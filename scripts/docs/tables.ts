@@ -1,28 +1,31 @@
 import type { Output, Variable } from './hcl.ts';
 
-/** Inputs as Markdown: a table of all, and a table of its own for what an object is made of. */
+/** Start of the description of an input that the module declares only to refuse it. */
+const NOT_SUPPORTED = 'Not supported:';
+
+/** Inputs as Markdown: one table of all inputs, and one table per object type. Inputs that are not supported are listed last. */
 export function inputTables(variables: readonly Variable[]): string {
-  const refused = variables.filter(({ description }) => description === 'Refused.');
-  const taken = variables.filter((variable) => !refused.includes(variable));
+  const refused = variables.filter(({ description }) => description.startsWith(NOT_SUPPORTED));
+  const supported = variables.filter((variable) => !refused.includes(variable));
   return [
     table(
-      ['Input', 'Type', 'Default', 'What it is'],
-      taken.map((one) => [code(one.name), code(one.type), fallback(one.default), one.description]),
+      ['Input', 'Type', 'Default', 'Description'],
+      supported.map((one) => [code(one.name), code(one.type), fallback(one.default), one.description]),
     ),
-    ...objectTables(taken),
-    `Refused, each with what to do instead: ${refused.map(({ name }) => code(name)).join(', ')}.`,
+    ...objectTables(supported),
+    `Inputs that are not supported (the error message names the alternative): ${refused.map(({ name }) => code(name)).join(', ')}.`,
   ].join('\n\n');
 }
 
 /** Outputs as Markdown. */
 export function outputTable(outputs: readonly Output[]): string {
   return table(
-    ['Output', 'What it is'],
+    ['Output', 'Description'],
     outputs.map(({ name, description }) => [code(name), description]),
   );
 }
 
-/** Inputs that are made of the same attributes, such as groups of two hosts, share a table. */
+/** Inputs with the same attributes share one table. */
 function objectTables(variables: readonly Variable[]): string[] {
   const objects = variables.filter(({ attributes }) => attributes.length > 0);
   const byRows = Map.groupBy(objects, ({ attributes }) => JSON.stringify(attributes));
@@ -33,7 +36,7 @@ function objectTables(variables: readonly Variable[]): string[] {
       code(one.type),
       fallback(one.default),
     ]);
-    return `What ${title} is made of:\n\n${table(['Attribute', 'Type', 'Default'], rows)}`;
+    return `Attributes of ${title}:\n\n${table(['Attribute', 'Type', 'Default'], rows)}`;
   });
 }
 
@@ -44,13 +47,13 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 const code = (text: string) => `\`${text.replaceAll('|', '\\|')}\``;
 
 function fallback(value: string | undefined): string {
-  return value === undefined ? '(needed)' : code(value);
+  return value === undefined ? '(required)' : code(value);
 }
 
 /**
  * Puts text between `<!-- name -->` and `<!-- /name -->`.
  *
- * @throws if the markers are not there, in that order
+ * @throws if the page does not contain both markers in this order
  */
 export function replaceBlock(page: string, name: string, text: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];

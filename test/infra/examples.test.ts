@@ -25,12 +25,12 @@ describe.skipIf(reason !== undefined)('examples', () => {
     );
   });
 
-  test('a renamed group, a new and a removed set change just what belongs to them', () => {
+  test('a renamed group, a new set and a removed set change only their own resources', () => {
     const folder = 'examples/github';
     const main = join(space.path, 'infra', folder, 'main.tf');
     const original = readFileSync(main, 'utf8');
     space.must(folder, 'apply', '-auto-approve', '-input=false');
-    // Nobody asked for sessions here, so no machine may open a channel for one.
+    // The example does not enable SSM access, so no role may have permissions for sessions.
     expect(space.must(folder, 'show', '-json')).not.toMatch(/ssmmessages|StartSession/);
     const changes = (source: string) => {
       expect(source).not.toBe(original);
@@ -77,7 +77,7 @@ describe.skipIf(reason !== undefined)('examples', () => {
     }
   });
 
-  test('changed code is deployed, unchanged code is not', () => {
+  test('an apply deploys changed code only', () => {
     const folder = 'examples/buildkite';
     const dist = join(space.path, 'dist');
     space.must(folder, 'apply', '-auto-approve', '-input=false');

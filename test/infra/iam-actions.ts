@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import * as v from 'valibot';
 
-/** Which permissions a bundle needs, read from what esbuild put into it. */
+/** Permissions that a bundle needs, derived from esbuild's metafile. */
 
 const metaSchema = v.object({
   outputs: v.record(
@@ -12,7 +12,7 @@ const metaSchema = v.object({
   ),
 });
 
-/** Where an SDK client's name is not the prefix of its actions. */
+/** IAM prefixes of SDK clients. */
 const PREFIXES: Record<string, string> = {
   'auto-scaling': 'autoscaling',
   cloudwatch: 'cloudwatch',
@@ -32,10 +32,10 @@ const RENAMED: Record<string, string> = {
   's3:CompleteMultipartUpload': 's3:PutObject',
 };
 
-/** In a bundle and called by nobody: S3's client brings the first for directory buckets, its uploader the other for tags. */
+/** Operations in bundles that no code calls: the S3 client includes the first for directory buckets, its uploader the second. */
 const NEVER_CALLED = ['s3:CreateSession', 's3:PutObjectTagging'];
 
-/** What Lambda does in the function's name, without any code in the bundle. */
+/** Actions that Lambda performs with the function's role, without code in the bundle. */
 export const Lambda = [
   'sqs:ReceiveMessage',
   'sqs:DeleteMessage',
@@ -45,8 +45,8 @@ export const Lambda = [
 ];
 
 /**
- * The object store is one object with all of its methods, so a bundle has the commands of all of them. Those that write are
- * needed where some file of the bundle calls them.
+ * Every bundle with the object store contains the commands of all its methods. A write command is needed only if a file of
+ * the bundle calls the method.
  */
 const STORE = 'shared/snapshot/store.ts';
 const STORE_WRITES: Record<string, RegExp> = {
@@ -54,7 +54,7 @@ const STORE_WRITES: Record<string, RegExp> = {
   's3:DeleteObject': /\bstore\.remove\(|\bs3Store\(.*\)\.remove\(/,
 };
 
-/** Defines what others may call, and is in the bundle of everybody who reads a pointer. */
+/** This file defines writing functions and is in every bundle that reads a pointer. */
 const ONLY_DEFINES = 'shared/snapshot/records.ts';
 
 /**
@@ -78,11 +78,11 @@ function operationOf(file: string): string[] {
     /@aws-sdk\/client-([\w-]+)\/dist-es\/commands\/(\w+)Command\.js$/.exec(file) ?? [];
   if (!command) return [];
   const prefix = PREFIXES[client];
-  if (!prefix) throw new Error(`which prefix do the actions of ${client} have? ${file}`);
+  if (!prefix) throw new Error(`the IAM prefix of ${client} is missing in PREFIXES: ${file}`);
   return [`${prefix}:${command}`];
 }
 
-/** Writes of the object store that no file calls. */
+/** Write actions of the object store that no file of the bundle calls. */
 function idleWrites(root: string, inputs: readonly string[]): string[] {
   if (!inputs.includes(STORE)) return [];
   const callers = inputs.filter(
@@ -94,7 +94,7 @@ function idleWrites(root: string, inputs: readonly string[]): string[] {
   );
 }
 
-/** The same for the runner program, which is built without a metafile. */
+/** Permissions of the runner program. Its normal build writes no metafile. */
 export async function actionsOfRunner(root: string): Promise<string[]> {
   const { metafile } = await build({
     absWorkingDir: root,

@@ -10,12 +10,12 @@ const pages = ['docs', 'infra'].flatMap((folder) =>
     .map((name) => join(folder, name)),
 );
 
-/** What stands on a page outside of blocks of code. */
+/** Text of a page without code blocks. */
 function prose(page: string): string {
   return readFileSync(join(root, page), 'utf8').replace(/^ *```.*?^ *```/gms, '');
 }
 
-/** Anchors as GitHub makes them of headings. */
+/** Anchors of a page's headings, as GitHub derives them. */
 function anchors(page: string): string[] {
   return [...prose(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
     heading
@@ -26,7 +26,7 @@ function anchors(page: string): string[] {
 }
 
 describe('links between pages', () => {
-  test.each(pages)('%s leads somewhere', (page) => {
+  test.each(pages)('links of %s have existing targets', (page) => {
     for (const [, link = ''] of prose(page).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(link)) continue;
       const [path = '', anchor] = link.split('#');
@@ -36,7 +36,7 @@ describe('links between pages', () => {
     }
   });
 
-  test('the index of runbooks has each of them', () => {
+  test('the index of runbooks lists every runbook', () => {
     const index = prose('docs/runbooks/README.md');
     const runbooks = pages.filter((page) => /^docs\/runbooks\/(?!README)/.test(page));
     expect(runbooks.length).toBeGreaterThan(10);

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readVariables } from '../../scripts/docs/hcl.ts';
 import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
 
-const infra = resolve(import.meta.dirname, '../../infra/runner');
+const infra = resolve(import.meta.dirname, '../../infra');
 const reason =
   whyNot() ??
-  (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');
-if (reason) console.warn(`the wording of refusals is not tested: ${reason}`);
+  (canApply ? undefined : 'a plan needs an AWS account, or an offline terraform in HEARTH_TERRAFORM');
+if (reason) console.warn(`messages of refused inputs are not tested: ${reason}`);
 
-const right = {
+const valid = {
   customer_id: 'acme',
   vpc_id: 'vpc-00000000000000000',
   vpc_subnets: ['subnet-00000000000000001'],
@@ -21,7 +21,7 @@ const group = { max_runners: 2, queue: 'q', gh_repo: 'acme/monorepo', resource_t
 const warms = { policies: { warming_manage: 'arn:aws:iam::123456789012:policy/made-up' } };
 const key = '0123456789abcdef0123456789abcdef';
 
-test('every rule about an input has a test that breaks it', () => {
+test('every rule about inputs has a test that violates it', () => {
   const runs = readFileSync(join(infra, 'tests/validation.tftest.hcl'), 'utf8');
   const breaking = (what: string) => runs.split(`expect_failures = [${what}]`).length - 1;
   const sources = readdirSync(infra).filter((file) => file.endsWith('.tf'));
@@ -32,7 +32,7 @@ test('every rule about an input has a test that breaks it', () => {
   expect(breaking('terraform_data.inputs')).toBeGreaterThanOrEqual(rules);
 });
 
-describe.skipIf(reason !== undefined)('what is refused', () => {
+describe.skipIf(reason !== undefined)('refused inputs', () => {
   let space: Workspace;
   beforeAll(() => {
     space = workspace();
@@ -40,11 +40,11 @@ describe.skipIf(reason !== undefined)('what is refused', () => {
   });
   afterAll(() => space.remove());
 
-  /** All that terraform says against these inputs, on one line. */
+  /** Terraform's error messages for these inputs, on one line. */
   const refusal = (inputs: object): string => {
     writeFileSync(
       join(space.path, 'infra/wrong.tfvars.json'),
-      JSON.stringify({ ...right, ...inputs }, null, 2),
+      JSON.stringify({ ...valid, ...inputs }, null, 2),
     );
     const { status, stderr } = space.run(
       '.',
@@ -57,8 +57,8 @@ describe.skipIf(reason !== undefined)('what is refused', () => {
     return stderr.replaceAll(/[\s│]+/g, ' ');
   };
 
-  test('is named, with what would be right', () => {
-    const said = refusal({
+  test('each message names the input and the correction', () => {
+    const message = refusal({
       customer_id: '',
       name_prefix: 'awsome',
       vpc_id: 'subnet-1',
@@ -79,35 +79,35 @@ describe.skipIf(reason !== undefined)('what is refused', () => {
       delivery_enabled: true,
     });
     const sentences = [
-      'customer_id is written into tags',
-      'name_prefix "awsome" would be refused by AWS',
+      'customer_id becomes the value of a tag',
+      'name_prefix "awsome" is not valid in all AWS names',
       'vpc_id must be the id of a VPC',
-      'name at least one subnet',
-      'nothing else; it has [gitlab]',
+      'Name at least one subnet',
+      'nothing else. Present value: [gitlab]',
       'inner - or _. Wrong: a/b.',
       'Wrong in: a/b.',
       'deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: a/b.',
       'keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: a/b.',
       'Empty in: a/b.',
-      'either a command or bazel. Both in: both.',
+      'must not have both command and bazel. Both in: both.',
       'do not begin with -. Wrong in: both.',
-      'the name of a user of the image. Wrong in: both.',
-      'or the older instance_type, one string. Wrong in: huge.',
+      'a user name that exists in the AMI. Wrong in: both.',
+      'instance_type (a string, the older form). Wrong in: huge.',
       'root_volume_size_gb must be from 8 to 16384 (the limit of gp3 volumes). Wrong in: huge.',
-      'nor created-by, which is always hearth',
+      'created-by, which the module sets to hearth',
       'pagerduty_url must be https://',
       'runbooks_url must begin with https://',
-      'it has [europe]',
-      'log_retention_days must be one of the retention times',
-      'bundles.prefix must end with a slash',
-      'remote_cache: this module has no remote cache. Remove it, and point --remote_cache',
-      'delivery_enabled: this module has no delivery. Remove it',
+      'Present value: [europe]',
+      'log_retention_days must be a retention time that CloudWatch Logs supports',
+      'bundles.prefix must be empty or end with a slash',
+      'remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache',
+      'delivery_enabled is not supported: this module has no delivery. Remove it',
     ];
-    for (const sentence of sentences) expect(said).toContain(sentence);
+    for (const sentence of sentences) expect(message).toContain(sentence);
   });
 
-  test('is all told at once, by group', () => {
-    const said = refusal({
+  test('one plan reports all wrong groups', () => {
+    const message = refusal({
       warming_sets: { default: {} },
       enable_ssm_access: true,
       support: { enable_ssm_access: false },
@@ -127,41 +127,43 @@ describe.skipIf(reason !== undefined)('what is refused', () => {
       bk_runner_groups: { foreign: { max_runners: 1, queue: 'q', resource_type: 'default' } },
     });
     const sentences = [
-      'Groups whose host is not in hosts: bk/foreign. Add the host to hosts, or remove the groups.',
+      'Runner groups whose host is not in hosts: bk/foreign. Add the host to hosts, or remove the groups.',
       'inner - or _. Wrong: gha/a.b.',
-      'gha/A-b and gha/a_b would both be gha/a-b. Rename one of them.',
-      'Unknown resource_type: huge of gha/huge. resource_types has default.',
-      'gha/nightly uses nightly. warming_sets has [default]: add the set there',
-      'default has gha/one and gha/two. Leave policies.warming_manage to one of them.',
+      'gha/A-b and gha/a_b both become gha/a-b. Rename one of them.',
+      'Unknown resource_type: huge of gha/huge. Known resource_types: default.',
+      'gha/nightly uses nightly. warming_sets has [default]. Add the set there',
+      'default has gha/one and gha/two. Keep policies.warming_manage in one of these groups.',
       'gha/two has min_runners 2 and max_runners 2. Raise max_runners',
       'min_runners must be from 0 to max_runners: gha/small has 3 and 2.',
       'agent_idle_timeout_min must be from 1 to 720: gha/idle has 721.',
-      '1, 2 or 3. Wrong in gha/polled.',
+      'must be 1, 2 or 3. Wrong in gha/polled.',
       'scale_out_factor must be above 0. Wrong in gha/scaled.',
-      'enable_ssm_access and support.enable_ssm_access contradict each other. Keep the second.',
+      'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
     ];
-    for (const sentence of sentences) expect(said).toContain(sentence);
+    for (const sentence of sentences) expect(message).toContain(sentence);
   });
 
-  test('a PagerDuty key in plain text is refused by name, with the way to do it right, and not repeated', () => {
+  test('a PagerDuty key in plain text is refused, with the correct way, and the message does not contain it', () => {
     for (const inputs of [
       { support: { pagerduty_integration_key: key } },
       { pagerduty_integration_key: key },
     ]) {
-      const said = refusal(inputs);
-      expect(said).toMatch(/pagerduty_integration_key.*would put the key in plain text into the state/);
-      expect(said).toContain('the secret that the output pagerduty_routing_secret_id names');
-      expect(said).not.toContain(key);
+      const message = refusal(inputs);
+      expect(message).toMatch(
+        /pagerduty_integration_key.*would store the PagerDuty key in plain text in the Terraform state/,
+      );
+      expect(message).toContain('the secret that the output pagerduty_routing_secret_id names');
+      expect(message).not.toContain(key);
     }
   });
 
-  test('user data that EC2 would not take is refused before anything is changed', () => {
-    const said = refusal({
+  test('user data above the limit of EC2 is refused in the plan', () => {
+    const message = refusal({
       warming_sets: { default: { command: ['warm', 'x'.repeat(16_000)] } },
       gha_runner_groups: { warming: { ...group, ...warms } },
     });
-    expect(said).toContain(
-      "User data of gha/warming is larger than the 16 KB that EC2 takes: shorten the warming set's command.",
+    expect(message).toContain(
+      'User data of gha/warming is larger than 16 KB, the limit of EC2. Shorten the command of the warming set.',
     );
   });
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
 
 const reason = whyNot();
-if (reason) console.warn(`the tests of the Terraform module are skipped: ${reason}`);
+if (reason) console.warn(`tests of the Terraform module are skipped: ${reason}`);
 
 describe.skipIf(reason !== undefined)('the module', () => {
   let space: Workspace;
@@ -21,16 +21,16 @@ describe.skipIf(reason !== undefined)('the module', () => {
     expect(space.must('.', 'test', '-no-color')).toMatch(/Success! \d+ passed, 0 failed/);
   });
 
-  // A plan asks the provider who it is, and `terraform test` above does not.
-  test.skipIf(!canApply)('tells of a missing bundle before anything is changed', () => {
+  // A plan calls STS for the caller identity. `terraform test` does not.
+  test.skipIf(!canApply)('a missing bundle is reported in the plan', () => {
     const unbuilt = workspace({ bundles: false });
     try {
       unbuilt.must('examples/github', 'init', '-backend=false', '-input=false');
       const { status, stderr } = unbuilt.run('examples/github', 'plan', '-input=false', '-no-color');
       expect(status).toBe(1);
-      const said = stderr.replaceAll(/[\s│]+/g, ' ');
-      expect(said).toContain('functions/lifecycle.zip is missing: run `npm ci && npm run build`');
-      expect(said).toContain('aw-runner.mjs is missing: run `npm ci && npm run build`');
+      const message = stderr.replaceAll(/[\s│]+/g, ' ');
+      expect(message).toContain('functions/lifecycle.zip is missing. Run `npm ci && npm run build`');
+      expect(message).toContain('aw-runner.mjs is missing. Run `npm ci && npm run build`');
     } finally {
       unbuilt.remove();
     }

@@ -5,28 +5,28 @@ import { canApply, terraformIn, type Workspace, whyNot, workspace } from './terr
 
 const reason =
   whyNot() ??
-  (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');
-if (reason) console.warn(`module calls on pages are not planned: ${reason}`);
+  (canApply ? undefined : 'a plan needs an AWS account, or an offline terraform in HEARTH_TERRAFORM');
+if (reason) console.warn(`module calls in docs are not planned: ${reason}`);
 
 const root = resolve(import.meta.dirname, '../..');
 
-/** What is shown on pages as a whole module call, and has to plan as it stands there. */
+/** Complete module calls in docs. Each must plan without changes. */
 const calls = ['infra/README.md', 'docs/from-aspect-workflows.md'].flatMap((page) =>
   [...readFileSync(join(root, page), 'utf8').matchAll(/^```hcl\n(module .*?)^```$/gms)].map(
     ([, text = ''], index) => ({ title: `${page}, ${index + 1}`, text }),
   ),
 );
 
-describe.skipIf(reason !== undefined)('module calls on pages', () => {
+describe.skipIf(reason !== undefined)('module calls in docs', () => {
   let space: Workspace;
   beforeAll(() => {
     space = workspace();
   });
   afterAll(() => space.remove());
 
-  test('are found', () => expect(calls.length).toBe(3));
+  test('there are three', () => expect(calls.length).toBe(3));
 
-  test.each(calls)('$title plans, and is formatted', ({ title, text }) => {
+  test.each(calls)('$title plans and is formatted', ({ title, text }) => {
     const folder = join(space.path, title.replace(/\W+/g, '-'));
     mkdirSync(folder);
     symlinkSync(space.path, join(folder, 'hearth'));

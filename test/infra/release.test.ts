@@ -9,10 +9,10 @@ import { canApply, terraformIn, whyNot } from './terraform.ts';
 const root = resolve(import.meta.dirname, '../..');
 const reason =
   whyNot() ??
-  (canApply ? undefined : 'plans need an account, or HEARTH_TERRAFORM with one that only pretends');
+  (canApply ? undefined : 'a plan needs an AWS account, or an offline terraform in HEARTH_TERRAFORM');
 if (reason) console.warn(`the plan of the release archive is skipped: ${reason}`);
 
-// As a user has it: the archive unpacked beside a configuration of one's own, and nothing else of the repository.
+// The unpacked archive beside a configuration, without the rest of the repository.
 describe.skipIf(reason !== undefined)('the release archive, unpacked', () => {
   let folder: string;
   beforeAll(async () => {
@@ -29,7 +29,7 @@ describe.skipIf(reason !== undefined)('the release archive, unpacked', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  test('plans, with the code that bundles.json tells of', () => {
+  test('plans with the checksums of bundles.json', () => {
     const terraform = (...args: string[]) => {
       const { status, stdout, stderr } = terraformIn(folder, ...args);
       expect(status, stderr).toBe(0);
@@ -44,10 +44,10 @@ describe.skipIf(reason !== undefined)('the release archive, unpacked', () => {
       if (type === 'aws_lambda_function' && name) planned[name] = change.after.source_code_hash;
       if (type === 'aws_s3_object' && index === 0) planned.runner = change.after.source_hash;
     }
-    const told = JSON.parse(readFileSync(join(folder, 'hearth/dist/bundles.json'), 'utf8'));
-    const functions = Object.entries<{ code_sha256: string }>(told.functions);
+    const bundles = JSON.parse(readFileSync(join(folder, 'hearth/dist/bundles.json'), 'utf8'));
+    const functions = Object.entries<{ code_sha256: string }>(bundles.functions);
     expect(planned).toEqual({
-      runner: told.runner.sha256,
+      runner: bundles.runner.sha256,
       ...Object.fromEntries(functions.map(([name, { code_sha256 }]) => [name, code_sha256])),
     });
     expect(functions.length).toBeGreaterThan(0);

@@ -4,25 +4,24 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Resource, resourcesOf } from './state.ts';
 import { canApply, terraformIn, type Workspace, whyNot, workspace } from './terraform.ts';
 
-const reason =
-  whyNot() ?? (canApply ? undefined : 'applying needs a terraform in HEARTH_TERRAFORM that only pretends');
-if (reason) console.warn(`the setup page is not followed: ${reason}`);
+const reason = whyNot() ?? (canApply ? undefined : 'an apply needs an offline terraform in HEARTH_TERRAFORM');
+if (reason) console.warn(`the steps of the setup page are not tested: ${reason}`);
 
 const page = resolve(import.meta.dirname, '../../infra/docs/setup.md');
 
-/** Stands for a key; no such one was ever given out. */
+/** A key in the format of PagerDuty that was never issued. */
 const key = 'R0UT1NGK3YF0RTHEWALKTHATN0B0DYHAS';
 
-/** The page's Terraform, in order. The first line of a block names its file. */
+/** Terraform blocks of the page, in order. The first line of each block names its file. */
 const steps = [...readFileSync(page, 'utf8').matchAll(/^```hcl\n(.*?)^```$/gms)].map(
   ([, text = ''], index) => ({
-    title: `${index + 1}: ${/^# (\S+)\n/.exec(text)?.[1] ?? 'a block that names no file'}`,
+    title: `${index + 1}: ${/^# (\S+)\n/.exec(text)?.[1] ?? 'a block without a file name'}`,
     file: /^# ([a-z]+\.tf)\n/.exec(text)?.[1],
     text,
   }),
 );
 
-describe.skipIf(reason !== undefined)('the setup page, followed', () => {
+describe.skipIf(reason !== undefined)('steps of the setup page', () => {
   let space: Workspace;
   let folder: string;
   let all: Resource[];
@@ -55,7 +54,7 @@ describe.skipIf(reason !== undefined)('the setup page, followed', () => {
     must('apply', '-input=false', 'step.tfplan');
   });
 
-  test('leads to where it says', () => {
+  test('result in the state that the page describes', () => {
     expect(steps.length).toBeGreaterThan(8);
     must('fmt', '-check');
     const state = must('show', '-json');
@@ -76,17 +75,17 @@ describe.skipIf(reason !== undefined)('the setup page, followed', () => {
     expect(one('aws_launch_template', 'gha/default')?.tags).toMatchObject({
       'cost-center': 'build-platform',
       environment: 'ci',
-      machine: 'large',
+      size: 'large',
       team: 'build',
     });
-    // The alarm that the page sets off by hand, and the tags that make a page of it.
+    // The alarm that the page triggers by hand, and the tags that the function alarms reads.
     expect(one('aws_cloudwatch_metric_alarm', '"launch-failures-gha-warming"')).toMatchObject({
       alarm_name: 'aw-launch-failures-gha-warming',
       tags: { 'hearth:severity': 'critical' },
     });
   });
 
-  test('and another apply has nothing to do', () => {
+  test('a second apply changes nothing', () => {
     expect(terraformIn(folder, 'plan', '-input=false', '-detailed-exitcode').status).toBe(0);
   });
 });

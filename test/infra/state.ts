@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 
-/** A resource of the applied example, as `terraform show -json` has it. */
+/** A resource of the applied example, in the format of `terraform show -json`. */
 export type Resource = { address: string; type: string; name: string; values: Record<string, unknown> };
 
 const resourceSchema = v.object({
@@ -27,7 +27,7 @@ const shown = v.pipe(
   v.object({ values: v.object({ root_module: moduleSchema }) }),
 );
 
-/** Every managed resource of a state, of all modules. */
+/** Every managed resource of a state, from all modules. */
 export function resourcesOf(show: string): Resource[] {
   const flat = (module: Module): Resource[] => [
     ...(module.resources ?? []).filter(({ mode }) => mode === 'managed'),
@@ -36,14 +36,14 @@ export function resourcesOf(show: string): Resource[] {
   return flat(v.parse(shown, show).values.root_module);
 }
 
-/** The one resource of a list that has to have just one. */
+/** The only resource of a list. */
 export function only(resources: readonly Resource[]): Resource {
   const [one] = resources;
-  if (!one || resources.length > 1) throw new Error(`there are ${resources.length} where one is wanted`);
+  if (!one || resources.length > 1) throw new Error(`expected one resource, found ${resources.length}`);
   return one;
 }
 
-/** A value that has to be text. */
+/** A value that must be a string. */
 export function text(value: unknown): string {
   return v.parse(v.string(), value);
 }

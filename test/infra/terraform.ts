@@ -5,20 +5,20 @@ import { basename, join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '../..');
 
-/** The terraform to test with; the usual one, unless the environment names another. */
+/** The terraform program: `terraform`, or the program in HEARTH_TERRAFORM. */
 const program = process.env.HEARTH_TERRAFORM ?? 'terraform';
 
-/** A copy of the module with all that it finds beside itself, so that nothing terraform writes ends up in the repository. */
+/** A copy of the module and of the folders beside it, so that terraform does not write into the repository. */
 export type Workspace = {
   /** Runs terraform in a folder below `infra/`. */
   run(folder: string, ...args: string[]): SpawnSyncReturns<string>;
-  /** The same, and throws with terraform's own words unless it succeeds. */
+  /** Runs terraform like `run`, and throws with its output if it fails. */
   must(folder: string, ...args: string[]): string;
   path: string;
   remove(): void;
 };
 
-/** Runs terraform in a folder, whatever comes of it. */
+/** Runs terraform in a folder and returns the result, including failures. */
 export function terraformIn(folder: string, ...args: string[]): SpawnSyncReturns<string> {
   const done = spawnSync(program, [`-chdir=${folder}`, ...args], {
     encoding: 'utf8',
@@ -29,7 +29,7 @@ export function terraformIn(folder: string, ...args: string[]): SpawnSyncReturns
   return done;
 }
 
-/** @param options.bundles false: the copy is a checkout that nobody has built */
+/** @param options.bundles false: the copy has no dist folder, like a checkout before the build */
 export function workspace(options: { bundles?: boolean } = {}): Workspace {
   if (!existsSync(join(root, 'dist/functions')))
     throw new Error('dist/ is missing: run `npm run build` first');
@@ -43,7 +43,7 @@ export function workspace(options: { bundles?: boolean } = {}): Workspace {
     recursive: true,
     filter: (from) => !/\.(ts|md)$/.test(from),
   });
-  // A copy too: another build may replace the original at any moment.
+  // A copy, because another build may replace the original during the test.
   if (options.bundles !== false) {
     cpSync(join(root, 'dist'), join(path, 'dist'), {
       recursive: true,
@@ -64,14 +64,14 @@ export function workspace(options: { bundles?: boolean } = {}): Workspace {
 }
 
 /**
- * Why the tests of the module cannot run here, or undefined. Where everything has to run (`CI=true`) there is no reason: what
- * is missing then fails.
+ * Why tests of the module cannot run here, or undefined. With `CI=true` the result is always undefined, so a missing program
+ * makes tests fail.
  */
 export function whyNot(): string | undefined {
   if (process.env.CI === 'true') return undefined;
   const found = spawnSync(program, ['version'], { encoding: 'utf8' });
   if (found.error || found.status !== 0) return `${program} cannot be run`;
-  // With the providers alone: a mistake in the module has to fail tests, not to skip them.
+  // Only the providers are initialised. A mistake in the module must fail tests, not skip them.
   const folder = mkdtempSync(join(tmpdir(), 'hearth-providers-'));
   try {
     cpSync(join(root, 'infra/versions.tf'), join(folder, 'versions.tf'));
@@ -82,7 +82,5 @@ export function whyNot(): string | undefined {
   }
 }
 
-/**
- * Applying needs an account, or a provider that only pretends. Never apply tests with a real one.
- */
+/** Whether an apply is possible: only with an offline provider, never with a real account. */
 export const canApply = process.env.HEARTH_TERRAFORM !== undefined;

@@ -1,4 +1,4 @@
-# Everything the module takes, on all three hosts.
+# Every kind of input, on all three CI providers.
 
 variable "region" {
   type    = string
@@ -51,7 +51,7 @@ module "hearth" {
       keep             = 2
       command          = ["/opt/acme/warm.sh", "--config=\"ci\""]
     }
-    # No group makes it yet: it gets no runs.
+    # No group has the policy of this set, so it has no runs.
     later = {}
   }
 
@@ -59,7 +59,7 @@ module "hearth" {
     default = {
       instance_types = ["c6id.4xlarge", "c5ad.4xlarge"]
       image_id       = data.aws_ami.runner.id
-      tags           = { machine = "large" }
+      tags           = { size = "large" }
     }
     small = {
       instance_type       = "t3a.small"

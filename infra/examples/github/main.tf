@@ -1,4 +1,4 @@
-# The least that runners of GitHub Actions need: one group that takes jobs, one that makes its snapshots.
+# Minimal deployment for GitHub Actions: one group for jobs, and one warming group.
 
 provider "aws" {
   region = "us-west-2"

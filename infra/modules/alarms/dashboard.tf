@@ -1,19 +1,19 @@
 locals {
   graphs = [
-    { title = "Boot (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RunnerBootSeconds", "Group", id]] },
-    { title = "Restore (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RestoreSeconds", "Group", id]] },
-    { title = "Drain (longest)", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "DrainSeconds", "Group", id]] },
+    { title = "Boot time (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RunnerBootSeconds", "Group", id]] },
+    { title = "Restore time (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RestoreSeconds", "Group", id]] },
+    { title = "Drain time (maximum)", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "DrainSeconds", "Group", id]] },
     { title = "Failed boots", stat = "Sum", metrics = [for id in keys(var.groups) : ["Hearth", "LaunchFailures", "Group", id]] },
-    { title = "Waiting jobs", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "BacklogJobs", "Group", id]] },
+    { title = "Queued jobs", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "BacklogJobs", "Group", id]] },
     { title = "Runners in service", stat = "Maximum", metrics = [for id in keys(var.groups) : ["AWS/AutoScaling", "GroupInServiceInstances", "AutoScalingGroupName", "${var.name_prefix}-${replace(id, "/", "-")}"]] },
-    { title = "Age of snapshots", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotAgeSeconds", "Set", set]] },
-    { title = "Size of snapshots", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotBytes", "Set", set]] },
-    { title = "Warming runs", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunSeconds", "Set", set]] },
+    { title = "Snapshot age", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotAgeSeconds", "Set", set]] },
+    { title = "Snapshot size", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotBytes", "Set", set]] },
+    { title = "Warming run time", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunSeconds", "Set", set]] },
     { title = "Failed warming runs", stat = "Sum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunFailures", "Set", set]] },
-    { title = "Incidents", stat = "Sum", metrics = [["Hearth", "IncidentsSent"], ["Hearth", "IncidentsUnsent"]] },
-    { title = "Hand edits set back", stat = "Sum", metrics = [["Hearth", "ParameterDrift"]] },
-    { title = "Waiting in inboxes (oldest, seconds)", stat = "Maximum", metrics = flatten([for about in values(var.functions) : [for queue in about.queues : { row = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue] }]])[*].row },
-    { title = "Dead letters", stat = "Maximum", metrics = [for name in keys(var.functions) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${var.name_prefix}-${name}-dead"]] },
+    { title = "Incidents sent and unsent", stat = "Sum", metrics = [["Hearth", "IncidentsSent"], ["Hearth", "IncidentsUnsent"]] },
+    { title = "Parameter edits reverted", stat = "Sum", metrics = [["Hearth", "ParameterDrift"]] },
+    { title = "Age of oldest message in inboxes (seconds)", stat = "Maximum", metrics = flatten([for settings in values(var.functions) : [for queue in settings.queues : { row = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue] }]])[*].row },
+    { title = "Messages in dead-letter queues", stat = "Maximum", metrics = [for name in keys(var.functions) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${var.name_prefix}-${name}-dead"]] },
   ]
   shown = [for graph in local.graphs : graph if length(graph.metrics) > 0]
 }
@@ -24,7 +24,7 @@ resource "aws_cloudwatch_dashboard" "this" {
     widgets = concat(
       [{
         type       = "text", x = 0, y = 0, width = 24, height = 4
-        properties = { markdown = "# ${local.dashboard}\nWhat to do about an alarm is in docs/runbooks of the module, one page for each kind: ${join(", ", local.kinds)}." }
+        properties = { markdown = "# ${local.dashboard}\nThe runbooks of the alarms are in docs/runbooks of the module, one page per kind of alarm: ${join(", ", local.kinds)}." }
       }],
       [for index, graph in local.shown : {
         type       = "metric", x = (index % 3) * 8, y = 4 + floor(index / 3) * 6, width = 8, height = 6

@@ -1,45 +1,45 @@
-# Every alarm in one shape. A fleet that scales to zero says nothing: missing data is no breach, unless an alarm says so.
-# The age of a snapshot is measured every five minutes whatever the fleet does: there silence is what to worry about.
+# All alarms, in one format. A fleet that scales to zero emits no metrics, so missing data is not breaching by default. The
+# function warming emits SnapshotAgeSeconds every five minutes, so for this metric missing data is breaching.
 
 locals {
   per_group = merge([for id, group in var.groups : {
     for kind, alarm in {
-      launch-failures = { metric = "LaunchFailures", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.launch_failures, period = 900, severity = "critical", says = "Runners of ${id} cannot boot" }
-      slow-boots      = { metric = "RunnerBootSeconds", dimensions = { Group = id }, statistic = "p90", threshold = var.thresholds.boot_seconds, period = 900, severity = "warning", says = "Runners of ${id} boot slowly" }
-      slow-restores   = { metric = "RestoreSeconds", dimensions = { Group = id }, statistic = "p90", threshold = var.thresholds.restore_seconds, period = 900, severity = "warning", says = "Snapshots are restored slowly on ${id}" }
-      cold-boots      = { metric = "RestoreSeconds", dimensions = { Group = id, Outcome = "cold" }, statistic = "SampleCount", threshold = 0, period = 900, severity = "warning", says = "Runners of ${id} boot without the snapshot that they should have", only = group.boots_set != null }
-      long-drains     = { metric = "DrainSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = var.thresholds.drain_seconds, period = 3600, severity = "warning", says = "Runners of ${id} take long to finish their last job, near the end of what a drain may take" }
-      backlog         = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", says = "Jobs of ${id} wait for a runner" }
+      launch-failures = { metric = "LaunchFailures", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.launch_failures, period = 900, severity = "critical", summary = "Runners of ${id} fail to boot" }
+      slow-boots      = { metric = "RunnerBootSeconds", dimensions = { Group = id }, statistic = "p90", threshold = var.thresholds.boot_seconds, period = 900, severity = "warning", summary = "Runners of ${id} boot slowly" }
+      slow-restores   = { metric = "RestoreSeconds", dimensions = { Group = id }, statistic = "p90", threshold = var.thresholds.restore_seconds, period = 900, severity = "warning", summary = "Runners of ${id} restore snapshots slowly" }
+      cold-boots      = { metric = "RestoreSeconds", dimensions = { Group = id, Outcome = "cold" }, statistic = "SampleCount", threshold = 0, period = 900, severity = "warning", summary = "Runners of ${id} boot without a snapshot", only = group.boots_set != null }
+      long-drains     = { metric = "DrainSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = var.thresholds.drain_seconds, period = 3600, severity = "warning", summary = "Runners of ${id} drain for longer than the threshold; a drain that reaches its limit ends the running job" }
+      backlog         = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", summary = "Jobs of ${id} wait for a runner" }
     } : "${kind}-${replace(id, "/", "-")}" => merge({ periods = 1, missing = "notBreaching", only = true, runbook = kind, namespace = "Hearth", route = id, enabled = group.actions_enabled }, alarm)
     if try(alarm.only, true)
   }]...)
 
-  per_set = merge([for set, about in var.sets : {
+  per_set = merge([for set, settings in var.sets : {
     for kind, alarm in {
-      old-snapshot        = { metric = "SnapshotAgeSeconds", statistic = "Maximum", threshold = var.thresholds.snapshot_age_hours * 3600, period = 900, periods = 4, missing = "breaching", severity = "error", says = "The current snapshot of ${set} is old, or nothing is known of one" }
-      large-snapshot      = { metric = "SnapshotBytes", statistic = "Maximum", threshold = var.thresholds.snapshot_gb * 1000000000, period = 3600, severity = "warning", says = "The snapshot of ${set} has grown large" }
-      slow-warming-runs   = { metric = "WarmingRunSeconds", statistic = "Maximum", threshold = about.deadline_minutes * 60 * 0.8, period = 3600, severity = "warning", says = "Warming runs of ${set} come near their deadline" }
-      failed-warming-runs = { metric = "WarmingRunFailures", statistic = "Sum", threshold = 0, period = 3600, severity = "error", says = "A warming run of ${set} failed" }
+      old-snapshot        = { metric = "SnapshotAgeSeconds", statistic = "Maximum", threshold = var.thresholds.snapshot_age_hours * 3600, period = 900, periods = 4, missing = "breaching", severity = "error", summary = "The current snapshot of ${set} is too old, or its age is unknown" }
+      large-snapshot      = { metric = "SnapshotBytes", statistic = "Maximum", threshold = var.thresholds.snapshot_gb * 1000000000, period = 3600, severity = "warning", summary = "The snapshot of ${set} is large" }
+      slow-warming-runs   = { metric = "WarmingRunSeconds", statistic = "Maximum", threshold = settings.deadline_minutes * 60 * 0.8, period = 3600, severity = "warning", summary = "A warming run of ${set} took more than 80 % of its deadline" }
+      failed-warming-runs = { metric = "WarmingRunFailures", statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "A warming run of ${set} failed" }
     } : "${kind}-${set}" => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", dimensions = { Set = set }, route = "warming", enabled = true }, alarm)
   }]...)
 
   per_deployment = {
     for kind, alarm in {
-      unsent-incidents = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", says = "Incidents could not be sent to PagerDuty" }
-      many-incidents   = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", says = "PagerDuty gets an unusual number of incidents" }
-      parameter-drift  = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", says = "Somebody edited the parameter tree by hand; it was set back" }
+      unsent-incidents = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", summary = "PagerDuty rejected incidents, or sending failed" }
+      many-incidents   = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
+      parameter-drift  = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
     } : kind => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", statistic = "Sum", dimensions = {}, route = "default", enabled = true }, alarm)
   }
 
-  per_function = merge([for name, about in var.functions : merge(
+  per_function = merge([for name, settings in var.functions : merge(
     {
-      "function-errors-${name}"    = { metric = "Errors", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-errors", severity = "error", says = "The function ${name} fails as a whole", route = name, enabled = true }
-      "function-throttles-${name}" = { metric = "Throttles", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-throttles", severity = "warning", says = "The function ${name} is throttled: the account runs out of concurrent executions", route = name, enabled = true }
+      "function-errors-${name}"    = { metric = "Errors", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-errors", severity = "error", summary = "Invocations of the function ${name} fail", route = name, enabled = true }
+      "function-throttles-${name}" = { metric = "Throttles", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-throttles", severity = "warning", summary = "Lambda throttles the function ${name}", route = name, enabled = true }
     },
-    { for queue in about.queues : "old-messages-${queue}" => { metric = "ApproximateAgeOfOldestMessage", namespace = "AWS/SQS", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 900, period = 300, periods = 3, runbook = "old-messages", severity = name == "lifecycle" ? "critical" : "error", says = "Messages wait long in ${queue}", route = name, enabled = true } },
+    { for queue in settings.queues : "old-messages-${queue}" => { metric = "ApproximateAgeOfOldestMessage", namespace = "AWS/SQS", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 900, period = 300, periods = 3, runbook = "old-messages", severity = name == "lifecycle" ? "critical" : "error", summary = "Messages wait for more than 15 minutes in ${queue}", route = name, enabled = true } },
   )]...)
 
-  # Through lists, since the kinds do not all say the same.
+  # One object type for all alarms. The maps above differ in their attributes, and Terraform cannot merge their types.
   alarms = { for name, alarm in merge(local.per_group, local.per_set, local.per_deployment, local.per_function) : name => {
     metric     = alarm.metric
     namespace  = alarm.namespace
@@ -52,9 +52,9 @@ locals {
     severity   = alarm.severity
     runbook    = alarm.runbook
     route      = alarm.route
-    says       = alarm.says
+    summary    = alarm.summary
     enabled    = alarm.enabled
-    # These tell that paging itself is broken, so they must not depend on it.
+    # These alarms report broken paging, so they use the SNS topic in addition to PagerDuty.
     by_topic = alarm.route == "alarms" || name == "unsent-incidents"
   } }
 }

@@ -1,12 +1,12 @@
-# Alarms go to PagerDuty through the function `alarms`, which hears of every one whose name begins with the prefix. They
-# need no action of their own; an alarm whose actions are disabled is muted there. Those about that function itself, and
-# about incidents that it could not send, go to a topic as well.
+# The function alarms subscribes to the state changes of every alarm whose name begins with the prefix, and pages through
+# PagerDuty. These alarms need no action. The function mutes an alarm whose actions are disabled. Alarms about the function
+# itself, and about incidents that it could not send, also have the SNS topic as action.
 
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name          = "${var.name_prefix}-${each.key}"
-  alarm_description   = "${each.value.says}.\n${local.runbooks[each.value.runbook].line}"
+  alarm_description   = "${each.value.summary}.\n${local.runbooks[each.value.runbook].line}"
   actions_enabled     = each.value.enabled
   namespace           = each.value.namespace
   metric_name         = each.value.metric

@@ -1,14 +1,14 @@
 output "dashboard_url" {
-  description = "The dashboard."
+  description = "URL of the CloudWatch dashboard."
   value       = local.dashboard_url
 }
 
 output "topic_arn" {
-  description = "Where alarms about paging itself go."
+  description = "ARN of the SNS topic for alarms about paging."
   value       = aws_sns_topic.this.arn
 }
 
 output "runbooks" {
-  description = "By kind of alarm: tags, and the last line of a description."
+  description = "Map from kind of alarm to the tags and the last description line that refer to its runbook."
   value       = local.runbooks
 }

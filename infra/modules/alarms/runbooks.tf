@@ -4,7 +4,7 @@ locals {
 
   kinds = toset(concat(["dead-letters"], values(local.alarms)[*].runbook))
 
-  # A tag may not hold the # of the dashboard's address; the description can.
+  # A tag must not contain #, which is part of the dashboard's URL. A description may.
   runbooks = {
     for kind in local.kinds : kind => {
       tags = var.runbooks_url == null ? {} : { "hearth:runbook" = "${var.runbooks_url}/${kind}.md" }

@@ -1,7 +1,7 @@
-# The way out when paging itself is broken. Who reads it is up to you: subscribe an address or a chat to it.
+# SNS topic for alarms about paging. Subscribe an e-mail address or a chat to it.
 
-# Not encrypted with the key that AWS manages for SNS: CloudWatch may not use that one, and would say nothing. What passes
-# are names of alarms.
+# No encryption with the AWS managed key of SNS: CloudWatch may not use that key, and delivery would fail without an error.
+# The messages contain alarm names and states only.
 resource "aws_sns_topic" "this" {
   name = "${var.name_prefix}-alarms"
   tags = var.tags
@@ -9,7 +9,7 @@ resource "aws_sns_topic" "this" {
 
 data "aws_iam_policy_document" "topic" {
   statement {
-    sid       = "OwnAlarms"
+    sid       = "PublishOwnAlarms"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.this.arn]
     principals {
@@ -23,7 +23,7 @@ data "aws_iam_policy_document" "topic" {
     }
   }
   statement {
-    sid       = "TlsOnly"
+    sid       = "DenyWithoutTls"
     effect    = "Deny"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.this.arn]

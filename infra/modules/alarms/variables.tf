@@ -1,40 +1,40 @@
 variable "name_prefix" {
-  description = "First part of every name."
+  description = "First part of the name of every resource."
   type        = string
 }
 
 variable "region" {
-  description = "AWS region."
+  description = "Name of the AWS region."
   type        = string
 }
 
 variable "account" {
-  description = "Account id."
+  description = "Id of the AWS account."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition."
+  description = "Name of the AWS partition."
   type        = string
 }
 
 variable "groups" {
-  description = "By <host>/<name>: the set that it boots from, and whether its alarms page."
+  description = "Map from `<host>/<name>` to the runner group's warming set and to whether its alarms page."
   type        = map(object({ boots_set = optional(string), actions_enabled = bool }))
 }
 
 variable "sets" {
-  description = "By name: warming sets that have runs."
+  description = "Map from name to warming set with runs. `deadline_minutes` is the time limit of a run."
   type        = map(object({ deadline_minutes = number }))
 }
 
 variable "functions" {
-  description = "By name: the queues that it polls."
+  description = "Map from function to the names of the queues that it polls."
   type        = map(object({ queues = list(string) }))
 }
 
 variable "thresholds" {
-  description = "When alarms speak up."
+  description = "Thresholds of the alarms, as in `alarm_thresholds` of the root module."
   type = object({
     boot_seconds       = number
     restore_seconds    = number
@@ -47,11 +47,11 @@ variable "thresholds" {
 }
 
 variable "runbooks_url" {
-  description = "Where docs/runbooks is published, or null."
+  description = "Base URL of the published runbooks, or null for links to the dashboard."
   type        = string
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "Tags of every resource."
   type        = map(string)
 }

@@ -1,4 +1,4 @@
-# One function: bundle, role and log. What feeds it is in queues.tf and subscriptions.tf.
+# One function: code, role and log. queues.tf and subscriptions.tf have its event sources.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -36,13 +36,13 @@ resource "aws_iam_role" "this" {
 
 data "aws_iam_policy_document" "common" {
   statement {
-    sid = "ReadInboxes"
-    # All but the last are what Lambda itself does for an event source mapping.
+    sid = "PollInboxes"
+    # The event source mapping needs the first three actions. The function delays a retry with the last.
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
     resources = [for queue in local.polled : queue.arn]
   }
   statement {
-    sid       = "BuryTheDead"
+    sid       = "SendToDeadLetterQueue"
     actions   = ["sqs:SendMessage"]
     resources = [aws_sqs_queue.dead.arn]
   }
@@ -67,7 +67,7 @@ resource "aws_iam_role_policy" "own" {
   lifecycle {
     precondition {
       condition     = var.policy_json != null
-      error_message = "functions/${var.name} has no IAM statements: add iam-${var.name}.tf, and the function to function_policies in functions.tf."
+      error_message = "functions/${var.name} has no IAM statements. Add iam-${var.name}.tf, and add the function to function_policies in functions.tf."
     }
   }
 }
@@ -95,7 +95,7 @@ resource "aws_lambda_function" "this" {
   }
 
   logging_config {
-    # Lines are JSON already, and metrics among them have to reach CloudWatch as they are.
+    # The function writes JSON lines. Lambda's JSON format would wrap them, and embedded metrics would be lost.
     log_format = "Text"
     log_group  = aws_cloudwatch_log_group.this.name
   }
@@ -103,15 +103,15 @@ resource "aws_lambda_function" "this" {
   lifecycle {
     precondition {
       condition     = var.code.file == null ? true : fileexists(var.code.file)
-      error_message = "${coalesce(var.code.file, "The bundle")} is missing: run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
+      error_message = "${coalesce(var.code.file, "The bundle")} is missing. Run `npm ci && npm run build` in the repository, use a release archive, or set bundles."
     }
     precondition {
       condition     = var.code.bucket == null || var.code.code_sha256 != null
-      error_message = "bundles.json in ${coalesce(var.code.bucket, "the bucket")} has no checksum for ${var.name}: put the whole dist folder of one release there."
+      error_message = "bundles.json in ${coalesce(var.code.bucket, "the bucket")} has no checksum for ${var.name}. Upload the whole dist folder of one release."
     }
     precondition {
       condition     = alltrue([for value in values(var.environment) : value != null])
-      error_message = "functions/${var.name}/function.json asks for environment values that a deployment does not have: ${join(", ", [for key, value in var.environment : key if value == null])}. Add them to function_values in functions.tf."
+      error_message = "functions/${var.name}/function.json names environment values that the module does not provide: ${join(", ", [for key, value in var.environment : key if value == null])}. Add them to function_values in functions.tf."
     }
   }
 

@@ -1,5 +1,5 @@
 output "queues" {
-  description = "URLs of the queues."
+  description = "URLs of the inbox (`inbox`), the dead-letter queue (`dead`) and further inboxes (`extra`)."
   value = {
     inbox = aws_sqs_queue.inbox.url
     dead  = aws_sqs_queue.dead.url

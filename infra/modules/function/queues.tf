@@ -1,8 +1,8 @@
-# What a function polls, and where goes what it cannot handle.
+# Inboxes that the function polls, and its dead-letter queue.
 
 resource "aws_sqs_queue" "dead" {
   name                      = "${var.name_prefix}-${var.name}-dead"
-  message_retention_seconds = 1209600 # 14 days, the most that SQS keeps anything
+  message_retention_seconds = 1209600 # 14 days, the maximum of SQS
   sqs_managed_sse_enabled   = true
   tags                      = var.tags
 }
@@ -26,7 +26,7 @@ resource "aws_sqs_queue" "extra" {
 }
 
 locals {
-  # Lambda asks for at least six times the function's timeout.
+  # The default is six times the function's timeout, as AWS recommends.
   visibility = try(var.spec.visibilitySeconds, 6 * var.spec.timeoutSeconds)
   redrive = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead.arn
@@ -46,11 +46,11 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead" {
 data "aws_iam_policy_document" "queue" {
   for_each = merge({ dead = aws_sqs_queue.dead }, local.polled)
 
-  # The rules of this function put events into its inbox, and into the dead-letter queue what they could not deliver.
+  # EventBridge rules of this function send events to its inbox, and undeliverable events to its dead-letter queue.
   dynamic "statement" {
     for_each = contains(["inbox", "dead"], each.key) && length(aws_cloudwatch_event_rule.this) > 0 ? [1] : []
     content {
-      sid       = "OwnRules"
+      sid       = "SendFromOwnRules"
       actions   = ["sqs:SendMessage"]
       resources = [each.value.arn]
       principals {
@@ -66,7 +66,7 @@ data "aws_iam_policy_document" "queue" {
   }
 
   statement {
-    sid       = "TlsOnly"
+    sid       = "DenyWithoutTls"
     effect    = "Deny"
     actions   = ["sqs:*"]
     resources = [each.value.arn]
@@ -91,7 +91,7 @@ resource "aws_sqs_queue_policy" "this" {
 
 resource "aws_cloudwatch_metric_alarm" "dead" {
   alarm_name          = "${var.name_prefix}-dead-letters-${var.name}"
-  alarm_description   = "The function ${var.name} could not handle messages; they wait in ${aws_sqs_queue.dead.name}.\n${var.runbook.line}"
+  alarm_description   = "The dead-letter queue ${aws_sqs_queue.dead.name} of the function ${var.name} contains messages.\n${var.runbook.line}"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dead.name }

@@ -1,4 +1,4 @@
-# Rules and schedules out of function.json, all of them into the inbox.
+# EventBridge rules and schedules from function.json. All of them send to the inbox.
 
 locals {
   events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" }
@@ -8,7 +8,7 @@ locals {
       schedule = one.schedule
       input    = one.input
     } if one.kind == "schedule" && try(one.forEach, null) == null },
-    # Once for each warming set: the set's name and schedule go where function.json leaves room for them.
+    # One schedule per warming set. The set's name and schedule expression replace the placeholders in function.json.
     merge([for one in var.spec.subscriptions : {
       for set, schedule in var.schedules_by_set : "${one.name}-${set}" => {
         schedule = replace(one.schedule, "$${schedule}", schedule)
@@ -20,8 +20,8 @@ locals {
   schedule_names = { for key in keys(local.schedules) : key => "${var.name_prefix}-${var.name}-${key}" }
   schedule_arns  = { for key, name in local.schedule_names : key => "arn:${local.partition}:scheduler:${local.region}:${local.account}:schedule/default/${name}" }
 
-  # EventBridge's envelope. The Scheduler puts id and time in their places when it fires; jsonencode escapes the angle
-  # brackets, and then it would not.
+  # The envelope of EventBridge. The Scheduler replaces the placeholders for id and time. jsonencode escapes angle brackets,
+  # which the Scheduler does not recognise, so the escape sequences are replaced.
   schedule_inputs = {
     for key, one in local.schedules : key => replace(replace(jsonencode(merge({
       version   = "0"
@@ -38,7 +38,7 @@ resource "aws_cloudwatch_event_rule" "this" {
   for_each = local.events
 
   name          = "${var.name_prefix}-${var.name}-${each.key}"
-  description   = "Into the inbox of ${var.name}."
+  description   = "Sends events to the inbox of the function ${var.name}."
   event_pattern = jsonencode(each.value.pattern)
   tags          = var.tags
 }
@@ -70,7 +70,7 @@ data "aws_iam_policy_document" "scheduler_assume" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      # For schedules the Scheduler names their group as the source.
+      # For schedules, aws:SourceArn is the ARN of the schedule group.
       values = ["arn:${local.partition}:scheduler:${local.region}:${local.account}:schedule-group/default"]
     }
   }
@@ -87,7 +87,7 @@ resource "aws_iam_role" "scheduler" {
 
 data "aws_iam_policy_document" "scheduler" {
   statement {
-    sid       = "FillTheInbox"
+    sid       = "SendToInbox"
     actions   = ["sqs:SendMessage"]
     resources = [aws_sqs_queue.inbox.arn, aws_sqs_queue.dead.arn]
   }

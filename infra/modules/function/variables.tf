@@ -1,20 +1,20 @@
 variable "name" {
-  description = "Folder name below functions/."
+  description = "Name of the function: its folder name below functions/."
   type        = string
 }
 
 variable "name_prefix" {
-  description = "First part of every name."
+  description = "First part of the name of every resource."
   type        = string
 }
 
 variable "spec" {
-  description = "The function's function.json, with prefix and bucket filled in."
+  description = "Content of the function's function.json, with the placeholders for prefix and bucket replaced."
   type        = any
 }
 
 variable "code" {
-  description = "The bundle: a local file, or a key of a bucket; and its sha256 in base64."
+  description = "Code of the function: a local file (`file`) or an S3 object (`bucket`, `key`), and its SHA-256 in base64 (`code_sha256`)."
   type = object({
     file        = optional(string)
     bucket      = optional(string)
@@ -24,41 +24,41 @@ variable "code" {
 }
 
 variable "environment" {
-  description = "The values that function.json names; null where the deployment has none."
+  description = "Environment values that function.json names. A null value is an error."
   type        = map(string)
 }
 
 variable "policy_json" {
-  description = "What this function may do besides its queues and its log."
+  description = "IAM policy document of the function, in addition to the permissions for its queues and its log."
   type        = string
 }
 
 variable "schedules_by_set" {
-  description = "Schedule expression of each warming set, for subscriptions that exist once per set."
+  description = "Map from warming set to schedule expression, for subscriptions that exist once per set."
   type        = map(string)
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the roles' permissions boundary."
+  description = "ARN of the permissions boundary of the roles, or null."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days."
+  description = "Retention of the function's log, in days."
   type        = number
 }
 
 variable "runbook" {
-  description = "Tags and last line of the description of the dead-letter alarm."
+  description = "Tags and last description line of the dead-letter alarm."
   type        = object({ tags = map(string), line = string })
 }
 
 variable "dead_letter_topics" {
-  description = "Topics that hear of dead letters, besides PagerDuty."
+  description = "ARNs of SNS topics that the dead-letter alarm notifies, in addition to PagerDuty."
   type        = list(string)
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "Tags of every resource."
   type        = map(string)
 }

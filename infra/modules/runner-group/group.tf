@@ -3,27 +3,27 @@ resource "aws_autoscaling_group" "this" {
   min_size            = var.min_runners
   max_size            = var.max_runners
   vpc_zone_identifier = var.vpc_subnets
-  # desired_capacity is not here: schedules and the CI host's backlog set it, and an apply must not set it back.
+  # No desired_capacity: functions change it, and an apply must not reset it.
 
   health_check_type         = "EC2"
   health_check_grace_period = 0
-  # Machines report when they are ready; an apply has no reason to wait for them.
+  # Instances report readiness through the launch hook. An apply does not wait for them.
   wait_for_capacity_timeout = "0"
-  # Balancing zones terminates machines that are fine. Spot notices are acted on by the function lifecycle.
+  # Rebalancing of zones terminates healthy instances. The function lifecycle handles Spot interruption notices.
   suspended_processes = ["AZRebalance"]
   capacity_rebalance  = false
-  # Never as a wait for jobs of hours: a deletion that takes longer fails, and is tried again.
+  # A forced deletion would end running jobs. A deletion that exceeds its timeout fails; apply again after the drain.
   force_delete    = false
   enabled_metrics = ["GroupDesiredCapacity", "GroupInServiceInstances", "GroupPendingInstances", "GroupTerminatingInstances", "GroupMaxSize"]
 
-  # Whatever replaces a machine starts the new one first.
+  # A replacement starts the new instance before it terminates the old one.
   instance_maintenance_policy {
     min_healthy_percentage = 100
     max_healthy_percentage = 200
   }
 
-  # Initial hooks: those that are added later miss the first machines. Without a report for so many seconds the default
-  # result applies: a boot is given up and replaced, a drain is over.
+  # Initial hooks, because hooks that are added later miss the first instances. After heartbeat_timeout seconds without a
+  # heartbeat the default result applies: Auto Scaling replaces a booting instance, and terminates a draining one.
   initial_lifecycle_hook {
     name                 = "${var.name_prefix}-boot"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_LAUNCHING"
@@ -71,6 +71,6 @@ resource "aws_autoscaling_group" "this" {
     delete = "60m"
   }
 
-  # A machine that starts without its permissions, or ends without them, cannot say so.
+  # An instance without these permissions cannot report. They exist before the first instance and until the last one ends.
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.further, aws_vpc_security_group_egress_rule.this]
 }

@@ -1,4 +1,4 @@
-# What a runner may do, and with it every job that runs there.
+# Permissions of a runner. Every job on the runner has them too.
 
 data "aws_iam_policy_document" "assume" {
   statement {
@@ -39,10 +39,10 @@ data "aws_iam_policy_document" "this" {
   dynamic "statement" {
     for_each = var.boots_set[*]
     content {
-      sid     = "TellMissingFromDenied"
+      sid     = "ListBucketForNotFound"
       actions = ["s3:ListBucket"]
-      # Names alone. Not narrowed to a prefix: without it S3 says 403 about a snapshot that was pruned or never made, and a
-      # runner could not tell that it should take the one before.
+      # The permission exposes object names only. No prefix condition: with this permission S3 answers 404 instead of 403 for
+      # a snapshot that does not exist, and the runner restores the previous snapshot.
       resources = [var.bucket_arn]
     }
   }
@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "this" {
     resources = [var.secret_arn]
   }
   statement {
-    sid       = "Report"
+    sid       = "SendReports"
     actions   = ["sqs:SendMessage"]
     resources = [var.reports.arn]
   }
@@ -64,7 +64,7 @@ data "aws_iam_policy_document" "this" {
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "DecryptWithKey"
       actions   = ["kms:Decrypt"]
       resources = [statement.value]
     }
@@ -72,7 +72,7 @@ data "aws_iam_policy_document" "this" {
   dynamic "statement" {
     for_each = var.enable_ssm_access ? [1] : []
     content {
-      sid = "Sessions"
+      sid = "RunSessionManagerAgent"
       actions = [
         "ssm:UpdateInstanceInformation",
         "ssmmessages:CreateControlChannel",
@@ -80,7 +80,7 @@ data "aws_iam_policy_document" "this" {
         "ssmmessages:OpenControlChannel",
         "ssmmessages:OpenDataChannel",
       ]
-      # ssmmessages has no resource-level permissions, and what the SSM agent says of itself has none for instances of EC2.
+      # ssmmessages has no resource-level permissions. UpdateInstanceInformation has none for EC2 instances.
       resources = ["*"]
     }
   }

@@ -1,4 +1,4 @@
-# One runner group. Its machines are told what they are by user data, and everything else by what happens.
+# One runner group. User data contains the configuration of its instances.
 
 data "aws_region" "current" {}
 
@@ -6,13 +6,13 @@ locals {
   # Everything that ends up on an instance, beside the program's source.
   runner_folder = "${path.module}/../../runner"
 
-  # created-by and the cost tag stay what they are, whatever a type or a group says.
+  # var.tags comes last, so that resource types and groups cannot override created-by and the cost allocation tag.
   tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id })
 
-  # Local NVMe, if the machine has it: see bootstrap.sh.
+  # bootstrap.sh mounts a local NVMe disk at /mnt/ephemeral, if the instance has one.
   directories = { layers = "/mnt/ephemeral/aw/layers", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
 
-  # The whole boot, sent while it lasts: a machine that fails is soon gone, and its disk with it.
+  # The CloudWatch agent sends the boot log while the boot runs, because a failed instance is terminated soon.
   cloudwatch = {
     agent = { run_as_user = "root" }
     logs = {
@@ -40,17 +40,17 @@ locals {
       heartbeatSeconds   = 60
       agent              = var.agent
     },
-    # What a condition gives must be of one type: so each of these is there or not.
+    # Both branches of a conditional must have one type. A for expression adds the attribute only if it has a value.
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
     { for key, run in { warming = var.warming } : key => run if run != null },
   )
 
-  # The secret's ARN is known after its creation only. One of the same length tells the size of user data in the plan.
+  # The ARN of the secret is unknown in the first plan. A placeholder of the same length gives the size of user data.
   sized_config = merge(local.config, { agent = merge(var.agent, { secretId = format("%150s", "arn") }) })
 
   user_data = {
-    for use, config in { real = jsonencode(local.config), sized = jsonencode(local.sized_config) } :
-    use => templatefile("${local.runner_folder}/user-data.yaml.tftpl", {
+    for variant, config in { real = jsonencode(local.config), sized = jsonencode(local.sized_config) } :
+    variant => templatefile("${local.runner_folder}/user-data.yaml.tftpl", {
       config_json     = config
       cloudwatch_json = jsonencode(local.cloudwatch)
       warm            = local.directories.warm
@@ -68,7 +68,7 @@ locals {
 
 resource "aws_security_group" "this" {
   name        = var.name
-  description = "Runners of ${var.group_id}: nothing comes in."
+  description = "Runners of ${var.group_id}. No inbound traffic."
   vpc_id      = var.vpc_id
   tags        = local.tags
 }
@@ -77,7 +77,7 @@ resource "aws_vpc_security_group_egress_rule" "this" {
   for_each = { ipv4 = "0.0.0.0/0", ipv6 = "::/0" }
 
   security_group_id = aws_security_group.this.id
-  description       = "Builds fetch from anywhere."
+  description       = "All outbound traffic."
   ip_protocol       = "-1"
   cidr_ipv4         = each.key == "ipv4" ? each.value : null
   cidr_ipv6         = each.key == "ipv6" ? each.value : null
@@ -90,7 +90,7 @@ resource "aws_launch_template" "this" {
   image_id      = var.resource_type.image_id
   instance_type = try(var.resource_type.instance_types[0], null)
   user_data     = base64encode(local.user_data.real)
-  # New machines follow it, and those that run stay as they are until they go.
+  # New instances use the new version. Running instances keep theirs.
   update_default_version = true
   tags                   = local.tags
 
@@ -98,7 +98,7 @@ resource "aws_launch_template" "this" {
     arn = aws_iam_instance_profile.this.arn
   }
 
-  # A job in a container is one hop further away, and gets no credentials of the machine.
+  # A container is one network hop further away, so a job in a container cannot get credentials of the instance.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -132,9 +132,9 @@ resource "aws_launch_template" "this" {
 
   lifecycle {
     precondition {
-      # EC2 takes 16 KB before it is encoded.
+      # EC2 limits user data to 16 KB before encoding.
       condition     = length(base64encode(local.user_data.sized)) < 16384 * 4 / 3
-      error_message = "User data of ${var.group_id} is larger than the 16 KB that EC2 takes: shorten the warming set's command."
+      error_message = "User data of ${var.group_id} is larger than 16 KB, the limit of EC2. Shorten the command of the warming set."
     }
   }
 }

@@ -1,5 +1,5 @@
 output "names" {
-  description = "What the group is made of."
+  description = "Names of the Auto Scaling group and the role, and id of the security group."
   value = {
     auto_scaling_group = aws_autoscaling_group.this.name
     role               = aws_iam_role.this.name

@@ -1,30 +1,30 @@
 variable "name" {
-  description = "Name of the Auto Scaling group and everything around it."
+  description = "Name of the Auto Scaling group, its role, security group and launch template."
   type        = string
 }
 
 variable "name_prefix" {
-  description = "Of the deployment; the hooks are named after it."
+  description = "Name prefix of the deployment. The names of the lifecycle hooks begin with it."
   type        = string
 }
 
 variable "group_id" {
-  description = "<host>/<name>."
+  description = "Id of the runner group, `<host>/<name>`."
   type        = string
 }
 
 variable "min_runners" {
-  description = "Fewest runners."
+  description = "Minimum number of runners."
   type        = number
 }
 
 variable "max_runners" {
-  description = "Most runners."
+  description = "Maximum number of runners."
   type        = number
 }
 
 variable "resource_type" {
-  description = "Kind of machine."
+  description = "Type of instance, as in `resource_types` of the root module."
   type = object({
     instance_types      = list(string)
     image_id            = string
@@ -36,96 +36,96 @@ variable "resource_type" {
 }
 
 variable "vpc_id" {
-  description = "VPC of the security group."
+  description = "Id of the VPC of the security group."
   type        = string
 }
 
 variable "vpc_subnets" {
-  description = "Subnets of the runners."
+  description = "Ids of the subnets of the runners."
   type        = list(string)
 }
 
 variable "security_groups" {
-  description = "Further security groups, by a name of your choice."
+  description = "Map from any name to the id of a further security group."
   type        = map(string)
 }
 
 variable "policies" {
-  description = "Further policies of the role, by a name of your choice."
+  description = "Map from any name to the ARN of a further policy of the role."
   type        = map(string)
 }
 
 variable "bucket_name" {
-  description = "The snapshot bucket."
+  description = "Name of the snapshot bucket."
   type        = string
 }
 
 variable "bucket_arn" {
-  description = "The snapshot bucket."
+  description = "ARN of the snapshot bucket."
   type        = string
 }
 
 variable "boots_set" {
-  description = "Warming set that runners restore, or null."
+  description = "Warming set whose snapshot the runners restore at boot, or null."
   type        = string
 }
 
 variable "warming" {
-  description = "On a warming group: what makes the snapshot, as aw-runner reads it, or null."
+  description = "Warming run in the format of aw-runner's configuration, or null for a group without warming runs."
   type        = any
 }
 
 variable "idle_timeout_min" {
-  description = "Minutes without a job after which a runner offers to go."
+  description = "Time without a job after which a runner reports itself idle, in minutes."
   type        = number
 }
 
 variable "reports" {
-  description = "The queue that runners report to."
+  description = "URL and ARN of the queue for runner reports."
   type        = object({ url = string, arn = string })
 }
 
 variable "runner" {
-  description = "The runner program in the bucket."
+  description = "S3 key and SHA-256 of the runner program."
   type        = object({ key = string, sha256 = string })
 }
 
 variable "log_group_arn" {
-  description = "Log group of all runners."
+  description = "ARN of the log group of all runners."
   type        = string
 }
 
 variable "agent" {
-  description = "Settings of the host's driver."
+  description = "Settings of the agent driver, in the format of aw-runner's configuration."
   type        = any
 }
 
 variable "secret_arn" {
-  description = "The host's token."
+  description = "ARN of the secret with the CI provider's token."
   type        = string
 }
 
 variable "enable_ssm_access" {
-  description = "Allow sessions."
+  description = "Controls whether SSM sessions on the runners are allowed."
   type        = bool
 }
 
 variable "kms_key_arn" {
-  description = "Key of the bucket and the secrets, or null."
+  description = "ARN of the KMS key of the bucket and the secrets, or null for keys that AWS manages."
   type        = string
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the role's permissions boundary."
+  description = "ARN of the permissions boundary of the role, or null."
   type        = string
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "Tags of every resource. They override `group_tags`."
   type        = map(string)
 }
 
 variable "group_tags" {
-  description = "Tags of this group, which win over those of its resource type."
+  description = "Tags of this group. They override the tags of its resource type."
   type        = map(string)
 }

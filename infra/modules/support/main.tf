@@ -1,4 +1,4 @@
-# Who may look after the fleet. Looking is free of side effects; sessions exist only where they are enabled.
+# Policies for people. The support policy is read-only, except for SSM sessions where they are enabled.
 
 locals {
   home = "${var.region}:${var.account}"
@@ -6,12 +6,12 @@ locals {
 
 data "aws_iam_policy_document" "support" {
   statement {
-    sid       = "ReadTheTree"
+    sid       = "ReadParameters"
     actions   = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
     resources = ["arn:${var.partition}:ssm:${local.home}:parameter/${var.name_prefix}", "arn:${var.partition}:ssm:${local.home}:parameter/${var.name_prefix}/*"]
   }
   statement {
-    sid = "LookAtTheFleet"
+    sid = "DescribeFleet"
     actions = [
       "autoscaling:DescribeAutoScalingGroups",
       "autoscaling:DescribeAutoScalingInstances",
@@ -22,7 +22,7 @@ data "aws_iam_policy_document" "support" {
       "ec2:DescribeInstances",
       "ec2:DescribeInstanceStatus",
     ]
-    # None of these has resource-level permissions that would serve here.
+    # These actions have no resource-level permissions that can limit them to the deployment.
     resources = ["*"]
   }
   statement {
@@ -36,13 +36,13 @@ data "aws_iam_policy_document" "support" {
   statement {
     sid     = "ReadQueryResults"
     actions = ["logs:DescribeLogGroups", "logs:GetQueryResults"]
-    # A query's results have no resource-level permissions; log groups are listed as a whole.
+    # GetQueryResults has no resource-level permissions. DescribeLogGroups lists all log groups.
     resources = ["*"]
   }
   dynamic "statement" {
     for_each = var.enable_ssm_access ? [1] : []
     content {
-      sid       = "SessionsOnRunners"
+      sid       = "StartSessionsOnRunners"
       actions   = ["ssm:StartSession"]
       resources = ["arn:${var.partition}:ec2:${local.home}:instance/*"]
       condition {
@@ -60,7 +60,7 @@ data "aws_iam_policy_document" "support" {
   dynamic "statement" {
     for_each = var.enable_ssm_access ? [1] : []
     content {
-      sid     = "SessionsOfTheseKinds"
+      sid     = "StartShellAndPortForwarding"
       actions = ["ssm:StartSession"]
       resources = [
         "arn:${var.partition}:ssm:${local.home}:document/SSM-SessionManagerRunShell",
@@ -80,32 +80,32 @@ data "aws_iam_policy_document" "support" {
 
 resource "aws_iam_policy" "support" {
   name        = "${var.name_prefix}-support"
-  description = "Look at the runners, their groups and logs."
+  description = "Read access to the runners, their groups, parameters and logs."
   policy      = data.aws_iam_policy_document.support.json
   tags        = var.tags
 }
 
 data "aws_iam_policy_document" "operator" {
   statement {
-    sid       = "FillSecrets"
+    sid       = "WriteSecrets"
     actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
     resources = var.secret_arns
   }
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
     }
   }
   statement {
-    sid       = "SendDeadLettersBack"
+    sid       = "RedriveDeadLetters"
     actions   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:StartMessageMoveTask", "sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks"]
     resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-dead"]
   }
   statement {
-    sid       = "IntoTheInboxes"
+    sid       = "SendToInboxes"
     actions   = ["sqs:SendMessage"]
     resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-inbox"]
   }
@@ -113,7 +113,7 @@ data "aws_iam_policy_document" "operator" {
 
 resource "aws_iam_policy" "operator" {
   name        = "${var.name_prefix}-operator"
-  description = "Put secrets, and send dead letters back."
+  description = "Write secrets and redrive dead letters."
   policy      = data.aws_iam_policy_document.operator.json
   tags        = var.tags
 }

@@ -1,35 +1,35 @@
 variable "name_prefix" {
-  description = "First part of every name."
+  description = "First part of the name of every resource."
   type        = string
 }
 
 variable "account" {
-  description = "Account id."
+  description = "Id of the AWS account."
   type        = string
 }
 
 variable "partition" {
-  description = "AWS partition."
+  description = "Name of the AWS partition."
   type        = string
 }
 
 variable "region" {
-  description = "AWS region."
+  description = "Name of the AWS region."
   type        = string
 }
 
 variable "enable_ssm_access" {
-  description = "Allow sessions and port forwarding to runners."
+  description = "Controls whether SSM sessions and port forwarding to runners are allowed."
   type        = bool
 }
 
 variable "support_role_name" {
-  description = "Role that gets the support policy, or null."
+  description = "Name of the role to which the support policy is attached, or null."
   type        = string
 }
 
 variable "operator_role_name" {
-  description = "Role that gets the support and the operator policy, or null."
+  description = "Name of the role to which the support policy and the operator policy are attached, or null."
   type        = string
 }
 
@@ -39,16 +39,16 @@ variable "functions" {
 }
 
 variable "secret_arns" {
-  description = "Secrets that operators fill."
+  description = "ARNs of the secrets that operators may write."
   type        = list(string)
 }
 
 variable "kms_key_arn" {
-  description = "Key of the secrets, or null for AWS's own."
+  description = "ARN of the KMS key of the secrets, or null for the key that AWS manages."
   type        = string
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "Tags of every resource."
   type        = map(string)
 }

@@ -1,4 +1,4 @@
-# The bucket of snapshots, and who may write to it. The schedules of a set are made by the function that listens to them.
+# The snapshot bucket, and the policies that allow to write to it. The function warming has the schedules of the sets.
 
 resource "aws_s3_bucket" "this" {
   bucket = var.bucket_name
@@ -41,7 +41,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
   bucket = aws_s3_bucket.this.id
 
-  # Live objects are the business of pruning, which knows what is still named. Here only what nobody can name goes.
+  # The function warming prunes current objects. These rules remove only incomplete uploads and old versions.
   rule {
     id     = "leftovers"
     status = "Enabled"
@@ -67,7 +67,7 @@ resource "aws_s3_bucket_notification" "this" {
 
 data "aws_iam_policy_document" "bucket" {
   statement {
-    sid       = "TlsOnly"
+    sid       = "DenyWithoutTls"
     effect    = "Deny"
     actions   = ["s3:*"]
     resources = [aws_s3_bucket.this.arn, "${aws_s3_bucket.this.arn}/*"]
@@ -91,9 +91,9 @@ resource "aws_s3_bucket_policy" "this" {
 data "aws_iam_policy_document" "manage" {
   for_each = toset(var.sets)
 
-  # Neither the pointer nor the run: a machine makes snapshots, the function decides which one counts.
+  # No access to the pointer and the run record: an instance writes snapshots, and the function warming promotes them.
   statement {
-    sid     = "MakeSnapshots"
+    sid     = "WriteSnapshots"
     actions = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
     resources = [
       "${aws_s3_bucket.this.arn}/sets/${each.key}/snapshots/*",
@@ -103,7 +103,7 @@ data "aws_iam_policy_document" "manage" {
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "UseTheKey"
+      sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
     }
@@ -114,7 +114,7 @@ resource "aws_iam_policy" "manage" {
   for_each = toset(var.sets)
 
   name        = "${var.name_prefix}-warming-manage-${each.key}"
-  description = "Make snapshots of the warming set ${each.key}."
+  description = "Write snapshots of the warming set ${each.key}."
   policy      = data.aws_iam_policy_document.manage[each.key].json
   tags        = var.tags
 }

@@ -1,10 +1,10 @@
 variable "name_prefix" {
-  description = "First part of every name."
+  description = "First part of the name of every resource."
   type        = string
 }
 
 variable "bucket_name" {
-  description = "The snapshot bucket."
+  description = "Name of the snapshot bucket."
   type        = string
 }
 
@@ -14,11 +14,11 @@ variable "sets" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of the bucket, or null for the one that S3 manages."
+  description = "ARN of the KMS key of the bucket, or null for the key that S3 manages."
   type        = string
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "Tags of every resource."
   type        = map(string)
 }

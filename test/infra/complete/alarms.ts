@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, '../../..');
 export function aboutAlarms(made: Applied): void {
   const { of } = made;
   describe('alarms', () => {
-    test('alarms watch metrics that exist, under dimensions that exist', () => {
+    test('alarms use metrics and dimensions of the catalogue', () => {
       const elsewhere: Record<string, string[]> = {
         'AWS/SQS ApproximateNumberOfMessagesVisible': ['QueueName'],
         'AWS/SQS ApproximateAgeOfOldestMessage': ['QueueName'],
@@ -36,7 +36,7 @@ export function aboutAlarms(made: Applied): void {
       expect([...watched].sort()).toEqual(Object.keys(METRICS).sort());
     });
 
-    test('alarms watch every queue, function, group and set that there is, by its very name', () => {
+    test('every queue, function, group and set has its alarms', () => {
       const watched = (kind: string, dimension: string) =>
         of('aws_cloudwatch_metric_alarm')
           .filter(({ values }) => text(values.alarm_name).startsWith(`aw-${kind}-`))
@@ -58,7 +58,7 @@ export function aboutAlarms(made: Applied): void {
       expect(watched('function-throttles', 'FunctionName')).toEqual(functions.sort());
       for (const kind of ['launch-failures', 'slow-boots', 'slow-restores', 'long-drains', 'backlog'])
         expect(watched(kind, 'Group'), kind).toEqual(groups.sort());
-      // Only those that have a snapshot to boot from can boot without it.
+      // Only groups with a warming set can boot cold.
       expect(watched('cold-boots', 'Group')).toEqual([
         'bk/warm-ios',
         'cci/default',
@@ -69,7 +69,7 @@ export function aboutAlarms(made: Applied): void {
         expect(watched(kind, 'Set'), kind).toEqual(['default', 'ios']);
     });
 
-    test('the dashboard shows metrics that exist', () => {
+    test('the dashboard uses metrics of the catalogue', () => {
       const [dashboard] = of('aws_cloudwatch_dashboard');
       const { widgets } = JSON.parse(text(dashboard?.values.dashboard_body));
       const shown: string[][] = widgets.flatMap(
@@ -92,18 +92,18 @@ export function aboutAlarms(made: Applied): void {
       expect([...new Set(ours.map(([, name]) => name))].sort()).toEqual(Object.keys(METRICS).sort());
     });
 
-    test('each alarm says how to page, in the words that the function reads, and has a runbook', () => {
+    test('each alarm has the tags that the function alarms reads, and a runbook', () => {
       for (const { values } of of('aws_cloudwatch_metric_alarm')) {
         const tags = values.tags as Record<string, string>;
         expect(Object.keys(tags)).toEqual(
           expect.arrayContaining(['hearth:severity', 'hearth:runbook', 'hearth:route']),
         );
-        const said = { description: text(values.alarm_description), dimensions: {} } as Parameters<
+        const alarm = { description: text(values.alarm_description), dimensions: {} } as Parameters<
           typeof readLabels
         >[0];
-        const labels = readLabels(said, tags);
-        // Without permission to read tags, or where a link cannot be a tag, the description has it.
-        expect(readLabels(said, {}).runbook).toBe(labels.runbook);
+        const labels = readLabels(alarm, tags);
+        // Without permission to read tags, or if a link cannot be a tag, the description contains the runbook.
+        expect(readLabels(alarm, {}).runbook).toBe(labels.runbook);
         expect(labels.severity).toBe(tags['hearth:severity']);
         expect(labels.runbook).toBe(tags['hearth:runbook']);
         const page = labels.runbook?.replace('https://wiki.example.com/hearth/runbooks/', '') ?? '';
@@ -118,7 +118,7 @@ export function aboutAlarms(made: Applied): void {
         expect((values.dimensions as { Group: string }).Group).toBe('gha/small-jobs');
     });
 
-    test('silence is a breach only where something always speaks', () => {
+    test('missing data is breaching only for a metric that is always emitted', () => {
       for (const { values } of of('aws_cloudwatch_metric_alarm')) {
         expect(values.treat_missing_data, text(values.alarm_name)).toBe(
           values.metric_name === 'SnapshotAgeSeconds' ? 'breaching' : 'notBreaching',
@@ -126,7 +126,7 @@ export function aboutAlarms(made: Applied): void {
       }
     });
 
-    test('what says that paging itself is broken goes to the topic too, and back, and nothing else does', () => {
+    test('only alarms about paging use the SNS topic, in both directions', () => {
       const [topic] = of('aws_sns_topic');
       const actions = ({ values }: Resource) => [values.alarm_actions ?? [], values.ok_actions ?? []];
       const byTopic = of('aws_cloudwatch_metric_alarm').filter((alarm) => actions(alarm).flat().length > 0);

@@ -2,37 +2,37 @@ import { afterAll, beforeAll } from 'vitest';
 import { type Resource, resourcesOf } from '../state.ts';
 import { canApply, type Workspace, whyNot, workspace } from '../terraform.ts';
 
-/** Where the complete example is, below `infra/`. */
+/** Folder of the complete example, below `infra/`. */
 const folder = 'examples/complete';
 
-/** The bucket's name in it. */
+/** Name of the bucket in the complete example. */
 export const bucket = 'aw-snapshots-123456789012-us-west-2';
 
 /** Why the complete example cannot be applied here, or undefined. */
 export const reason =
-  whyNot() ?? (canApply ? undefined : 'applying needs a terraform in HEARTH_TERRAFORM that only pretends');
+  whyNot() ?? (canApply ? undefined : 'an apply needs an offline terraform in HEARTH_TERRAFORM');
 if (reason) console.warn(`the tests of the applied example are skipped: ${reason}`);
 
-/** What the complete example came to. Its members may be used in tests, not while they are collected. */
+/** The applied complete example. Tests may use its members; code that collects tests must not. */
 export type Applied = {
   /** Runs terraform in the example's folder. */
   run(...args: string[]): ReturnType<Workspace['run']>;
   /** `terraform show -json`. */
   state: string;
   all: Resource[];
-  /** Resources of a type. */
+  /** Resources of one type. */
   of(type: string): Resource[];
-  /** Those that belong to one function. */
+  /** Resources of one type that belong to one function. */
   inFunction(type: string, name: string): Resource[];
 };
 
-/** Applies the complete example before the tests of this file, and removes it after them. */
+/** Applies the complete example before the tests of a file, and removes it after them. */
 export function applied(): Applied {
   let space: Workspace | undefined;
   const of = (type: string) => made.all.filter((resource) => resource.type === type);
   const made: Applied = {
     run(...args) {
-      if (!space) throw new Error('the example is applied before the first test, not earlier');
+      if (!space) throw new Error('the example is not applied before the first test');
       return space.run(folder, ...args);
     },
     state: '',

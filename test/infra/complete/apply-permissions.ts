@@ -6,19 +6,19 @@ import type { Applied } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
-/** Types that only another way of using the module makes. */
+/** Resource types that the module creates only with other inputs. */
 const ELSEWHERE = ['aws_s3_object_copy'];
 
 export function aboutApplyPermissions(made: Applied): void {
   const listed = parsePermissions(readFileSync(join(root, 'infra/docs/iam/permissions.json'), 'utf8'));
 
-  describe('the permissions that applying needs', () => {
-    test('are listed for every type that is made, and for no other', () => {
+  describe('permissions for terraform apply', () => {
+    test('are listed for exactly the types that the module creates', () => {
       const types = new Set(made.all.map(({ type }) => type).filter((type) => type.startsWith('aws_')));
       expect(Object.keys(listed).sort()).toEqual([...types, ...ELSEWHERE].sort());
     });
 
-    test('cover tags wherever there are tags', () => {
+    test('include tagging for every tagged resource', () => {
       for (const { type, address, values } of made.all) {
         const tags =
           Object.keys(values.tags ?? {}).length + ((values.tag as unknown[] | undefined)?.length ?? 0);
@@ -33,9 +33,9 @@ export function aboutApplyPermissions(made: Applied): void {
       }
     });
 
-    test('name resources that the names of the example match', () => {
+    test('name resource patterns that match the ARNs of the example', () => {
       const arns = made.all.flatMap(({ type, address, values }) =>
-        // A target's ARN is that of what it feeds, and that of a mapping is made up of an id.
+        // The ARN of an event target is the ARN of the queue. The ARN of an event source mapping contains an id.
         typeof values.arn === 'string' && listed[type] && !/event_(target|source_mapping)/.test(type)
           ? [{ type, address, arn: values.arn }]
           : [],
@@ -50,7 +50,7 @@ export function aboutApplyPermissions(made: Applied): void {
   });
 }
 
-/** Stars of IAM match anything, colons and slashes too. */
+/** Whether an IAM pattern matches an ARN. A star matches any characters, including colons and slashes. */
 function covers(pattern: string, arn: string): boolean {
   const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('.*')}$`).test(arn);

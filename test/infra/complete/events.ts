@@ -23,35 +23,27 @@ const ofGroup = (name: string) => detail({ AutoScalingGroupName: name });
 const ofAlarm = (alarmName: string) => detail({ alarmName });
 const ofParameter = (name: string) => detail({ name });
 const ofObject = (name: string, key: string) => detail({ bucket: { name }, object: { key } });
-const asItIs: Change = () => {};
+const unchanged: Change = () => {};
 
 const manifest = 'sets/default/snapshots/20261123T030000Z-1f2e3d4c/manifest.json';
 
-/** A sample, what is changed in it, and the rules that must hear it. */
+/** A sample event, a change of it, and the rules that must match. */
 const cases: [file: string, change: Change, rules: string[]][] = [
-  ['autoscaling-launch-lifecycle-action', ofGroup('aw-gha-default'), ['aw-lifecycle-lifecycle-actions']],
-  ['autoscaling-terminate-lifecycle-action', ofGroup('aw-gha-default'), ['aw-lifecycle-lifecycle-actions']],
-  [
-    'autoscaling-launch-successful',
-    ofGroup('aw-gha-default'),
-    ['aw-lifecycle-lifecycle-actions', 'aw-parameters-capacity'],
-  ],
-  [
-    'autoscaling-terminate-successful',
-    ofGroup('aw-bk-default'),
-    ['aw-lifecycle-lifecycle-actions', 'aw-parameters-capacity'],
-  ],
+  ['autoscaling-launch-lifecycle-action', ofGroup('aw-gha-default'), []],
+  ['autoscaling-terminate-lifecycle-action', ofGroup('aw-gha-default'), []],
+  ['autoscaling-launch-successful', ofGroup('aw-gha-default'), ['aw-parameters-capacity']],
+  ['autoscaling-terminate-successful', ofGroup('aw-bk-default'), ['aw-parameters-capacity']],
   [
     'autoscaling-launch-unsuccessful-insufficient-capacity',
     ofGroup('aw-gha-default'),
-    ['aw-lifecycle-lifecycle-actions'],
+    ['aw-lifecycle-launch-failures'],
   ],
   ['autoscaling-launch-lifecycle-action', ofGroup('web-servers'), []],
   ['autoscaling-launch-successful', ofGroup('awesome'), []],
   ['autoscaling-instance-refresh-started', ofGroup('aw-gha-default'), []],
-  ['ec2-spot-interruption-warning-terminate', asItIs, ['aw-lifecycle-interruptions']],
-  ['ec2-rebalance-recommendation', asItIs, ['aw-lifecycle-interruptions']],
-  ['ec2-state-change-running', asItIs, []],
+  ['ec2-spot-interruption-warning-terminate', unchanged, ['aw-lifecycle-spot-interruptions']],
+  ['ec2-rebalance-recommendation', unchanged, []],
+  ['ec2-state-change-running', unchanged, []],
   [
     'cloudwatch-alarm-state-change-metric-ok-to-alarm',
     ofAlarm('aw-backlog-gha-default'),
@@ -80,11 +72,10 @@ const cases: [file: string, change: Change, rules: string[]][] = [
   ['s3-object-deleted', ofObject(bucket, manifest), []],
 ];
 
-// The patterns come from the applied module, the events from samples of the real ones, and the emulator's EventBridge says
-// which belong together.
+// The patterns come from the applied module and the events from samples of real ones. The emulator's EventBridge matches them.
 export function aboutEvents(made: Applied): void {
   const { of } = made;
-  describe('events and the rules', () => {
+  describe('events and rules', () => {
     let cloud: MiniStack;
     let client: EventBridgeClient;
     let temp: string;
@@ -102,8 +93,8 @@ export function aboutEvents(made: Applied): void {
       rmSync(temp, { recursive: true, force: true });
     });
 
-    const heardBy = async (event: object): Promise<string[]> => {
-      const heard: string[] = [];
+    const matchingRules = async (event: object): Promise<string[]> => {
+      const matching: string[] = [];
       for (const { values } of of('aws_cloudwatch_event_rule')) {
         const { Result } = await client.send(
           new TestEventPatternCommand({
@@ -111,18 +102,18 @@ export function aboutEvents(made: Applied): void {
             Event: JSON.stringify(event),
           }),
         );
-        if (Result) heard.push(text(values.name));
+        if (Result) matching.push(text(values.name));
       }
-      return heard.sort();
+      return matching.sort();
     };
 
     test.each(cases)('%s', async (file, change, rules) => {
       const event = JSON.parse(readFileSync(join(root, `test/fixtures/events/${file}.json`), 'utf8'));
       change(event);
-      expect(await heardBy(event)).toEqual(rules);
+      expect(await matchingRules(event)).toEqual(rules);
     });
 
-    test('what lifecycle verified reaches warming', async () => {
+    test('verified reports reach the function warming', async () => {
       const report = (name: string) => ({
         version: '0',
         id: '00000000-0000-0000-0000-000000000000',
@@ -134,11 +125,11 @@ export function aboutEvents(made: Applied): void {
         resources: [],
         detail: {},
       });
-      expect(await heardBy(report('Runner Ready'))).toEqual(['aw-warming-reports']);
-      expect(await heardBy(report('Runner Failed'))).toEqual(['aw-warming-reports']);
-      expect(await heardBy(report('Runner Unhealthy'))).toEqual(['aw-warming-reports']);
-      expect(await heardBy(report('Runner Heartbeat'))).toEqual([]);
-      expect(await heardBy({ ...report('Runner Ready'), source: 'someone.else' })).toEqual([]);
+      expect(await matchingRules(report('Runner Ready'))).toEqual(['aw-warming-reports']);
+      expect(await matchingRules(report('Runner Failed'))).toEqual(['aw-warming-reports']);
+      expect(await matchingRules(report('Runner Unhealthy'))).toEqual(['aw-warming-reports']);
+      expect(await matchingRules(report('Runner Heartbeat'))).toEqual([]);
+      expect(await matchingRules({ ...report('Runner Ready'), source: 'someone.else' })).toEqual([]);
     });
   });
 }

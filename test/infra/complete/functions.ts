@@ -8,7 +8,7 @@ import { warmingEnv } from '../../../functions/warming/env.ts';
 import { fill } from '../../../scripts/local/deploy/names.ts';
 import { COMMON_ENV } from '../../../shared/runtime/define-function.ts';
 import { readEnv } from '../../../shared/runtime/env.ts';
-import { readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
+import { readFunctionSpecs, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
 import { actionsOf, Lambda } from '../iam-actions.ts';
 import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
@@ -25,13 +25,13 @@ const envs: Record<string, Parameters<typeof readEnv>[0]> = {
 export function aboutFunctions(made: Applied): void {
   const { of, inFunction } = made;
   describe('functions', () => {
-    test('needs no second apply', () => {
+    test('a second apply changes nothing', () => {
       expect(made.run('plan', '-input=false', '-detailed-exitcode').status).toBe(0);
     });
 
     describe.each(specs)('function $name', (spec) => {
-      test('listens to the patterns of its function.json', () => {
-        const wanted = spec.subscriptions.flatMap((one) =>
+      test('subscribes to the patterns of its function.json', () => {
+        const expected = spec.subscriptions.flatMap((one) =>
           one.kind === 'events'
             ? [[`aw-${spec.name}-${one.name}`, fill(one.pattern, { prefix: 'aw', bucket })] as const]
             : [],
@@ -39,10 +39,10 @@ export function aboutFunctions(made: Applied): void {
         const made = inFunction('aws_cloudwatch_event_rule', spec.name).map(
           ({ values }) => [text(values.name), JSON.parse(text(values.event_pattern))] as const,
         );
-        expect(Object.fromEntries(made)).toEqual(Object.fromEntries(wanted));
+        expect(Object.fromEntries(made)).toEqual(Object.fromEntries(expected));
       });
 
-      test('is sent each event with a dead-letter queue behind the rule', () => {
+      test('every rule has the inbox as target and a dead-letter queue', () => {
         const dead = `arn:aws:sqs:us-west-2:123456789012:aw-${spec.name}-dead`;
         for (const { values } of inFunction('aws_cloudwatch_event_target', spec.name)) {
           expect(values).toMatchObject({
@@ -52,11 +52,11 @@ export function aboutFunctions(made: Applied): void {
         }
       });
 
-      test('has the environment that its code requires, and no more', () => {
+      test('has exactly the environment that its code requires', () => {
         const { environment } = only(inFunction('aws_lambda_function', spec.name)).values;
         const [{ variables }] = environment as [{ variables: Record<string, string> }];
         const env = envs[spec.name];
-        if (!env) throw new Error(`${spec.name} has an env.ts that this test does not know`);
+        if (!env) throw new Error(`${spec.name} has an env.ts that is missing in this test`);
         expect(Object.keys(env).sort()).toEqual([...spec.environment].sort());
         expect(Object.keys(variables).sort()).toEqual(
           [...spec.environment, ...Object.keys(COMMON_ENV)].sort(),
@@ -64,7 +64,7 @@ export function aboutFunctions(made: Applied): void {
         expect(() => readEnv({ ...env, ...COMMON_ENV }, variables)).not.toThrow();
       });
 
-      test('is sized and polled as function.json says', () => {
+      test('has the size and the polling of its function.json', () => {
         const [lambda] = inFunction('aws_lambda_function', spec.name);
         expect(lambda?.values).toMatchObject({
           function_name: `aw_${spec.name}`,
@@ -72,7 +72,7 @@ export function aboutFunctions(made: Applied): void {
           timeout: spec.timeoutSeconds,
           runtime: 'nodejs24.x',
           handler: 'index.handler',
-          // Metrics are lines of their own format, which Lambda's JSON would wrap.
+          // Lambda's JSON format would wrap embedded metrics.
           logging_config: [{ log_format: 'Text', log_group: `aw_${spec.name}` }],
         });
         const mappings = inFunction('aws_lambda_event_source_mapping', spec.name);
@@ -86,18 +86,18 @@ export function aboutFunctions(made: Applied): void {
             scaling_config: [{ maximum_concurrency: spec.concurrency }],
           });
         }
-        // Two weeks, the most that SQS keeps anything.
+        // 14 days, the maximum of SQS.
         const dead = only(inFunction('aws_sqs_queue', spec.name).filter(({ name }) => name === 'dead'));
         expect(dead.values.message_retention_seconds).toBe(1_209_600);
         const queues = inFunction('aws_sqs_queue', spec.name).filter(({ name }) => name !== 'dead');
         for (const { values } of queues) {
-          expect(values.visibility_timeout_seconds).toBeGreaterThanOrEqual(6 * spec.timeoutSeconds);
+          expect(values.visibility_timeout_seconds).toBe(visibilitySeconds(spec));
           expect(values.sqs_managed_sse_enabled).toBe(true);
           expect(JSON.parse(text(values.redrive_policy)).maxReceiveCount).toBe(spec.receiveLimit);
         }
       });
 
-      test('may do what its bundle can call, and nothing else', () => {
+      test('has exactly the permissions that its bundle uses', () => {
         const meta = JSON.parse(readFileSync(join(root, `dist/functions/${spec.name}.meta.json`), 'utf8'));
         const allowed = inFunction('aws_iam_role_policy', spec.name)
           .filter(({ name }) => name !== 'scheduler')
@@ -107,7 +107,7 @@ export function aboutFunctions(made: Applied): void {
       });
     });
 
-    test('schedules send to the inbox of their function, and what cannot be sent to its dead-letter queue', () => {
+    test('schedules send to the inbox of their function, with its dead-letter queue', () => {
       for (const { values } of of('aws_scheduler_schedule')) {
         const [, name] = /^aw-([a-z]+)-/.exec(text(values.name)) ?? [];
         expect(values.target).toMatchObject([
@@ -120,7 +120,7 @@ export function aboutFunctions(made: Applied): void {
       }
     });
 
-    test('logs of functions and runners are kept as long as was asked for', () => {
+    test('log groups of functions and runners have the retention of the input', () => {
       const kept = of('aws_cloudwatch_log_group').map(({ values }) => [
         values.name,
         values.retention_in_days,
@@ -131,7 +131,7 @@ export function aboutFunctions(made: Applied): void {
       });
     });
 
-    test('schedules carry the envelope that the functions read, with places that the Scheduler fills', () => {
+    test('schedules send the envelope of EventBridge, with placeholders for the Scheduler', () => {
       const names = of('aws_scheduler_schedule').map(({ values }) => values.name);
       expect(names.sort()).toEqual([
         'aw-parameters-reconcile',
@@ -160,17 +160,17 @@ export function aboutFunctions(made: Applied): void {
       });
     });
 
-    test("queues take messages from the function's own rules alone", () => {
+    test("queues accept messages from the function's own rules only", () => {
       for (const { address, values } of of('aws_sqs_queue_policy')) {
         const rules = statements(values.policy).filter(({ Effect }) => Effect === 'Allow');
         for (const { Action, Condition } of rules) {
           expect(Action, address).toEqual(['sqs:SendMessage']);
           expect(JSON.stringify(Condition), address).toMatch(/rule\/aw-/);
         }
-        expect(statements(values.policy).map(({ Sid }) => Sid)).toContain('TlsOnly');
+        expect(statements(values.policy).map(({ Sid }) => Sid)).toContain('DenyWithoutTls');
       }
       const reports = of('aws_sqs_queue_policy').find(({ address }) => address.includes('"reports"'));
-      expect(statements(reports?.values.policy).map(({ Sid }) => Sid)).toEqual(['TlsOnly']);
+      expect(statements(reports?.values.policy).map(({ Sid }) => Sid)).toEqual(['DenyWithoutTls']);
     });
   });
 }

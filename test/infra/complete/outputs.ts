@@ -6,7 +6,7 @@ import { bucket } from './applied.ts';
 
 const queues = v.object({ inbox: v.string(), dead: v.string(), extra: v.record(v.string(), v.string()) });
 
-/** The outputs that users of the module write into their own files, and what an operator needs. */
+/** The public outputs of the module. */
 const outputs = v.strictObject({
   agent_secret_ids: v.record(v.string(), v.string()),
   alarms_sns_topic_arn: v.string(),
@@ -32,7 +32,7 @@ export function aboutOutputs(made: Applied): void {
     ).values.outputs.hearth.value;
 
   describe('outputs', () => {
-    test('name what is there', () => {
+    test('name the deployed resources', () => {
       const found = shown();
       expect(found).toMatchObject({
         bucket,
@@ -52,8 +52,8 @@ export function aboutOutputs(made: Applied): void {
       expect(found.groups['gha/small-jobs']?.auto_scaling_group).toBe('aw-gha-small-jobs');
       expect(found.queues.lifecycle?.extra.reports).toMatch(/aw-reports$/);
       const secrets = made.of('aws_secretsmanager_secret').map(({ values }) => values.id);
-      const told = [found.pagerduty_routing_secret_id, ...Object.values(found.agent_secret_ids)];
-      expect([...new Set(told)].sort()).toEqual(secrets.sort());
+      const ids = [found.pagerduty_routing_secret_id, ...Object.values(found.agent_secret_ids)];
+      expect([...new Set(ids)].sort()).toEqual(secrets.sort());
     });
 
     test('have a management policy for every set, with or without a group', () => {
@@ -62,7 +62,7 @@ export function aboutOutputs(made: Applied): void {
       expect(policies.ios?.arn).toBe('arn:aws:iam::123456789012:policy/aw-warming-manage-ios');
     });
 
-    test('have a support policy that looks, and lets in only to machines of the deployment', () => {
+    test('have a read-only support policy, with sessions on instances of the deployment only', () => {
       const rules = statements(shown().support_policy.json);
       const changing = rules
         .flatMap(({ Action }) => Action)
@@ -72,7 +72,7 @@ export function aboutOutputs(made: Applied): void {
         'ssm:StartSession',
         'ssm:TerminateSession',
       ]);
-      expect(rules.find(({ Sid }) => Sid === 'SessionsOnRunners')?.Condition).toEqual({
+      expect(rules.find(({ Sid }) => Sid === 'StartSessionsOnRunners')?.Condition).toEqual({
         StringLike: { 'ssm:resourceTag/Name': 'aw-*' },
         StringEquals: { 'ssm:resourceTag/created-by': 'hearth' },
       });

@@ -9,7 +9,7 @@ const root = resolve(import.meta.dirname, '../../..');
 export function aboutPermissions(made: Applied): void {
   const { of } = made;
   describe('permissions', () => {
-    test('a star stands only where AWS knows no resource', () => {
+    test('a resource is * only where AWS has no resource-level permission', () => {
       const withoutResources = [
         /^autoscaling:Describe/,
         /^cloudwatch:(DescribeAlarms|DescribeAlarmHistory|GetMetricData)$/,
@@ -33,9 +33,9 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
-    test('what a role may touch bears the name of the deployment', () => {
+    test('every resource of a policy has the prefix of the deployment', () => {
       const own = /[:/]aw[-_]|:parameter\/aw(\/|$)|:event-bus\/default$/;
-      // Machines and sessions have ids, which tags and users tell apart, and documents are Session Manager's own.
+      // ARNs of instances and sessions have no prefix; conditions limit them. The documents belong to Session Manager.
       const support =
         /:instance\/\*$|:session\/|:document\/(SSM-SessionManagerRunShell|AWS-StartPortForwardingSession)$/;
       for (const { address, values } of [...of('aws_iam_role_policy'), ...of('aws_iam_policy')]) {
@@ -48,8 +48,8 @@ export function aboutPermissions(made: Applied): void {
       }
     });
 
-    test('everything bears the prefix, so that two deployments fit into an account', () => {
-      // An inline policy's name is its role's own affair.
+    test('every name has the prefix, so that one account can have two deployments', () => {
+      // An inline policy belongs to its role, so its name needs no prefix.
       const outer = made.all.filter(({ type }) => type !== 'aws_iam_role_policy');
       const named = outer.flatMap(({ address, values }) =>
         [values.name, values.alarm_name, values.function_name, values.bucket, values.dashboard_name]
@@ -60,26 +60,26 @@ export function aboutPermissions(made: Applied): void {
       for (const { address, name } of named) expect(name, address).toMatch(/^aw[-_]/);
     });
 
-    test('every role is within the boundary', () => {
+    test('every role has the permissions boundary', () => {
       for (const { address, values } of of('aws_iam_role')) {
         expect(values.permissions_boundary, address).toBe('arn:aws:iam::123456789012:policy/acme-boundary');
       }
     });
 
-    test('warming wakes warming groups and no other', () => {
+    test('the function warming scales warming groups only', () => {
       const policy = of('aws_iam_role_policy').find(({ address }) =>
         address.includes('module.function["warming"].aws_iam_role_policy.own'),
       );
-      const waking = statements(policy?.values.policy).find(({ Action }) =>
+      const scaling = statements(policy?.values.policy).find(({ Action }) =>
         Action.includes('autoscaling:SetDesiredCapacity'),
       );
-      expect(waking?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
+      expect(scaling?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
         'aw-bk-warm-ios',
         'aw-gha-warming',
       ]);
     });
 
-    test('runners read what they need and report; warming groups alone get what writes', async () => {
+    test('runners can read their own set and send reports; only warming groups can write snapshots', async () => {
       const roles = of('aws_iam_role_policy').filter(({ address }) =>
         address.includes('module.runner_group'),
       );
@@ -126,7 +126,7 @@ export function aboutPermissions(made: Applied): void {
       expect(about('bk/default').find(({ Sid }) => Sid === 'ReadOwnSetAndTools')?.Resource).toEqual([
         `${arn}/tools/*`,
       ]);
-      // The log agent of CloudWatch writes what the machine says, each group below its own name.
+      // The CloudWatch agent writes logs of an instance below the name of its group.
       expect(about('cci/default').find(({ Sid }) => Sid === 'WriteOwnLog')).toMatchObject({
         Action: expect.arrayContaining(['logs:CreateLogStream', 'logs:PutLogEvents']),
         Resource: ['arn:aws:logs:us-west-2:123456789012:log-group:aw_runners:log-stream:aw-cci-default/*'],
@@ -140,7 +140,7 @@ export function aboutPermissions(made: Applied): void {
       const program = await actionsOfRunner(root);
       const toWarm = statements(manage?.values.policy).flatMap(({ Action }) => Action);
       const warms = [...about('bk/warm-ios').flatMap(({ Action }) => Action), ...toWarm];
-      // The token is for the host's agent.
+      // The agent of the CI provider needs the token.
       expect([...new Set(warms.filter((action) => !/^(ssm|ssmmessages|logs):/.test(action)))].sort()).toEqual(
         [...program, 'secretsmanager:GetSecretValue'].sort(),
       );

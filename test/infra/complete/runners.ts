@@ -11,21 +11,21 @@ const root = resolve(import.meta.dirname, '../../..');
 
 export function aboutRunners(made: Applied): void {
   const { of } = made;
-  /** What user data writes, by path. */
+  /** Files that user data writes, by path. */
   const filesOf = ({ user_data }: Record<string, unknown>): Record<string, string> => {
     const document = parse(Buffer.from(text(user_data), 'base64').toString('utf8')) as {
       write_files: { path: string; content: string }[];
     };
     return Object.fromEntries(document.write_files.map(({ path, content }) => [path, content]));
   };
-  /** What the machines of a group are told. */
+  /** The configuration of the instances of a group. */
   const configOf = (group: string) => {
     const template = only(of('aws_launch_template').filter(({ values }) => values.name === group));
     return parseConfig(filesOf(template.values)['/etc/aw-runner/config.json'] ?? '', group);
   };
 
   describe('runner groups', () => {
-    test('user data is cloud-init below 16 KB, with a configuration that aw-runner reads', () => {
+    test('user data is cloud-init below 16 KB and contains a valid configuration of aw-runner', () => {
       const templates = of('aws_launch_template');
       const program = only(of('aws_s3_object').filter(({ name }) => name === 'runner'));
       const configs: Record<string, ReturnType<typeof parseConfig>> = {};
@@ -70,7 +70,7 @@ export function aboutRunners(made: Applied): void {
       expect(configs['aw-gha-small-jobs']?.warmingSet).toBeUndefined();
     });
 
-    test('machines demand IMDSv2 of one hop, encrypted volumes, and let nothing in', () => {
+    test('instances require IMDSv2 with one hop and encrypted volumes, and accept no inbound traffic', () => {
       for (const { values } of of('aws_launch_template')) {
         expect(values).toMatchObject({
           metadata_options: [{ http_tokens: 'required', http_put_response_hop_limit: 1 }],
@@ -79,7 +79,7 @@ export function aboutRunners(made: Applied): void {
         const [{ ebs }] = values.block_device_mappings as [{ ebs: [{ encrypted: unknown }] }];
         expect(String(ebs[0].encrypted)).toBe('true');
       }
-      // Further security groups are the user's own business.
+      // Further security groups come from the user.
       const groups = of('aws_launch_template').map(({ values }) => {
         const [{ security_groups }] = values.network_interfaces as [{ security_groups: string[] }];
         return [values.name, security_groups.filter((id) => id === 'sg-00000000000000001').length];
@@ -89,7 +89,7 @@ export function aboutRunners(made: Applied): void {
       for (const { values } of of('aws_security_group')) expect(values.ingress ?? []).toEqual([]);
     });
 
-    test('groups have both hooks from the start, under the names that lifecycle completes', () => {
+    test('groups have both initial hooks, with the names that the function lifecycle completes', () => {
       for (const { values } of of('aws_autoscaling_group')) {
         expect(values.initial_lifecycle_hook).toEqual(
           expect.arrayContaining([
@@ -143,7 +143,7 @@ export function aboutRunners(made: Applied): void {
         'created-by': 'hearth',
         'hearth-deployment': 'acme/monorepo',
         environment: 'ci',
-        machine: 'large',
+        size: 'large',
         team: 'build',
       };
       const specifications = template?.values.tag_specifications as {
