@@ -1,11 +1,7 @@
 import * as v from 'valibot';
+import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { type Group, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import {
-  DECLARED_PARAMETERS_KEY,
-  parseSetKey,
-  pointerKey,
-  snapshotTime,
-} from '../../shared/snapshot/layout.ts';
+import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord, parseRecord, readManifest, readPointer } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';

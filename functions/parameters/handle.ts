@@ -1,10 +1,11 @@
 import * as v from 'valibot';
+import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
 import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
-import { DECLARED_PARAMETERS_KEY, parseSetKey } from '../../shared/snapshot/layout.ts';
+import { parseSetKey } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import type { Looker } from './looker.ts';
 import type { LookResult, Removals } from './reconcile.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater } from '../../shared/runtime/outcome.ts';
-import { DECLARED_PARAMETERS_KEY } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
 import { applyPlan } from './apply.ts';
 import { type Desired, readDesired, type Sources } from './desired.ts';

@@ -5,25 +5,25 @@ import { json, text } from '../../shared/runtime/env.ts';
 const positive = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 
 const warmingSet = v.object({
-  /** The runner group whose machine makes the set's snapshots, as `<host>/<name>`. */
+  /** The warming group of the set, as `<provider>/<name>`. */
   group: v.pipe(
     v.string(),
-    v.check((id) => parseGroupId(id) !== undefined, 'must be <host>/<name>'),
+    v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
   ),
-  /** How long a run may take before it is failed. */
+  /** Minutes after which a run fails. */
   deadlineMinutes: positive(24 * 60),
-  /** Snapshots kept, the current one included. */
+  /** Number of snapshots to keep, the current one included. */
   keep: positive(100),
 });
 
 /** A warming set, as the deployment declares it. */
 export type WarmingSet = v.InferOutput<typeof warmingSet>;
 
-/** Environment of `warming`; `function.json` names the same values. */
+/** Environment of `warming`; `function.json` lists the same names. */
 export const warmingEnv = {
   NAME_PREFIX: text,
   /** The snapshot bucket. */
   BUCKET: text,
-  /** JSON: every warming set by name. */
+  /** JSON: the warming sets by name. */
   WARMING_SETS: json(v.record(v.pipe(v.string(), v.regex(SET_NAME)), warmingSet)),
 };

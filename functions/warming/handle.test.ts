@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { message as inboxMessage, outcomeOf } from '../../test/support/sqs.ts';
-import { handleWarmingMessage } from './handle.ts';
+import { handleWarmingMessage, retryForMs } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
 
 const event = (source: string, detailType: string, detail: unknown) => ({
@@ -31,10 +31,7 @@ const failedBoot = (instanceId: string) =>
 const ready = (snapshot: object) => report('Runner Ready', { snapshot, seconds: { restore: 1, boot: 2 } });
 
 function handle(warming: FakeWarming, body: unknown) {
-  const { context } = warming;
-  return outcomeOf(
-    handleWarmingMessage(inboxMessage(body, { sentAt: warming.now() }), { bucket: BUCKET, context }),
-  );
+  return outcomeOf(handleWarmingMessage(inboxMessage(body, { sentAt: warming.now() }), warming.deps));
 }
 
 /** A run that began at 3:00; it is 3:10. */
@@ -57,7 +54,7 @@ describe('skipped', () => {
     ['no-manifest', created('sets/default/pointer.json')],
     ['no-manifest', created('')],
     ['no-such-snapshot', created(`sets/default/snapshots/${idOf(22)}/manifest.json`)],
-    ['nothing-broken', ready({ set: 'default', outcome: 'restored', id: idOf(22) })],
+    ['snapshot-not-broken', ready({ set: 'default', outcome: 'restored', id: idOf(22) })],
     ['unknown-set', ready({ set: 'other', outcome: 'cold', broken: { id: idOf(22), reason: 'x' } })],
     ['no-pointer', ready({ set: 'default', outcome: 'cold', broken: { id: idOf(22), reason: 'x' } })],
     ['no-run', unhealthy()],
@@ -66,7 +63,7 @@ describe('skipped', () => {
     const warming = fakeWarming();
     expect(await handle(warming, body)).toMatchObject({ outcome: 'skipped', reason });
     expect(warming.store.keys()).toEqual([]);
-    expect(warming.sets).toEqual([]);
+    expect(warming.desiredSet).toEqual([]);
   });
 });
 
@@ -84,7 +81,6 @@ describe('dead at once', () => {
     ['malformed-detail', event('aws.s3', 'Object Created', { object: { key: 'x' } })],
     ['malformed-report', unhealthy({ instanceId: '../../etc/passwd' })],
     ['malformed-report', unhealthy({ group: 'gha/../x' })],
-    ['malformed-report', unhealthy({ reason: 'x'.repeat(2000) })],
     ['malformed-report', ready({ set: '../x', outcome: 'cold', broken: { id: 'x', reason: 'x' } })],
   ])('%s', async (reason, body) => {
     const warming = fakeWarming();
@@ -99,10 +95,15 @@ describe('dead at once', () => {
       reason: 'corrupt-record',
     });
   });
+
+  test('a report of another deployment is not for this function', async () => {
+    const foreign = event('other.lifecycle', 'Runner Unhealthy', { report: 'Runner Unhealthy', ...sender });
+    expect(await handle(fakeWarming(), foreign)).toMatchObject({ outcome: 'dead', reason: 'unknown-event' });
+  });
 });
 
-describe('a machine of the warming group', () => {
-  test('that failed its run ends the run, once', async () => {
+describe('an instance of the warming group', () => {
+  test('whose warming run failed ends the run, once', async () => {
     const warming = await running();
     expect(await handle(warming, unhealthy())).toEqual({ outcome: 'done', detail: { failed: ['default'] } });
     expect(await handle(warming, unhealthy())).toEqual({ outcome: 'skipped', reason: 'no-run' });
@@ -111,7 +112,7 @@ describe('a machine of the warming group', () => {
     expect(warming.capacity?.desired).toBe(0);
   });
 
-  test('of another group, or of a run before, ends nothing', async () => {
+  test('of another group, or of an earlier run, ends nothing', async () => {
     const warming = await running();
     expect(await handle(warming, unhealthy({ group: 'gha/default' }))).toMatchObject({ reason: 'no-run' });
     expect(await handle(warming, unhealthy({ at: '2026-11-23T02:59:59Z' }))).toMatchObject({
@@ -120,36 +121,43 @@ describe('a machine of the warming group', () => {
     expect(await warming.run()).toMatchObject({ state: 'running' });
   });
 
-  test('that cannot boot is replaced by Auto Scaling; the third one ends the run', async () => {
+  test('that is unhealthy for another cause can be one of the minimum: it is recorded', async () => {
+    const warming = await running();
+    const diskFull = unhealthy({ reason: 'disk full: 1.0 % free at /' });
+    expect(await handle(warming, diskFull)).toEqual({ outcome: 'done', detail: { recorded: ['default'] } });
+    expect(await warming.run()).toMatchObject({ state: 'running' });
+    expect(warming.metrics).toEqual([]);
+  });
+
+  test('that is unhealthy after the snapshot is saved ends nothing', async () => {
+    const warming = await running();
+    warming.save(idOf(23, 3), ['base']);
+    expect(await handle(warming, unhealthy())).toEqual({ outcome: 'skipped', reason: 'no-run' });
+    expect(await warming.run()).toMatchObject({ state: 'running' });
+  });
+
+  test('that does not boot is replaced by Auto Scaling; the third one ends the run', async () => {
     const warming = await running();
     const [one, two, three] = ['i-00000000000000001', 'i-00000000000000002', 'i-00000000000000003'] as const;
     expect(await handle(warming, failedBoot(one))).toEqual({
       outcome: 'done',
-      detail: { noted: ['default'] },
+      detail: { recorded: ['default'] },
     });
     for (let again = 0; again < 3; again += 1) await handle(warming, failedBoot(one));
     await handle(warming, failedBoot(two));
-    expect(await warming.run()).toMatchObject({ state: 'running', failedBoots: [one, two] });
+    expect(await warming.run()).toMatchObject({ state: 'running', failedInstances: [one, two] });
     expect(await handle(warming, failedBoot(three))).toMatchObject({ detail: { failed: ['default'] } });
     expect(await warming.run()).toMatchObject({ state: 'failed' });
     expect(warming.capacity?.desired).toBe(0);
   });
 });
 
-describe('a message is tried no longer than it serves anything', () => {
+describe('the retry time of a message', () => {
   test.each([
-    ['a schedule as long as its run may take', due('default'), 60],
-    ['a check until others have had their turn', check('default'), 30],
-    ['a snapshot for six hours', created(`sets/default/snapshots/${idOf(22)}/manifest.json`), 360],
-  ])('%s', async (_, body, minutes) => {
-    const warming = fakeWarming();
-    warming.store.read = async () => {
-      throw Object.assign(new Error('no'), { name: 'SlowDown' });
-    };
-    expect(await handle(warming, body)).toMatchObject({
-      outcome: 'retry',
-      reason: 'service-unavailable',
-      deadline: new Date(warming.now().getTime() + minutes * 60_000),
-    });
+    ['of a due run: until the deadline of the run', due('default'), 60],
+    ['of a check: until several later checks have run', check('default'), 30],
+    ['of a snapshot: six hours', created(`sets/default/snapshots/${idOf(22)}/manifest.json`), 360],
+  ])('%s', (_, body, minutes) => {
+    expect(retryForMs({ body }, fakeWarming().deps)).toBe(minutes * 60_000);
   });
 });

@@ -53,7 +53,7 @@ function player(warming: FakeWarming) {
 
   async function handle(message: Message | undefined): Promise<void> {
     if (!message) return;
-    const outcome = await handleWarmingMessage(message, { bucket: BUCKET, context: warming.context });
+    const outcome = await handleWarmingMessage(message, warming.deps);
     expect(['done', 'skipped'], JSON.stringify(outcome)).toContain(outcome.outcome);
   }
 

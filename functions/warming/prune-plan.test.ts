@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/pointer.ts';
-import { layersToDelete, snapshotsToDelete } from './prune-plan.ts';
+import { layersToDelete, snapshotsToDelete } from './prune.ts';
 import { idOf } from './testing/fake-warming.ts';
 
 const NOW = new Date('2026-11-23T03:00:00Z');

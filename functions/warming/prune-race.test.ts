@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { layerKey } from '../../shared/snapshot/layout.ts';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import type { Listed, ObjectStore } from '../../shared/snapshot/store.ts';
-import { consider } from './consider.ts';
+import { evaluateSnapshot } from './promote-snapshot.ts';
 import { prune } from './prune.ts';
 import { type FakeWarming, fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
@@ -29,6 +29,7 @@ function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unkno
     write: (key, ...rest) => turn().then(() => store.write(key, ...rest)),
     remove: (key, ...rest) => turn().then(() => store.remove(key, ...rest)),
     size: (key) => turn().then(() => store.size(key)),
+    checksum: (key) => turn().then(() => store.checksum(key)),
     readRange: (key, ...rest) => turn().then(() => store.readRange(key, ...rest)),
     async *list(prefix) {
       await turn();
@@ -72,13 +73,13 @@ function race(inherited: readonly string[]) {
   const warming = fakeWarming({ keep: 1 });
   warming.save(OLD, ['of both', 'of old']);
   warming.save(CURRENT, ['of both', 'of current']);
-  warming.point({ current: CURRENT });
-  const pruning = stepped(warming.store, (store) => prune(keepOne, { ...warming.context, store }));
+  warming.setPointer({ current: CURRENT });
+  const pruning = stepped(warming.store, (store) => prune(keepOne, { ...warming.deps, store }));
   const saving = stepped(warming.store, async (store) => {
     // A call of its own, so that the manifest can appear at any moment.
     await store.size('before the manifest');
     warming.save(NEW, [...inherited, 'new']);
-    const look = () => consider(keepOne, NEW, { ...warming.context, store });
+    const look = () => evaluateSnapshot(keepOne, NEW, { ...warming.deps, store });
     // As the inbox does: a layer that vanished while it was read is looked at again.
     await look().catch((error) => {
       expect(error).toMatchObject({ name: 'RetryableError', reason: 'layer-vanished' });

@@ -1,50 +1,74 @@
+import * as v from 'valibot';
 import { RetryableError } from '../../shared/runtime/errors.ts';
+import { verificationLeaseKey } from '../../shared/snapshot/layout.ts';
+import { CorruptRecord, parseRecord } from '../../shared/snapshot/records.ts';
 import { type Verdict, verifySnapshot } from '../../shared/snapshot/verify.ts';
-import type { NamedSet, WarmingContext } from './context.ts';
+import type { NamedSet, WarmingDeps } from './ports.ts';
+
+/** Time for reading chunks, in milliseconds. The checksums of S3 decide about the rest of the snapshot. */
+const READ_MS = 3 * 60_000;
+
+/** Life of a lease, in milliseconds: longer than the function's timeout (function.json, 300 s). */
+const LEASE_MS = 6 * 60_000;
+
+const leaseSchema = v.object({ snapshot: v.string(), until: v.pipe(v.string(), v.isoTimestamp()) });
 
 /**
- * Verification stops this long after it began, in milliseconds, and goes on with the next try: Lambda ends an invocation after
- * 15 minutes.
- */
-const VERIFY_MS = 12 * 60_000;
-
-/**
- * Reads a snapshot back from S3. One too large for one invocation is verified over several: layers that were found sound since
- * `since` are not read again. One that moves to another execution environment starts anew.
+ * Verifies a snapshot in S3. One invocation verifies a set at a time: a lease in the bucket keeps an event, a check and a report
+ * from reading the same gigabytes side by side.
  *
- * @param known layers that need not be read at all
+ * @param trusted layers that are not read
+ * @returns `busy` if another invocation holds the lease
  */
 export async function verify(
   set: NamedSet,
   id: string,
-  since: Date,
-  context: WarmingContext,
-  known: readonly string[] = [],
-): Promise<Verdict> {
-  const now = () => context.clock.now().getTime();
-  const { layers } = context.findings;
-  const key = (sha256: string) => `${set.name}/${sha256}`;
-  const verified = new Set(known);
-  for (const [found, at] of layers) {
-    const sha256 = found.slice(set.name.length + 1);
-    if (at >= since.getTime() && found === key(sha256)) verified.add(sha256);
-  }
+  deps: WarmingDeps,
+  trusted: readonly string[] = [],
+): Promise<Verdict | { verdict: 'busy'; until: Date }> {
+  const lease = await acquireLease(set, id, deps);
+  if ('until' in lease) return { verdict: 'busy', until: lease.until };
   try {
-    return await verifySnapshot(context.store, set.name, id, {
+    const now = () => deps.clock.now().getTime();
+    return await verifySnapshot(deps.store, set.name, id, {
       now,
-      until: now() + VERIFY_MS,
-      verified,
-      onLayer: (sha256) => layers.set(key(sha256), now()),
+      readUntil: now() + READ_MS,
+      verified: new Set(trusted),
     });
   } catch (error) {
-    // Its size was there a moment ago. The next look finds it missing, and the snapshot broken.
+    // The layer existed when its size was read. The next verification finds it missing, and the snapshot broken.
     if (!(error instanceof Error) || error.name !== 'NoSuchKey') throw error;
-    throw new RetryableError('layer-vanished', `a layer of ${id} was deleted meanwhile`, { cause: error });
+    throw new RetryableError('layer-vanished', `a layer of ${id} was deleted during its verification`, {
+      cause: error,
+    });
+  } finally {
+    await deps.store.remove(verificationLeaseKey(set.name), lease.etag);
   }
 }
 
-/** Only what is cheap: the manifest, and that every layer is there in its size. Never ends as `sound`. */
-export function glance(set: NamedSet, id: string, context: WarmingContext): Promise<Verdict> {
-  const now = () => context.clock.now().getTime();
-  return verifySnapshot(context.store, set.name, id, { now, until: now() });
+async function acquireLease(
+  set: NamedSet,
+  id: string,
+  { store, clock }: WarmingDeps,
+): Promise<{ etag: string } | { until: Date }> {
+  const key = verificationLeaseKey(set.name);
+  const stored = await store.read(key);
+  const now = clock.now();
+  const held = stored && leaseEnd(key, stored.text);
+  if (held && held > now) return { until: held };
+  const until = new Date(now.getTime() + LEASE_MS);
+  const lease = { snapshot: id, until: until.toISOString() };
+  const etag = await store.write(key, lease, stored ? { ifMatch: stored.etag } : { ifNoneMatch: true });
+  // Another invocation acquired the lease between the read and the write.
+  return etag === undefined ? { until } : { etag };
+}
+
+/** The end of a lease; undefined if the record is not readable, which is no lease. */
+function leaseEnd(key: string, text: string): Date | undefined {
+  try {
+    return new Date(parseRecord(key, text, leaseSchema).until);
+  } catch (error) {
+    if (error instanceof CorruptRecord) return undefined;
+    throw error;
+  }
 }

@@ -16,6 +16,11 @@ export const MAX_LABEL = 255;
 /** Most characters of a reason. */
 export const MAX_REASON = 1_000;
 
+/**
+ * Start of the reason of a `Runner Unhealthy` whose cause is the warming run itself. `warming` fails the run at once.
+ */
+export const WARMING_RUN_FAILED = 'warming run failed: ';
+
 /** Longest duration, in seconds (30 days). */
 export const MAX_SECONDS = 30 * 86_400;
 

@@ -1,8 +1,7 @@
 import { SET_NAME } from '../fleet/names.ts';
 
 /**
- * Where everything of a warming set lies in the bucket. Both sides, the functions and the runner, build and read keys
- * only here.
+ * The keys of the objects of a warming set. The functions and the runner build and parse keys only here.
  */
 
 /** Sorts by time: `20261123T030000Z-1f2e3d4c`. */
@@ -11,15 +10,12 @@ export const SNAPSHOT_ID = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
 /** Lower-case hexadecimal sha256. */
 export const SHA256 = /^[0-9a-f]{64}$/;
 
-/** What a key below `sets/` is. */
+/** The object that a key below `sets/` names. */
 export type SetKey =
   | { kind: 'pointer'; set: string }
   | { kind: 'run'; set: string }
   | { kind: 'manifest'; set: string; id: string }
   | { kind: 'layer'; set: string; sha256: string };
-
-/** The declared part of the parameter tree, written by Terraform. */
-export const DECLARED_PARAMETERS_KEY = 'config/parameters.json';
 
 export function pointerKey(set: string): string {
   return `sets/${set}/pointer.json`;
@@ -27,6 +23,11 @@ export function pointerKey(set: string): string {
 
 export function runKey(set: string): string {
   return `sets/${set}/run.json`;
+}
+
+/** The lease of the invocation that verifies a snapshot of the set. */
+export function verificationLeaseKey(set: string): string {
+  return `sets/${set}/verification.json`;
 }
 
 /** Everything about the snapshots of a set. */
@@ -47,7 +48,7 @@ export function layerKey(set: string, sha256: string): string {
   return `${layersPrefix(set)}${sha256}.sqfs`;
 }
 
-/** What `key` is, or undefined if Hearth would not have written it there. */
+/** The object that `key` names, or undefined if Hearth does not write such a key. */
 export function parseSetKey(key: string): SetKey | undefined {
   const [root, set = '', ...rest] = key.split('/');
   if (root !== 'sets' || !SET_NAME.test(set)) return undefined;
@@ -62,10 +63,10 @@ export function parseSetKey(key: string): SetKey | undefined {
 }
 
 /**
- * A new snapshot's id.
+ * The id of a new snapshot.
  *
- * @param at when it is made, to the second
- * @param entropy 8 hexadecimal digits that tell two of the same second apart
+ * @param at time of its creation, to the second
+ * @param entropy 8 hexadecimal digits that distinguish two snapshots of one second
  */
 export function snapshotId(at: Date, entropy: string): string {
   const stamp = at
@@ -75,7 +76,7 @@ export function snapshotId(at: Date, entropy: string): string {
   return `${stamp}-${entropy}`;
 }
 
-/** When the snapshot with this id was made. */
+/** Time of creation of the snapshot with this id. */
 export function snapshotTime(id: string): Date {
   const [, y, mo, d, h, mi, s] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/.exec(id) ?? [];
   return new Date(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`);

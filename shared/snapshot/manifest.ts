@@ -5,8 +5,18 @@ import { SHA256, SNAPSHOT_ID } from './layout.ts';
 /** The format that this code writes, and the newest that it reads. */
 export const FORMAT_VERSION = 1;
 
-/** Size of the pieces whose checksums a manifest lists, in bytes: 16 MiB, so that ranges are verified as they arrive. */
-export const CHUNK_BYTES = 16 * 1024 * 1024;
+const MIB = 1024 * 1024;
+
+/** Least size of a chunk, in bytes: the manifest lists a checksum per chunk, and a restore verifies chunk by chunk. */
+export const CHUNK_BYTES = 16 * MIB;
+
+/** Most parts of a multipart upload (S3 quotas). A chunk is one part. */
+const MAX_CHUNKS = 10_000;
+
+/** Size of each chunk but the last of a layer of `bytes` bytes: a whole number of MiB, so that 10,000 chunks suffice. */
+export function chunkBytesFor(bytes: number): number {
+  return Math.max(CHUNK_BYTES, Math.ceil(bytes / MAX_CHUNKS / MIB) * MIB);
+}
 
 /** Overlayfs stacks at most 500 lower layers (Linux, fs/overlayfs, OVL_MAX_STACK); compaction keeps far below. */
 const MAX_LAYERS = 128;
@@ -40,7 +50,7 @@ const layerSchema = v.pipe(
   }),
   v.check(
     (layer) => layer.chunks.length === Math.ceil(layer.bytes / layer.chunkBytes),
-    'must have a checksum a chunk',
+    'must have one checksum per chunk',
   ),
 );
 

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { PermanentError } from '../runtime/errors.ts';
 import { issuesText } from '../runtime/validate.ts';
 import { manifestKey, pointerKey } from './layout.ts';
 import { FORMAT_VERSION, type Manifest, manifestSchema } from './manifest.ts';
@@ -7,19 +8,22 @@ import type { ObjectStore } from './store.ts';
 
 const anyFormat = v.object({ formatVersion: v.pipe(v.number(), v.integer(), v.minValue(1)) });
 
-/** An object of the bucket is not what its key says: broken, foreign, or from a newer Hearth. */
-export class CorruptRecord extends Error {
-  override readonly name = 'CorruptRecord';
+/** An object of the bucket is not what its key names: it is broken or foreign. The outcome of its record is `dead`. */
+export class CorruptRecord extends PermanentError {
   readonly key: string;
 
   constructor(key: string, problem: string) {
-    super(`${key}: ${problem}`);
+    super('corrupt-record', `${key}: ${problem}`);
     this.key = key;
   }
 }
 
-/** A snapshot from a newer Hearth. Whoever can do without it does; it is not broken. */
-export class UnsupportedFormat extends CorruptRecord {}
+/** A snapshot of a format that this version does not read. It is not broken: another version reads it. */
+export class UnsupportedFormat extends PermanentError {
+  constructor(key: string, problem: string) {
+    super('unsupported-format', `${key}: ${problem}`);
+  }
+}
 
 /**
  * The pointer of a set and its version, or undefined if the set has none yet.
@@ -36,7 +40,7 @@ export async function readPointer(
 }
 
 /**
- * Writes the pointer if nobody has changed it since it was read.
+ * Writes the pointer if it is unchanged since it was read.
  *
  * @param etag of the version that was read, undefined if there was none
  * @returns whether it was written
@@ -54,7 +58,7 @@ export async function writePointer(
 /**
  * A snapshot's manifest, or undefined if there is no such snapshot.
  *
- * @throws {CorruptRecord} also if it belongs to another set or id; {UnsupportedFormat} if it is newer than this code
+ * @throws {CorruptRecord} also if it belongs to another set or id; {UnsupportedFormat} if its format is newer than this version
  */
 export async function readManifest(
   store: ObjectStore,
@@ -64,7 +68,7 @@ export async function readManifest(
   const key = manifestKey(set, id);
   const stored = await store.read(key);
   if (!stored) return undefined;
-  // Before the rest, which a newer format may have changed in any way.
+  // Before the other fields, which a newer format can change in any way.
   const { formatVersion } = parseRecord(key, stored.text, anyFormat);
   if (formatVersion > FORMAT_VERSION) {
     throw new UnsupportedFormat(
@@ -74,7 +78,7 @@ export async function readManifest(
   }
   const manifest = parseRecord(key, stored.text, manifestSchema);
   if (manifest.set !== set || manifest.id !== id) {
-    throw new CorruptRecord(key, `says that it is snapshot ${manifest.id} of set ${manifest.set}`);
+    throw new CorruptRecord(key, `is the manifest of snapshot ${manifest.id} of set ${manifest.set}`);
   }
   return manifest;
 }

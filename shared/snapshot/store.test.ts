@@ -90,11 +90,29 @@ test.each([
   }
 });
 
-test('409 means that somebody else was first', async () => {
-  server.fault = () => ({ status: 409, code: 'ConditionalRequestConflict' });
+test('409 is retried, and then the record is', async () => {
+  const store = s3Store(client, 'b');
+  let conflicts = 2;
+  server.fault = ({ method }) =>
+    method === 'PUT' && conflicts-- > 0 ? { status: 409, code: 'ConditionalRequestConflict' } : undefined;
   try {
-    expect(await s3Store(client, 'b').write('x', {}, { ifNoneMatch: true })).toBeUndefined();
+    expect(await store.write('contended', {}, { ifNoneMatch: true })).toBeDefined();
+    conflicts = 100;
+    await expect(store.write('always', {}, { ifNoneMatch: true })).rejects.toMatchObject({
+      name: 'RetryableError',
+      reason: 'object-contended',
+    });
   } finally {
     server.fault = undefined;
   }
+});
+
+test('412 after a lost answer of our own first attempt is a success', async () => {
+  const store = s3Store(client, 'b');
+  const first = await store.write('lost-answer', { a: 1 }, { ifNoneMatch: true });
+  // The second attempt of the SDK: the same body under the same condition.
+  expect(await store.write('lost-answer', { a: 1 }, { ifNoneMatch: true })).toBe(first);
+  expect(await store.write('lost-answer', { a: 2 }, { ifNoneMatch: true })).toBeUndefined();
+  const second = await store.write('lost-answer', { a: 3 }, { ifMatch: first ?? '' });
+  expect(await store.write('lost-answer', { a: 3 }, { ifMatch: first ?? '' })).toBe(second);
 });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -6,10 +7,12 @@ import {
   PutObjectCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
+import { isAwsError } from '../runtime/aws-errors.ts';
+import { RetryableError } from '../runtime/errors.ts';
 
 /**
- * S3 as both sides of a snapshot use it: small JSON objects that are written only conditionally, and listings. Layers
- * themselves are streamed by the runner.
+ * S3 for the functions and the runner: small JSON objects that are written only conditionally, and listings. The runner itself
+ * streams layers.
  */
 
 /** An object's text, and the version that a conditional write names. */
@@ -21,14 +24,15 @@ export type Listed = { key: string; bytes: number; lastModified: Date };
 /** What a write requires of the object that it replaces: that there is none, or that it is still this version. */
 export type Precondition = { ifNoneMatch: true } | { ifMatch: string };
 
-/** Where objects lie. Calls throw what the SDK throws, except where a result names an error that is an answer. */
+/** A bucket. Calls throw the errors of the SDK, except where a result stands for an error. */
 export interface ObjectStore {
   /** The object, or undefined if there is none. */
   read(key: string): Promise<Stored | undefined>;
   /**
    * Writes JSON if the precondition holds.
    *
-   * @returns the new version, or undefined if somebody else was first (S3's 412 and 409)
+   * @returns the new version, or undefined if another writer was first
+   * @throws {RetryableError} `object-contended` if S3 answers 409 to each attempt: another conditional write is under way
    */
   write(key: string, value: unknown, precondition: Precondition): Promise<string | undefined>;
   /** Deletes the object if it is still this version, or whatever version it is if none is named. */
@@ -39,40 +43,60 @@ export interface ObjectStore {
   /** The bytes of an object from `start`, `length` of them. */
   readRange(key: string, start: number, length: number): Promise<Uint8Array>;
   /**
-   * The sha256 that the store itself took when the object was uploaded, in S3's words: base64 of the whole, or, for an upload
-   * in parts, base64 of the sha256 of the parts' sha256 and `-` and their number. Undefined if it has none.
+   * The SHA-256 that S3 computed at the upload: base64 of the whole, or, for a multipart upload, base64 of the SHA-256 of the
+   * parts' SHA-256, `-` and the number of parts. Undefined if the object has none.
    */
-  checksum?(key: string): Promise<string | undefined>;
+  checksum(key: string): Promise<string | undefined>;
 }
+
+/** Attempts of a conditional write that S3 answers with 409, and the pause after the first, in milliseconds. */
+const MAX_CONFLICTS = 4;
+const CONFLICT_PAUSE_MS = 100;
 
 /** A bucket in S3. */
 export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectStore {
+  async function read(key: string): Promise<Stored | undefined> {
+    try {
+      const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+      return { text: (await Body?.transformToString()) ?? '', etag: ETag ?? '' };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
   return {
-    async read(key) {
-      try {
-        const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
-        return { text: (await Body?.transformToString()) ?? '', etag: ETag ?? '' };
-      } catch (error) {
-        if (isMissing(error)) return undefined;
-        throw error;
-      }
-    },
+    read,
     async write(key, value, precondition) {
-      try {
-        const { ETag } = await client.send(
-          new PutObjectCommand({
-            Bucket: bucket,
-            Key: key,
-            Body: `${JSON.stringify(value, null, 2)}\n`,
-            ContentType: 'application/json',
-            ...('ifMatch' in precondition ? { IfMatch: precondition.ifMatch } : { IfNoneMatch: '*' }),
-          }),
-        );
-        return ETag ?? '';
-      } catch (error) {
-        // 404: the version to be replaced is gone altogether.
-        if (isLost(error) || ('ifMatch' in precondition && isMissing(error))) return undefined;
-        throw error;
+      const body = `${JSON.stringify(value, null, 2)}\n`;
+      const condition =
+        'ifMatch' in precondition ? { IfMatch: precondition.ifMatch } : { IfNoneMatch: '*' as const };
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          const { ETag } = await client.send(
+            new PutObjectCommand({
+              Bucket: bucket,
+              Key: key,
+              Body: body,
+              ContentType: 'application/json',
+              ...condition,
+            }),
+          );
+          return ETag ?? '';
+        } catch (error) {
+          // 404: the version to be replaced is deleted.
+          if ('ifMatch' in precondition && isMissing(error)) return undefined;
+          if (isAwsError(error, 'PreconditionFailed')) {
+            // The SDK retries a PUT whose answer was lost, and its own first attempt then fails the second.
+            const stored = await read(key);
+            return stored?.text === body ? stored.etag : undefined;
+          }
+          if (!isAwsError(error, 'ConditionalRequestConflict')) throw error;
+          if (attempt === MAX_CONFLICTS) {
+            throw new RetryableError('object-contended', `${key}: ${error.message}`, { cause: error });
+          }
+          await sleep(CONFLICT_PAUSE_MS * attempt);
+        }
       }
     },
     async remove(key, ifMatch) {
@@ -134,12 +158,12 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
   };
 }
 
-/** S3 says 404 in three ways; HeadObject has no body to say more. */
+/** S3 has two names for 404: HeadObject answers without a body, so without a code. */
 function isMissing(error: unknown): boolean {
   return error instanceof Error && /^(NoSuchKey|NotFound)$/.test(error.name);
 }
 
-/** 412: the precondition did not hold. 409: another conditional write was under way, and may have won. */
+/** 412: the precondition does not hold. 409: another conditional write is under way. */
 function isLost(error: unknown): boolean {
   return error instanceof Error && /^(PreconditionFailed|ConditionalRequestConflict)$/.test(error.name);
 }

@@ -1,101 +1,90 @@
 import { createHash } from 'node:crypto';
 import { layerKey } from './layout.ts';
 import type { Layer, Manifest } from './manifest.ts';
-import { CorruptRecord, readManifest } from './records.ts';
+import { CorruptRecord, readManifest, UnsupportedFormat } from './records.ts';
 import type { ObjectStore } from './store.ts';
 
 /**
- * Reads every claim of a manifest back from S3, cheapest first:
+ * Verifies the manifest of a snapshot against S3, cheapest first:
  *
- * 1. each layer is there, in its size: one call a layer, and no gigabyte is read for what is missing or truncated;
- * 2. every chunk is read back and hashed, a few at a time and dropped at once, so that memory does not grow with the
- *    snapshot.
- *
- * A function has a quarter of an hour and some 100 MB/s, so that 2 may not end in one go. The layers which are done are
- * remembered by the caller and not read again. A caller that cannot come again may take, for the rest, the checksum that S3
- * took of each layer when it came (`acceptVouched`): layers are uploaded in parts that are their chunks, so that the manifest
- * says what that checksum must be, and S3 keeps checking what it stores against it.
+ * 1. `verifySizes`: each layer exists with its size. One call per layer, and no gigabyte is read for a missing layer.
+ * 2. `verifySnapshot`: each chunk is read and hashed, until the time for reading is over. The remaining layers are compared
+ *    with the checksum that S3 computed at the upload. A chunk is a part of the upload, so the manifest implies that checksum,
+ *    and S3 verifies what it stores against it. Verification therefore ends in one invocation, whatever the size.
  */
 
-/** Chunks under way at once: 4 x 16 MiB is far below a function's memory, and enough to fill its link. */
+/** Chunks in flight: 4 x 16 MiB are far below the memory of a function, and enough for its link. */
 const PARALLEL_CHUNKS = 4;
 
-/** What verification found. `unfinished`: nothing wrong so far, but the time was up. */
-export type Verdict =
-  | { verdict: 'sound'; manifest: Manifest; bytesRead: number }
+/** A problem of a snapshot, or that this version does not read its format. */
+export type Problem =
   | { verdict: 'broken'; reason: string }
   | { verdict: 'missing' }
-  | { verdict: 'unfinished'; bytesRead: number };
+  | { verdict: 'unsupported'; reason: string };
+
+export type Verdict = { verdict: 'sound'; manifest: Manifest; bytesRead: number } | Problem;
 
 /**
- * @param options.until stop reading chunks at this time, in milliseconds since 1970
- * @param options.verified sha256 of layers that need not be read again, because an earlier call found them sound
- * @param options.onLayer called with each layer that was read and is sound
- * @param options.acceptVouched past `until`, take a layer for sound if the checksum that S3 took of it is right
- * @throws what S3 throws: a failed read says nothing about the snapshot
+ * @param options.readUntil stop reading chunks at this time, in milliseconds since 1970
+ * @param options.verified sha256 of layers that an earlier verification found sound
+ * @throws the errors of S3: a failed read is no verdict about the snapshot
  */
 export async function verifySnapshot(
   store: ObjectStore,
   set: string,
   id: string,
-  options: {
-    now: () => number;
-    until?: number;
-    verified?: ReadonlySet<string>;
-    onLayer?: (sha256: string) => void;
-    acceptVouched?: boolean;
-  },
+  options: { now: () => number; readUntil?: number; verified?: ReadonlySet<string> },
 ): Promise<Verdict> {
-  const manifest = await readOrReason(store, set, id);
-  if (manifest === undefined) return { verdict: 'missing' };
-  if (typeof manifest === 'string') return { verdict: 'broken', reason: manifest };
-  for (const layer of manifest.layers) {
-    const reason = await sizeProblem(store, set, layer);
-    if (reason !== undefined) return { verdict: 'broken', reason };
-  }
+  const sizes = await verifySizes(store, set, id);
+  if ('verdict' in sizes) return sizes;
+  const { manifest } = sizes;
+  const canRead = () => options.now() < (options.readUntil ?? Number.POSITIVE_INFINITY);
   let bytesRead = 0;
   for (const layer of manifest.layers) {
     if (options.verified?.has(layer.sha256)) continue;
-    const timeIsUp = () => options.now() >= (options.until ?? Number.POSITIVE_INFINITY);
-    const outcome = await verifyLayer(store, set, layer, timeIsUp);
-    bytesRead += outcome.bytesRead;
-    if (outcome.reason !== undefined) return { verdict: 'broken', reason: outcome.reason };
-    if (outcome.unfinished) {
-      if (!options.acceptVouched || !(await isVouched(store, set, layer)))
-        return { verdict: 'unfinished', bytesRead };
-      continue;
-    }
-    options.onLayer?.(layer.sha256);
+    const read = await readLayer(store, set, layer, canRead);
+    bytesRead += read.bytesRead;
+    const problem = read.complete ? read.problem : await checksumProblem(store, set, layer);
+    if (problem !== undefined) return { verdict: 'broken', reason: problem };
   }
   return { verdict: 'sound', manifest, bytesRead };
 }
 
-async function readOrReason(
+/** Verifies only that the manifest is readable and that each layer exists with its size. */
+export async function verifySizes(
   store: ObjectStore,
   set: string,
   id: string,
-): Promise<Manifest | string | undefined> {
+): Promise<{ manifest: Manifest } | Problem> {
+  let manifest: Manifest | undefined;
   try {
-    return await readManifest(store, set, id);
+    manifest = await readManifest(store, set, id);
   } catch (error) {
-    if (error instanceof CorruptRecord) return error.message;
+    if (error instanceof CorruptRecord) return { verdict: 'broken', reason: error.message };
+    if (error instanceof UnsupportedFormat) return { verdict: 'unsupported', reason: error.message };
     throw error;
   }
+  if (!manifest) return { verdict: 'missing' };
+  for (const { sha256, bytes } of manifest.layers) {
+    const size = await store.size(layerKey(set, sha256));
+    if (size === bytes) continue;
+    const reason =
+      size === undefined
+        ? `layer ${sha256} is missing`
+        : `layer ${sha256} has ${size} bytes instead of ${bytes}`;
+    return { verdict: 'broken', reason };
+  }
+  return { manifest };
 }
 
-async function sizeProblem(store: ObjectStore, set: string, layer: Layer): Promise<string | undefined> {
-  const size = await store.size(layerKey(set, layer.sha256));
-  if (size === undefined) return `layer ${layer.sha256} is missing`;
-  if (size === layer.bytes) return undefined;
-  return `layer ${layer.sha256} has ${size} bytes instead of ${layer.bytes}`;
+async function checksumProblem(store: ObjectStore, set: string, layer: Layer): Promise<string | undefined> {
+  const checksum = await store.checksum(layerKey(set, layer.sha256));
+  if (checksum === undefined) return `layer ${layer.sha256} has no SHA-256 in S3 and is too large to read`;
+  if (expectedChecksums(layer).includes(checksum)) return undefined;
+  return `layer ${layer.sha256} has another checksum in S3`;
 }
 
-async function isVouched(store: ObjectStore, set: string, layer: Layer): Promise<boolean> {
-  const checksum = await store.checksum?.(layerKey(set, layer.sha256));
-  return checksum !== undefined && expectedChecksums(layer).includes(checksum);
-}
-
-/** What S3 says of a layer that it took whole, and of one that came in parts of a chunk each. */
+/** The checksums that S3 reports for a layer that was uploaded whole, and for one that was uploaded chunk by chunk. */
 export function expectedChecksums({ sha256, chunks }: Pick<Layer, 'sha256' | 'chunks'>): string[] {
   const ofChunks = createHash('sha256')
     .update(Buffer.from(chunks.join(''), 'hex'))
@@ -103,19 +92,21 @@ export function expectedChecksums({ sha256, chunks }: Pick<Layer, 'sha256' | 'ch
   return [Buffer.from(sha256, 'hex').toString('base64'), `${ofChunks}-${chunks.length}`];
 }
 
-async function verifyLayer(
+type LayerRead = { bytesRead: number; complete: boolean; problem?: string };
+
+async function readLayer(
   store: ObjectStore,
   set: string,
   layer: Layer,
-  timeIsUp: () => boolean,
-): Promise<{ bytesRead: number; reason?: string; unfinished?: boolean }> {
+  canRead: () => boolean,
+): Promise<LayerRead> {
   const whole = createHash('sha256');
   let bytesRead = 0;
   for (let first = 0; first < layer.chunks.length; first += PARALLEL_CHUNKS) {
-    if (timeIsUp()) return { bytesRead, unfinished: true };
-    const wanted = layer.chunks.slice(first, first + PARALLEL_CHUNKS);
+    if (!canRead()) return { bytesRead, complete: false };
+    const expected = layer.chunks.slice(first, first + PARALLEL_CHUNKS);
     const chunks = await Promise.all(
-      wanted.map((_, index) => {
+      expected.map((_, index) => {
         const start = (first + index) * layer.chunkBytes;
         const length = Math.min(layer.chunkBytes, layer.bytes - start);
         return store.readRange(layerKey(set, layer.sha256), start, length);
@@ -124,12 +115,12 @@ async function verifyLayer(
     for (const [index, chunk] of chunks.entries()) {
       bytesRead += chunk.length;
       whole.update(chunk);
-      if (createHash('sha256').update(chunk).digest('hex') !== wanted[index]) {
-        return { bytesRead, reason: `layer ${layer.sha256}: chunk ${first + index} has another checksum` };
+      if (createHash('sha256').update(chunk).digest('hex') !== expected[index]) {
+        const problem = `layer ${layer.sha256}: chunk ${first + index} has another checksum`;
+        return { bytesRead, complete: true, problem };
       }
     }
   }
-  if (whole.digest('hex') !== layer.sha256)
-    return { bytesRead, reason: `layer ${layer.sha256} has another checksum` };
-  return { bytesRead };
+  if (whole.digest('hex') === layer.sha256) return { bytesRead, complete: true };
+  return { bytesRead, complete: true, problem: `layer ${layer.sha256} has another checksum` };
 }

@@ -3,39 +3,39 @@ import { layerKey, manifestKey, pointerKey, runKey, snapshotTime } from '../../.
 import type { Manifest } from '../../../shared/snapshot/manifest.ts';
 import type { Pointer } from '../../../shared/snapshot/pointer.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
-import type { Capacity, NamedSet, WarmingContext } from '../context.ts';
+import type { Capacity, NamedSet, WarmingDeps } from '../ports.ts';
 import type { Run } from '../run.ts';
 
 export const BUCKET = 'snapshots';
 
-/** The set that most tests are about. */
+/** The set of most tests. */
 export const SET: NamedSet = { name: 'default', group: 'gha/warming', deadlineMinutes: 60, keep: 3 };
 
 const GROUP = 'aw-gha-warming';
 
-/** A set, its group and its bucket in memory, at a time that a test moves. */
+/** One set with its group and its bucket in memory. A test advances the time. */
 export type FakeWarming = {
-  context: WarmingContext;
+  deps: WarmingDeps;
   store: MemoryStore;
   /** The warming group; undefined if there is none. */
   capacity: Capacity | undefined;
   /** Desired capacities that were set, in order. */
-  sets: number[];
+  desiredSet: number[];
   /** `<name> <value>` of every metric. */
   metrics: string[];
   warnings: string[];
   now(): Date;
   pass(minutes: number): void;
-  /** Saves a snapshot as the runner does: layers, then the manifest. The text is what each layer holds. */
+  /** Saves a snapshot as a runner does: layers, then the manifest. Each text is the content of a layer. */
   save(id: string, layers: readonly string[], change?: Partial<Manifest>): void;
-  /** Another content behind a layer's name. */
+  /** Replaces the content of a layer. */
   corrupt(layer: string): void;
   pointer(): Promise<Pointer | undefined>;
-  point(change: Partial<Pointer>): void;
+  setPointer(change: Partial<Pointer>): void;
   run(): Promise<Run | undefined>;
 };
 
-/** A day of November 2026 as a snapshot's id: the clock begins on the 23rd, at 3:00. */
+/** The id of a snapshot of November 2026. The clock starts on the 23rd, at 3:00. */
 export function idOf(day: number, hour = 2): string {
   const pad = (number: number) => String(number).padStart(2, '0');
   return `202611${pad(day)}T${pad(hour)}0000Z-0000000${day % 10}`;
@@ -57,7 +57,7 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
   const warming: FakeWarming = {
     store,
     capacity: { min: 0, max: 1, desired: 0 },
-    sets: [],
+    desiredSet: [],
     metrics: [],
     warnings: [],
     now,
@@ -65,7 +65,7 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
       time += minutes * 60_000;
     },
     save(id, layers, change = {}) {
-      // What was made before the clock of the test began was also written then.
+      // A snapshot from before the start of the test's clock was also written then.
       const writtenAt = new Date(Math.min(time, snapshotTime(id).getTime() || time));
       for (const text of layers) {
         const key = layerKey(SET.name, sha256(text));
@@ -79,7 +79,7 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
     },
     corrupt: (layer) => store.put(layerKey(SET.name, sha256(layer)), layer.replace(/.$/, '!'), now()),
     pointer: () => readJson(pointerKey(SET.name)),
-    point: (change) =>
+    setPointer: (change) =>
       void store.put(
         pointerKey(SET.name),
         JSON.stringify({
@@ -92,22 +92,23 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
         }),
       ),
     run: () => readJson(runKey(SET.name)),
-    context: {
+    deps: {
       prefix: 'aw',
+      bucket: BUCKET,
       sets: { [name]: set },
       store,
       capacity: {
         describe: async (group) => (group === GROUP ? warming.capacity : undefined),
-        async set(group, desired) {
+        async setDesired(group, desired) {
           if (group !== GROUP || !warming.capacity) throw new Error(`no group ${group}`);
           warming.capacity = { ...warming.capacity, desired };
-          warming.sets.push(desired);
+          warming.desiredSet.push(desired);
         },
       },
-      findings: { layers: new Map(), snapshots: new Map() },
+      soundSnapshots: new Map(),
       metrics: { add: (metric, value) => warming.metrics.push(`${metric} ${value}`) },
       clock: { now },
-      warn: (message) => warming.warnings.push(message),
+      logger: { warn: (message) => void warming.warnings.push(message) },
     },
   };
   return warming;

@@ -1,12 +1,12 @@
 import type { Listed, ObjectStore } from '../store.ts';
 
-/** A bucket in memory, for tests: the same conditions, and listings in the same order. */
+/** A bucket in memory with the conditions of S3 and listings in its order. */
 export type MemoryStore = ObjectStore & {
   put(key: string, body: string | Uint8Array, lastModified?: Date): void;
   keys(): string[];
 };
 
-/** @param now stamps what is written */
+/** @param now time of a write */
 export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
   const objects = new Map<string, { body: Uint8Array; etag: string; lastModified: Date }>();
   let version = 0;
@@ -45,6 +45,9 @@ export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
         if (key.startsWith(prefix)) listed.push({ key, bytes: body.length, lastModified });
       }
       yield* listed.sort((a, b) => (a.key < b.key ? -1 : 1));
+    },
+    async checksum() {
+      return undefined;
     },
     async size(key) {
       return objects.get(key)?.body.length;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readDesired } from '../../../functions/parameters/desired.ts';
-import { DECLARED_PARAMETERS_KEY } from '../../../shared/snapshot/layout.ts';
+import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
 import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';

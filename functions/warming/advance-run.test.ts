@@ -1,21 +1,21 @@
 import { describe, expect, test } from 'vitest';
-import { startRun } from './start-run.ts';
+import { startRun } from './advance-run.ts';
 import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
 test('a schedule takes the lock and asks for a machine', async () => {
   const warming = fakeWarming();
-  expect(await startRun(SET, warming.now(), warming.context)).toEqual({
+  expect(await startRun(SET, warming.now(), warming.deps)).toEqual({
     outcome: 'done',
     detail: { started: '2026-11-23T03:00:00.000Z', deadline: '2026-11-23T04:00:00.000Z' },
   });
   expect(await warming.run()).toMatchObject({ set: 'default', group: 'gha/warming', state: 'running' });
-  expect(warming.sets).toEqual([1]);
+  expect(warming.desiredSet).toEqual([1]);
 });
 
 test('of two that fire at once one starts the run', async () => {
   const warming = fakeWarming();
   const due = warming.now();
-  const outcomes = await Promise.all([1, 2, 3].map(() => startRun(SET, due, warming.context)));
+  const outcomes = await Promise.all([1, 2, 3].map(() => startRun(SET, due, warming.deps)));
   expect(outcomes.filter(({ outcome }) => outcome === 'done')).toHaveLength(1);
   expect(
     outcomes.filter((each) => each.outcome === 'skipped' && each.reason === 'run-in-progress'),
@@ -25,22 +25,22 @@ test('of two that fire at once one starts the run', async () => {
 
 test('a second copy after a crash asks for the machine again', async () => {
   const warming = fakeWarming();
-  const { set } = warming.context.capacity;
-  warming.context.capacity.set = async () => {
+  const { setDesired } = warming.deps.capacity;
+  warming.deps.capacity.setDesired = async () => {
     throw Object.assign(new Error('slow down'), { name: 'Throttling' });
   };
-  await expect(startRun(SET, warming.now(), warming.context)).rejects.toThrow('slow down');
-  warming.context.capacity.set = set;
-  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ reason: 'run-in-progress' });
-  expect(warming.sets).toEqual([1]);
+  await expect(startRun(SET, warming.now(), warming.deps)).rejects.toThrow('slow down');
+  warming.deps.capacity.setDesired = setDesired;
+  expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({ reason: 'run-in-progress' });
+  expect(warming.desiredSet).toEqual([1]);
 });
 
 describe('a late copy of a schedule', () => {
   async function over(state: 'done' | 'failed', endedAt: string) {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.store.put('sets/default/run.json', JSON.stringify({ ...(await warming.run()), state, endedAt }));
-    warming.sets.length = 0;
+    warming.desiredSet.length = 0;
     warming.pass(30);
     return warming;
   }
@@ -48,50 +48,50 @@ describe('a late copy of a schedule', () => {
   test.each(['done', 'failed'] as const)('starts nothing after its run is %s', async (state) => {
     const warming = await over(state, '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:00:00Z');
-    expect(await startRun(SET, due, warming.context)).toMatchObject({
+    expect(await startRun(SET, due, warming.deps)).toMatchObject({
       outcome: 'skipped',
       reason: 'late-copy',
     });
-    expect(warming.sets).toEqual([]);
+    expect(warming.desiredSet).toEqual([]);
   });
 
   test('nor does one that fired during that run', async () => {
     const warming = await over('done', '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:10:00Z');
-    expect(await startRun(SET, due, warming.context)).toMatchObject({ reason: 'late-copy' });
+    expect(await startRun(SET, due, warming.deps)).toMatchObject({ reason: 'late-copy' });
   });
 
   test('nor does one whose run ended within the second', async () => {
     const warming = await over('failed', '2026-11-23T03:00:00.900Z');
     const due = new Date('2026-11-23T03:00:00Z');
-    expect(await startRun(SET, due, warming.context)).toMatchObject({ reason: 'late-copy' });
+    expect(await startRun(SET, due, warming.deps)).toMatchObject({ reason: 'late-copy' });
   });
 
   test('the next schedule is none, not even in the second in which the run ended', async () => {
     const warming = await over('done', '2026-11-23T03:20:00.500Z');
     const due = new Date('2026-11-23T03:20:00Z');
-    expect(await startRun(SET, due, warming.context)).toMatchObject({ outcome: 'done' });
+    expect(await startRun(SET, due, warming.deps)).toMatchObject({ outcome: 'done' });
   });
 });
 
 test('a run whose function and machine are dead is taken over, and counted as failed', async () => {
   const warming = fakeWarming();
-  await startRun(SET, warming.now(), warming.context);
+  await startRun(SET, warming.now(), warming.deps);
   warming.pass(24 * 60);
-  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({
+  expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({
     outcome: 'done',
     detail: { started: '2026-11-24T03:00:00.000Z' },
   });
   expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
-  expect(warming.sets).toEqual([1, 0, 1]);
+  expect(warming.desiredSet).toEqual([1, 0, 1]);
 });
 
-test('a record that cannot be read is no lock', async () => {
+test('a record that is not readable is not a lock', async () => {
   const warming = fakeWarming();
   warming.store.put('sets/default/run.json', '{"version":2,"state":"running"}');
-  expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'done' });
+  expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({ outcome: 'done' });
   expect(await warming.run()).toMatchObject({ version: 1, state: 'running' });
-  expect(warming.warnings).toEqual(['the record of the last run cannot be read']);
+  expect(warming.warnings).toEqual(['the record of the last run is not readable']);
 });
 
 describe('the group', () => {
@@ -102,50 +102,50 @@ describe('the group', () => {
   ])('%s: the run is failed at once, not at its deadline', async (reason, capacity) => {
     const warming = fakeWarming();
     warming.capacity = capacity;
-    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'dead', reason });
+    expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({ outcome: 'dead', reason });
     expect(await warming.run()).toMatchObject({ state: 'failed', reason });
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
-    expect(warming.sets).toEqual([]);
+    expect(warming.desiredSet).toEqual([]);
   });
 
   test('with a minimum gets one machine more: those that are there have warmed when they booted', async () => {
     const warming = fakeWarming();
     warming.capacity = { min: 2, max: 4, desired: 2 };
-    await startRun(SET, warming.now(), warming.context);
-    expect(warming.sets).toEqual([3]);
+    await startRun(SET, warming.now(), warming.deps);
+    expect(warming.desiredSet).toEqual([3]);
   });
 
   test('that has its machine is left alone', async () => {
     const warming = fakeWarming();
     warming.capacity = { min: 0, max: 4, desired: 2 };
-    await startRun(SET, warming.now(), warming.context);
-    expect(warming.sets).toEqual([]);
+    await startRun(SET, warming.now(), warming.deps);
+    expect(warming.desiredSet).toEqual([]);
   });
 });
 
 test('a run that has made its snapshot needs no machine any more', async () => {
   const warming = fakeWarming();
-  await startRun(SET, warming.now(), warming.context);
-  warming.sets.length = 0;
+  await startRun(SET, warming.now(), warming.deps);
+  warming.desiredSet.length = 0;
   warming.capacity = { min: 0, max: 1, desired: 0 };
   warming.pass(60 + 20);
   warming.save(idOf(23, 4), ['a']);
   warming.pass(-30);
-  expect(await startRun(SET, new Date('2026-11-23T03:00:00Z'), warming.context)).toMatchObject({
+  expect(await startRun(SET, new Date('2026-11-23T03:00:00Z'), warming.deps)).toMatchObject({
     reason: 'run-in-progress',
   });
-  expect(warming.sets).toEqual([]);
+  expect(warming.desiredSet).toEqual([]);
 });
 
-test('a machine that was asked for while the run ended is let go', async () => {
+test('an instance that was launched while the run ended is terminated', async () => {
   const warming = fakeWarming();
-  const { set } = warming.context.capacity;
-  warming.context.capacity.set = async (group, desired) => {
-    await set(group, desired);
+  const { setDesired } = warming.deps.capacity;
+  warming.deps.capacity.setDesired = async (group, desired) => {
+    await setDesired(group, desired);
     if (desired !== 1) return;
-    // Another invocation ends the run at this very moment, after it has looked at the group.
+    // Another invocation ends the run at this moment, after it has read the group.
     warming.store.put('sets/default/run.json', JSON.stringify({ ...(await warming.run()), state: 'done' }));
   };
-  await startRun(SET, warming.now(), warming.context);
+  await startRun(SET, warming.now(), warming.deps);
   expect(warming.capacity?.desired).toBe(0);
 });

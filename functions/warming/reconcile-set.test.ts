@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { check } from './check.ts';
-import { startRun } from './start-run.ts';
+import { startRun } from './advance-run.ts';
+import { reconcileSet } from './reconcile-set.ts';
 import { fakeWarming, idOf, SET, sha256 } from './testing/fake-warming.ts';
 
 test('a set without anything is left alone', async () => {
   const warming = fakeWarming();
-  expect(await check(SET, warming.context)).toEqual({
+  expect(await reconcileSet(SET, warming.deps)).toEqual({
     outcome: 'done',
     detail: { current: null, pruned: { snapshots: 0, layers: 0 } },
   });
@@ -16,77 +16,123 @@ test('a set without anything is left alone', async () => {
 test('age and size of the current snapshot are measured', async () => {
   const warming = fakeWarming();
   warming.save(idOf(23, 2), ['12345']);
-  warming.point({ current: idOf(23, 2) });
-  await check(SET, warming.context);
+  warming.setPointer({ current: idOf(23, 2) });
+  await reconcileSet(SET, warming.deps);
   expect(warming.metrics).toEqual(['SnapshotAgeSeconds 3600', 'SnapshotBytes 5']);
 });
 
 describe('a run', () => {
-  test('past its deadline is failed and counted once, its machine let go and its lock free', async () => {
+  test('past its deadline is failed and counted once, its capacity lowered and its lock released', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.pass(59);
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(await warming.run()).toMatchObject({ state: 'running' });
     warming.pass(1);
-    expect(await check(SET, warming.context)).toMatchObject({
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       outcome: 'done',
       detail: { failed: 'deadline' },
     });
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'deadline' });
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
     expect(warming.capacity?.desired).toBe(0);
     warming.pass(1);
-    expect(await startRun(SET, warming.now(), warming.context)).toMatchObject({ outcome: 'done' });
+    expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({ outcome: 'done' });
   });
 
   test('that many notice at once is counted once', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.pass(60);
-    await Promise.all([1, 2, 3].map(() => check(SET, warming.context)));
+    await Promise.all([1, 2, 3].map(() => reconcileSet(SET, warming.deps)));
     expect(warming.metrics).toEqual(['WarmingRunFailures 1']);
   });
 
   test('whose only snapshot is in quarantine is not waited for', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.pass(60);
     warming.save(idOf(23, 4), ['base']);
-    warming.point({ quarantined: [{ id: idOf(23, 4), reason: 'x', at: '2026-11-23T04:00:00Z' }] });
-    await check(SET, warming.context);
+    warming.setPointer({ quarantined: [{ id: idOf(23, 4), reason: 'x', at: '2026-11-23T04:00:00Z' }] });
+    await reconcileSet(SET, warming.deps);
     expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'deadline' });
   });
 
   test('whose machine is gone gets another one', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.capacity = { min: 0, max: 1, desired: 0 };
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(warming.capacity.desired).toBe(1);
   });
 
   test('whose snapshot waits for its verification gets none, and is not failed meanwhile', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.pass(60);
     warming.save(idOf(23, 4), ['base']);
     warming.capacity = { min: 0, max: 1, desired: 0 };
     warming.pass(5);
-    await check(SET, warming.context);
-    expect(warming.sets).toEqual([1]);
-    expect(await warming.run()).toMatchObject({ state: 'running' });
+    await reconcileSet(SET, warming.deps);
+    expect(warming.desiredSet).toEqual([1]);
+    // The deadline has passed, and its snapshot exists: the run is over, and only the evaluation is still to come.
+    expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
+    expect(warming.metrics).not.toContain('WarmingRunFailures 1');
+  });
+
+  test('ends at its deadline although its snapshot cannot be verified, and pruning continues', async () => {
+    const warming = fakeWarming();
+    for (const day of [10, 20, 21, 22]) warming.save(idOf(day), [`layer ${day}`]);
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
+    await startRun(SET, warming.now(), warming.deps);
+    warming.pass(50);
+    warming.save(idOf(23, 3), ['new']);
+    // Another invocation holds the lease, again and again.
+    const lease = { snapshot: 'x', until: '2099-01-01T00:00:00.000Z' };
+    warming.store.put('sets/default/verification.json', JSON.stringify(lease));
+    warming.pass(120);
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
+      outcome: 'retry',
+      reason: 'verification-in-progress',
+      detail: { pruned: { snapshots: 1 } },
+    });
+    expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 3) });
+  });
+
+  test('that ended at its deadline is failed when its snapshot turns out broken', async () => {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.deps);
+    warming.pass(59);
+    warming.save('20261123T035900Z-00000003', ['base']);
+    warming.corrupt('base');
+    warming.pass(1);
+    await reconcileSet(SET, warming.deps);
+    expect(await warming.run()).toMatchObject({ state: 'done' });
+    warming.pass(15);
+    await reconcileSet(SET, warming.deps);
+    expect(await warming.run()).toMatchObject({ state: 'failed' });
+    expect(warming.metrics.filter((metric) => metric === 'WarmingRunFailures 1')).toHaveLength(1);
+  });
+
+  test('whose snapshot was saved before its deadline is not failed by the next schedule', async () => {
+    const warming = fakeWarming();
+    await startRun(SET, warming.now(), warming.deps);
+    warming.pass(55);
+    warming.save(idOf(23, 3), ['base']);
+    warming.pass(5);
+    expect(await startRun(SET, warming.now(), warming.deps)).toMatchObject({ outcome: 'done' });
+    expect(warming.metrics).not.toContain('WarmingRunFailures 1');
   });
 
   test('whose snapshot is current already is over, though nobody has said so', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.pass(60);
     warming.save(idOf(23, 4), ['base']);
-    warming.point({ current: idOf(23, 4) });
+    warming.setPointer({ current: idOf(23, 4) });
     warming.pass(600);
-    expect(await check(SET, warming.context)).toMatchObject({
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       outcome: 'done',
       detail: { current: idOf(23, 4) },
     });
@@ -96,9 +142,9 @@ describe('a run', () => {
 
   test('of a group that was deleted meanwhile is failed', async () => {
     const warming = fakeWarming();
-    await startRun(SET, warming.now(), warming.context);
+    await startRun(SET, warming.now(), warming.deps);
     warming.capacity = undefined;
-    expect(await check(SET, warming.context)).toMatchObject({ detail: { failed: 'no-warming-group' } });
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { failed: 'no-warming-group' } });
     expect(await warming.run()).toMatchObject({ state: 'failed' });
   });
 });
@@ -107,41 +153,30 @@ describe('a snapshot whose event was lost', () => {
   test('is promoted when nobody can be verifying it any more, and ends its run', async () => {
     const warming = fakeWarming({ deadlineMinutes: 120 });
     const set = { ...SET, deadlineMinutes: 120 };
-    await startRun(set, warming.now(), warming.context);
+    await startRun(set, warming.now(), warming.deps);
     warming.pass(60);
     warming.save(idOf(23, 4), ['base']);
     warming.pass(14);
-    await check(set, warming.context);
+    await reconcileSet(set, warming.deps);
     expect(await warming.pointer()).toBeUndefined();
     warming.pass(1);
-    expect(await check(set, warming.context)).toMatchObject({
+    expect(await reconcileSet(set, warming.deps)).toMatchObject({
       detail: { missed: idOf(23, 4), current: idOf(23, 4) },
     });
     expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
     expect(warming.capacity?.desired).toBe(0);
   });
 
-  test('and that is too large for one look is looked at again at once', async () => {
-    const warming = fakeWarming();
-    warming.save(idOf(22), ['x'.repeat(9000)]);
-    const { readRange } = warming.store;
-    warming.store.readRange = (...range) => {
-      warming.pass(4);
-      return readRange(...range);
-    };
-    expect(await check(SET, warming.context)).toMatchObject({ outcome: 'retry', reason: 'verifying' });
-  });
-
   test('is found behind newer ones that are broken', async () => {
     const warming = fakeWarming();
-    warming.point({ current: idOf(20) });
+    warming.setPointer({ current: idOf(20) });
     warming.save(idOf(20), ['a']);
     warming.save(idOf(21), ['b']);
     warming.save(idOf(22), ['c']);
     warming.corrupt('c');
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(await warming.pointer()).toMatchObject({ current: idOf(20), quarantined: [{ id: idOf(22) }] });
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(await warming.pointer()).toMatchObject({ current: idOf(21), previous: [idOf(20)] });
   });
 });
@@ -154,41 +189,50 @@ describe('a current snapshot that is not whole is rolled back, once, without any
     const warming = fakeWarming();
     warming.save(idOf(21), ['old']);
     warming.save(idOf(22), ['new']);
-    warming.point({ current: idOf(22), previous: [idOf(21)] });
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
     await warming.store.remove(key);
-    expect(await check(SET, warming.context)).toMatchObject({
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       detail: { rolledBack: idOf(22), current: idOf(21) },
     });
     const after = await warming.pointer();
     expect(after).toMatchObject({ current: idOf(21), previous: [], quarantined: [{ id: idOf(22) }] });
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(await warming.pointer()).toEqual(after);
+  });
+
+  test('but not because its format is newer than this version', async () => {
+    const warming = fakeWarming();
+    warming.save(idOf(21), ['old']);
+    warming.save(idOf(22), ['new'], { formatVersion: 2 });
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { current: idOf(22) } });
+    expect(await warming.pointer()).toMatchObject({ current: idOf(22), quarantined: [] });
   });
 
   test('but not because S3 does not answer', async () => {
     const warming = fakeWarming();
     warming.save(idOf(22), ['new']);
-    warming.point({ current: idOf(22) });
+    warming.setPointer({ current: idOf(22) });
     warming.store.size = async () => {
       throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
     };
-    await expect(check(SET, warming.context)).rejects.toThrow('no');
+    await expect(reconcileSet(SET, warming.deps)).rejects.toThrow('no');
     expect((await warming.pointer())?.current).toBe(idOf(22));
   });
 });
 
 describe('pruning', () => {
-  function house() {
+  function fiveSnapshots() {
     const warming = fakeWarming();
     for (const day of [10, 11, 20, 21, 22]) warming.save(idOf(day), ['base', `layer ${day}`]);
-    warming.point({ current: idOf(22), previous: [idOf(21)] });
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
     return warming;
   }
   const layerOf = (text: string) => `sets/default/layers/${sha256(text)}.sqfs`;
 
   test('deletes what is old, and the layers that only that named', async () => {
-    const warming = house();
-    expect(await check(SET, warming.context)).toMatchObject({
+    const warming = fiveSnapshots();
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       detail: { pruned: { snapshots: 2, layers: 2 } },
     });
     expect(warming.store.keys()).toEqual(
@@ -198,35 +242,35 @@ describe('pruning', () => {
         ...[20, 21, 22].map((day) => `sets/default/snapshots/${idOf(day)}/manifest.json`),
       ].sort(),
     );
-    expect(await check(SET, warming.context)).toMatchObject({
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       detail: { pruned: { snapshots: 0, layers: 0 } },
     });
   });
 
   test('waits while a run is under way', async () => {
-    const warming = house();
-    await startRun(SET, warming.now(), warming.context);
-    expect(await check(SET, warming.context)).toMatchObject({ detail: { pruned: { snapshots: 0 } } });
+    const warming = fiveSnapshots();
+    await startRun(SET, warming.now(), warming.deps);
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { pruned: { snapshots: 0 } } });
   });
 
   test('spares every layer while a manifest cannot be read', async () => {
-    const warming = house();
+    const warming = fiveSnapshots();
     warming.store.put(`sets/default/snapshots/${idOf(20)}/manifest.json`, 'x');
-    expect(await check(SET, warming.context)).toMatchObject({
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       detail: { pruned: { snapshots: 2, layers: 0 } },
     });
   });
 
   test('spares what it does not know', async () => {
-    const warming = house();
+    const warming = fiveSnapshots();
     const foreign = ['sets/default/notes.txt', 'sets/default/layers/x.sqfs', 'sets/other/layers/x.sqfs', 'x'];
     for (const key of foreign) warming.store.put(key, 'x', new Date(0));
-    await check(SET, warming.context);
+    await reconcileSet(SET, warming.deps);
     expect(warming.store.keys()).toEqual(expect.arrayContaining(foreign));
   });
 
   test('stops when S3 does not list', async () => {
-    const warming = house();
+    const warming = fiveSnapshots();
     const before = warming.store.keys();
     const { list } = warming.store;
     let listings = 0;
@@ -236,7 +280,7 @@ describe('pruning', () => {
       if (listings === 4) throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
       return list(prefix);
     };
-    await expect(check(SET, warming.context)).rejects.toThrow('no');
+    await expect(reconcileSet(SET, warming.deps)).rejects.toThrow('no');
     expect(warming.store.keys().filter((key) => key.includes('layers'))).toEqual(
       before.filter((key) => key.includes('layers')),
     );

@@ -1,0 +1,52 @@
+import * as v from 'valibot';
+import { type Report, reportSchema, reportSource } from '../../shared/fleet/report.ts';
+import type { Envelope } from '../../shared/runtime/envelope.ts';
+import { PermanentError } from '../../shared/runtime/errors.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
+import { parseSetKey } from '../../shared/snapshot/layout.ts';
+
+/** The set, snapshot or report that an event is about. */
+export type WarmingHint =
+  | { kind: 'run-due'; set: string; at: Date }
+  | { kind: 'check'; set: string }
+  | { kind: 'manifest'; bucket: string; set: string; id: string }
+  | { kind: 'other-object' }
+  | { kind: 'report'; report: Report };
+
+const setDetail = v.object({ set: v.pipe(v.string(), v.maxLength(64)) });
+
+const objectCreated = v.object({
+  bucket: v.object({ name: v.string() }),
+  object: v.object({ key: v.pipe(v.string(), v.maxLength(1024)) }),
+});
+
+const REPORTS = new Set(['Runner Ready', 'Runner Failed', 'Runner Unhealthy']);
+
+/**
+ * @param prefix of the deployment: reports of another deployment are not for this function
+ * @throws {PermanentError} `unknown-event`, `malformed-detail` or `malformed-report`
+ */
+export function parseHint(event: Envelope, prefix: string): WarmingHint {
+  const { source, detailType, detail } = event;
+  if (source === reportSource(prefix) && REPORTS.has(detailType)) {
+    return { kind: 'report', report: parseOrReject(reportSchema, detail, 'malformed-report') };
+  }
+  switch (`${source} ${detailType}`) {
+    case 'aw.schedule Warming Run Due':
+      return {
+        kind: 'run-due',
+        set: parseOrReject(setDetail, detail, 'malformed-detail').set,
+        at: event.time,
+      };
+    case 'aw.schedule Warming Check':
+      return { kind: 'check', set: parseOrReject(setDetail, detail, 'malformed-detail').set };
+    case 'aws.s3 Object Created': {
+      const { bucket, object } = parseOrReject(objectCreated, detail, 'malformed-detail');
+      const key = parseSetKey(object.key);
+      if (key?.kind !== 'manifest') return { kind: 'other-object' };
+      return { kind: 'manifest', bucket: bucket.name, set: key.set, id: key.id };
+    }
+    default:
+      throw new PermanentError('unknown-event', `${source} ${detailType} is not for this function`);
+  }
+}

@@ -1,0 +1,80 @@
+import { done, type Outcome } from '../../shared/runtime/outcome.ts';
+import { snapshotTime } from '../../shared/snapshot/layout.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
+import { readManifest, readPointer, UnsupportedFormat } from '../../shared/snapshot/records.ts';
+import { verifySizes } from '../../shared/snapshot/verify.ts';
+import { advanceRun } from './advance-run.ts';
+import { listSnapshots } from './inventory.ts';
+import { rollBack } from './pointer.ts';
+import type { NamedSet, WarmingDeps } from './ports.ts';
+import { evaluateSnapshot } from './promote-snapshot.ts';
+import { prune } from './prune.ts';
+import { isRunning, readRun } from './run.ts';
+
+/** Age, in milliseconds, after which the event of a new snapshot counts as lost. */
+const EVENT_LOST_MS = 15 * 60_000;
+
+/**
+ * Reconciles a set every few minutes, as if every event had been lost: rolls back a current snapshot that is not complete,
+ * evaluates the newest snapshot whose event was lost, advances or ends the run, measures, and prunes. A retry of the evaluation
+ * does not hold up the other steps: a run ends at its deadline and pruning continues while a verification fails.
+ */
+export async function reconcileSet(set: NamedSet, deps: WarmingDeps): Promise<Outcome> {
+  const rolledBack = await rollBackIncomplete(set, deps);
+  const missed = await newestMissed(set, deps);
+  const evaluated = missed === undefined ? undefined : await evaluateSnapshot(set, missed, deps);
+  const stored = await readRun(set, deps);
+  const failed = isRunning(stored) ? await advanceRun(set, stored, deps) : undefined;
+  const current = await measure(set, deps);
+  const pruned = await prune(set, deps);
+  const detail = {
+    current,
+    pruned,
+    ...(rolledBack !== undefined && { rolledBack }),
+    ...(missed !== undefined && { missed }),
+    ...(failed !== undefined && { failed }),
+  };
+  return evaluated?.outcome === 'retry'
+    ? { ...evaluated, detail: { ...evaluated.detail, ...detail } }
+    : done(detail);
+}
+
+/** @returns the snapshot that was current and is not complete */
+async function rollBackIncomplete(set: NamedSet, deps: WarmingDeps): Promise<string | undefined> {
+  const current = (await readPointer(deps.store, set.name))?.pointer.current;
+  if (!current) return undefined;
+  const sizes = await verifySizes(deps.store, set.name, current);
+  // A snapshot of a newer format is complete for the version that wrote it.
+  if (!('verdict' in sizes) || sizes.verdict === 'unsupported') return undefined;
+  await rollBack(set, current, sizes, deps);
+  return current;
+}
+
+async function newestMissed(set: NamedSet, deps: WarmingDeps): Promise<string | undefined> {
+  const now = deps.clock.now();
+  const pointer = (await readPointer(deps.store, set.name))?.pointer ?? emptyPointer(now);
+  const missed = (await listSnapshots(set, deps)).filter(
+    ({ id, writtenAt }) => now.getTime() - writtenAt.getTime() >= EVENT_LOST_MS && promote(pointer, id, now),
+  );
+  return missed.at(-1)?.id;
+}
+
+/** @returns the current snapshot */
+async function measure(set: NamedSet, deps: WarmingDeps): Promise<string | null> {
+  const id = (await readPointer(deps.store, set.name))?.pointer.current ?? null;
+  if (id === null) return null;
+  const age = (deps.clock.now().getTime() - snapshotTime(id).getTime()) / 1000;
+  deps.metrics.add('SnapshotAgeSeconds', Math.max(0, age), { Set: set.name });
+  const bytes = await sizeOf(set, id, deps);
+  if (bytes !== undefined) deps.metrics.add('SnapshotBytes', bytes, { Set: set.name });
+  return id;
+}
+
+async function sizeOf(set: NamedSet, id: string, { store }: WarmingDeps): Promise<number | undefined> {
+  try {
+    return (await readManifest(store, set.name, id))?.totals.bytes;
+  } catch (error) {
+    if (error instanceof UnsupportedFormat) return undefined;
+    throw error;
+  }
+}
