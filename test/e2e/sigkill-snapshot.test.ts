@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { isWarm } from '../../infra/runner/src/snapshot/is-warm.ts';
-import type { Directories } from '../../infra/runner/src/snapshot/places.ts';
+import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
 import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PATIENCE } from '../../infra/runner/src/clients.ts';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { extractLayers } from '../../infra/runner/src/snapshot/extract.ts';
-import { type Directories, places } from '../../infra/runner/src/snapshot/places.ts';
+import { type Directories, snapshotPaths } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
 import { layerKey, pointerKey } from '../../shared/snapshot/layout.ts';
@@ -256,8 +256,8 @@ describe.skipIf(!isRoot)('a hostile layer', () => {
 
     const extracted = machine('extracted');
     mkdirSync(extracted.layers);
-    writeFileSync(places(extracted).layerFile(layer.sha256), bytes);
-    await extractLayers([layer], places(extracted)).catch(() => undefined);
+    writeFileSync(snapshotPaths(extracted).layerFile(layer.sha256), bytes);
+    await extractLayers([layer], snapshotPaths(extracted)).catch(() => undefined);
     expect(existsSync('/tmp/hearth-esc')).toBe(false);
     const outside = execFileSync('find', [folder, '-name', '*escape*', '-not', '-path', '*/warm/*'], {
       encoding: 'utf8',

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
-import type { Directories } from '../../infra/runner/src/snapshot/places.ts';
+import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
 import { layerKey, manifestKey, pointerKey } from '../../shared/snapshot/layout.ts';

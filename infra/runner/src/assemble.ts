@@ -12,7 +12,7 @@ import type { Runner } from './runner.ts';
 import { isWarm, restoreSnapshot, terminalProgress } from './snapshot/index.ts';
 import { type StateFile, stateFile } from './state.ts';
 import { version } from './version.ts';
-import { warmingHost } from './warming-run.ts';
+import { warmingDriver } from './warming/warming-run.ts';
 
 /** One line on standard error, which systemd's journal and the log agent read. */
 export function log(line: string): void {
@@ -60,7 +60,7 @@ async function openToJobs(warm: string): Promise<void> {
 function hostOf(config: RunnerConfig, instanceId: string, s3: S3Client, states: StateFile): AgentDriver {
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
-    return warmingHost({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
+    return warmingDriver({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
   }
   if (config.agent.driver !== 'simulated') return unsupportedAgent(config.agent.driver);
   return simulatedHost(config.agent, instanceId, agentProcess(config.directories.state));

@@ -1,13 +1,13 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unmountAll } from './mounts.ts';
-import { type Directories, type Places, places as placesOf } from './places.ts';
+import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 
 /** Unmounts everything and removes what the engine keeps, the warm tree included: a machine that goes, or a test. */
 export async function removeEverything(directories: Directories): Promise<void> {
-  const places = placesOf(directories);
-  await unmountAll(places);
-  for (const path of [places.overlay, places.warm, places.layers, places.restored]) {
+  const paths = snapshotPaths(directories);
+  await unmountAll(paths);
+  for (const path of [paths.overlay, paths.warm, paths.layers, paths.restored]) {
     await rm(path, { recursive: true, force: true });
   }
 }
@@ -19,9 +19,9 @@ export async function removeEverything(directories: Directories): Promise<void> 
  * @param keep sha256 of the layers in use
  * @returns names of the layer files that were removed
  */
-export async function removeUnused(places: Places, keep: ReadonlySet<string>): Promise<string[]> {
-  await rm(places.packed, { force: true });
-  const names = await readdir(places.layers).catch((error: NodeJS.ErrnoException) => {
+export async function removeUnused(paths: Paths, keep: ReadonlySet<string>): Promise<string[]> {
+  await rm(paths.packed, { force: true });
+  const names = await readdir(paths.layers).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
@@ -29,6 +29,6 @@ export async function removeUnused(places: Places, keep: ReadonlySet<string>): P
     const [, sha256 = ''] = /^([0-9a-f]{64})\.(?:sqfs|part)$/.exec(name) ?? [];
     return sha256 !== '' && !keep.has(sha256);
   });
-  for (const name of unused) await rm(join(places.layers, name), { force: true });
+  for (const name of unused) await rm(join(paths.layers, name), { force: true });
   return unused;
 }

@@ -3,7 +3,7 @@ import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { layerKey } from '../../../../shared/snapshot/layout.ts';
 import type { Layer } from '../../../../shared/snapshot/manifest.ts';
 import { type HashThreads, hashThreads } from './hash-threads.ts';
-import type { Places } from './places.ts';
+import type { Paths } from './paths.ts';
 import type { Progress } from './progress.ts';
 
 /**
@@ -42,13 +42,13 @@ type Part = { file: FileHandle; path: string; threads: HashThreads };
 export async function downloadLayers(
   layers: readonly Layer[],
   source: LayerSource,
-  places: Places,
+  paths: Paths,
   progress: Progress,
   signal?: AbortSignal,
 ): Promise<number> {
-  await mkdir(places.layers, { recursive: true });
+  await mkdir(paths.layers, { recursive: true });
   const missing: Layer[] = [];
-  for (const layer of layers) if (!(await isComplete(places, layer))) missing.push(layer);
+  for (const layer of layers) if (!(await isComplete(paths, layer))) missing.push(layer);
   progress.begin(
     'download',
     missing.reduce((sum, layer) => sum + layer.bytes, 0),
@@ -57,11 +57,11 @@ export async function downloadLayers(
   const parts = new Map<string, Part>();
   const threads = hashThreads();
   try {
-    for (const layer of missing) parts.set(layer.sha256, await openPart(places, layer, threads));
+    for (const layer of missing) parts.set(layer.sha256, await openPart(paths, layer, threads));
     const fetched = await fetchRanges(missing.flatMap(rangesOf), parts, source, progress, signal);
     for (const [sha256, { file, path }] of parts) {
       await file.sync();
-      await rename(path, places.layerFile(sha256));
+      await rename(path, paths.layerFile(sha256));
     }
     progress.end(`${layers.length - missing.length} of ${layers.length} layers were there`);
     return fetched;
@@ -72,13 +72,13 @@ export async function downloadLayers(
 }
 
 /** A layer gets its name only when all of it was verified. */
-async function isComplete(places: Places, layer: Layer): Promise<boolean> {
-  const found = await stat(places.layerFile(layer.sha256)).catch(() => undefined);
+async function isComplete(paths: Paths, layer: Layer): Promise<boolean> {
+  const found = await stat(paths.layerFile(layer.sha256)).catch(() => undefined);
   return found?.size === layer.bytes;
 }
 
-async function openPart(places: Places, layer: Layer, threads: HashThreads): Promise<Part> {
-  const path = places.partFile(layer.sha256);
+async function openPart(paths: Paths, layer: Layer, threads: HashThreads): Promise<Part> {
+  const path = paths.partFile(layer.sha256);
   const file = await open(path, 'a+').then(async (created) => {
     await created.close();
     return open(path, 'r+');

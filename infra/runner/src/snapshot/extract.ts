@@ -1,8 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Layer } from '../../../../shared/snapshot/manifest.ts';
-import { command } from './command.ts';
-import type { Places } from './places.ts';
+import { execute } from '../child-process.ts';
+import type { Paths } from './paths.ts';
 
 /** Extraction without root cannot show these layers as they are. */
 export class NeedsOverlay extends Error {
@@ -15,28 +15,28 @@ export class NeedsOverlay extends Error {
  *
  * @throws {NeedsOverlay} if a layer moves or hides whole directories of those below
  */
-export async function extractLayers(layers: readonly Layer[], places: Places): Promise<void> {
+export async function extractLayers(layers: readonly Layer[], paths: Paths): Promise<void> {
   const above = layers.slice(1).find((layer) => layer.overlayOnly);
   if (above) {
     throw new NeedsOverlay(`layer ${above.sha256} can only be mounted, and mounting needs root`);
   }
-  await mkdir(places.warm, { recursive: true });
+  await mkdir(paths.warm, { recursive: true });
   for (const layer of layers) {
-    const file = places.layerFile(layer.sha256);
+    const file = paths.layerFile(layer.sha256);
     const whiteouts = await listWhiteouts(file);
-    for (const path of whiteouts) await rm(join(places.warm, path), { recursive: true, force: true });
-    await command('unsquashfs', ['-no-progress', '-no-xattrs', '-force', '-dest', places.warm, file]).catch(
+    for (const path of whiteouts) await rm(join(paths.warm, path), { recursive: true, force: true });
+    await execute('unsquashfs', ['-no-progress', '-no-xattrs', '-force', '-dest', paths.warm, file]).catch(
       (error: Error & { exitCode?: number }) => {
         // 2: done, but for entries that only root can make; whiteouts are such, and are not wanted here.
         if (error.exitCode !== 2 || whiteouts.length === 0) throw error;
       },
     );
-    for (const path of whiteouts) await rm(join(places.warm, path), { recursive: true, force: true });
+    for (const path of whiteouts) await rm(join(paths.warm, path), { recursive: true, force: true });
   }
 }
 
 async function listWhiteouts(file: string): Promise<string[]> {
-  const listing = await command('unsquashfs', ['-lln', '-no-progress', '-d', '', file]);
+  const listing = await execute('unsquashfs', ['-lln', '-no-progress', '-d', '', file]);
   const whiteouts: string[] = [];
   for (const line of listing.split('\n')) {
     const path = /^c\S+\s+\d+\/\d+\s+0,\s*0\s+\S+\s+\S+\s+\/?(.+)$/.exec(line)?.[1];

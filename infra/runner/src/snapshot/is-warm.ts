@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { isMounted } from './mounts.ts';
-import { type Directories, places as placesOf } from './places.ts';
+import { type Directories, snapshotPaths } from './paths.ts';
 import { readRestored } from './restored-state.ts';
 
 /**
@@ -8,11 +8,11 @@ import { readRestored } from './restored-state.ts';
  * a job may be working there, and the set's current snapshot may be another one by now.
  */
 export async function isWarm(directories: Directories): Promise<boolean> {
-  const places = placesOf(directories);
-  const restored = await readRestored(places);
+  const paths = snapshotPaths(directories);
+  const restored = await readRestored(paths);
   if (!restored) return false;
-  if (restored.mode === 'mounted') return isMounted(places.warm);
-  return stat(places.warm).then(
+  if (restored.mode === 'mounted') return isMounted(paths.warm);
+  return stat(paths.warm).then(
     (found) => found.isDirectory(),
     () => false,
   );

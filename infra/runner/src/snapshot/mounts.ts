@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { command } from './command.ts';
-import type { Places } from './places.ts';
+import { execute } from '../child-process.ts';
+import type { Paths } from './paths.ts';
 
 /** Mounts of the kernel, deepest last. */
 async function mountPoints(): Promise<string[]> {
@@ -32,12 +32,12 @@ const LAYER_OPTIONS = 'loop,ro,nodev,nosuid';
  * Mounts one layer read-only, to be decompressed by as many threads as read it. Kernels in which that is decided when they are
  * built, or that know no choice at all (before Linux 6.2), refuse the option and do as they do.
  */
-export async function mountLayer(places: Places, sha256: string): Promise<string> {
-  const target = places.layerMount(sha256);
+export async function mountLayer(paths: Paths, sha256: string): Promise<string> {
+  const target = paths.layerMount(sha256);
   if (await isMounted(target)) return target;
   await mkdir(target, { recursive: true });
   const mount = (options: string) =>
-    command('mount', ['-t', 'squashfs', '-o', options, places.layerFile(sha256), target]);
+    execute('mount', ['-t', 'squashfs', '-o', options, paths.layerFile(sha256), target]);
   await mount(`${LAYER_OPTIONS},threads=multi`).catch(() => mount(LAYER_OPTIONS));
   return target;
 }
@@ -47,61 +47,61 @@ export async function mountLayer(places: Places, sha256: string): Promise<string
  *
  * @param lower mount points, bottom first
  */
-export async function mountWarm(places: Places, lower: readonly string[]): Promise<void> {
-  if (await isMounted(places.warm)) return;
-  for (const path of [places.warm, places.upper, places.work, places.empty])
+export async function mountWarm(paths: Paths, lower: readonly string[]): Promise<void> {
+  if (await isMounted(paths.warm)) return;
+  for (const path of [paths.warm, paths.upper, paths.work, paths.empty])
     await mkdir(path, { recursive: true });
   // `redirect_dir` lets a directory of a lower layer be renamed, which build tools do; `index` and `metacopy` would
   // leave traces in the upper directory that mean nothing on another machine.
   const options = [
-    `lowerdir=${lowerdir(lower.length > 0 ? lower : [places.empty])}`,
-    `upperdir=${escaped(places.upper)}`,
-    `workdir=${escaped(places.work)}`,
+    `lowerdir=${lowerdir(lower.length > 0 ? lower : [paths.empty])}`,
+    `upperdir=${escaped(paths.upper)}`,
+    `workdir=${escaped(paths.work)}`,
     'redirect_dir=on,index=off,metacopy=off',
     'nodev,nosuid',
   ];
-  await command('mount', ['-t', 'overlay', 'hearth', '-o', options.join(','), places.warm]);
+  await execute('mount', ['-t', 'overlay', 'hearth', '-o', options.join(','), paths.warm]);
 }
 
-/** Shows the layers alone, read-only, at `places.lower`, for as long as `use` runs. */
+/** Shows the layers alone, read-only, at `paths.lower`, for as long as `use` runs. */
 export async function withLowerMounted<T>(
-  places: Places,
+  paths: Paths,
   lower: readonly string[],
   use: (path: string) => Promise<T>,
 ): Promise<T> {
-  await mkdir(places.lower, { recursive: true });
+  await mkdir(paths.lower, { recursive: true });
   // Of a save that was killed.
-  if (await isMounted(places.lower)) await unmount(places.lower);
-  if (lower.length === 0) return use(places.lower);
-  await mkdir(places.empty, { recursive: true });
+  if (await isMounted(paths.lower)) await unmount(paths.lower);
+  if (lower.length === 0) return use(paths.lower);
+  await mkdir(paths.empty, { recursive: true });
   // An overlay without an upper directory needs two layers.
-  const options = `lowerdir=${lowerdir([places.empty, ...lower])},redirect_dir=follow,index=off,metacopy=off,ro`;
-  await command('mount', ['-t', 'overlay', 'hearth-lower', '-o', options, places.lower]);
+  const options = `lowerdir=${lowerdir([paths.empty, ...lower])},redirect_dir=follow,index=off,metacopy=off,ro`;
+  await execute('mount', ['-t', 'overlay', 'hearth-lower', '-o', options, paths.lower]);
   try {
-    return await use(places.lower);
+    return await use(paths.lower);
   } finally {
-    await unmount(places.lower);
+    await unmount(paths.lower);
   }
 }
 
 /** Unmounts whatever this engine has mounted, also what a killed process left behind. */
-export async function unmountAll(places: Places): Promise<void> {
+export async function unmountAll(paths: Paths): Promise<void> {
   const ours = (path: string) =>
-    path === places.warm || path === places.lower || path.startsWith(`${places.mounts}/`);
+    path === paths.warm || path === paths.lower || path.startsWith(`${paths.mounts}/`);
   for (const path of (await mountPoints()).filter(ours).reverse()) await unmount(path);
 }
 
 /** Discards what was changed in the warm tree. */
-export async function discardUpper(places: Places): Promise<void> {
-  await rm(places.overlay, { recursive: true, force: true });
+export async function discardUpper(paths: Paths): Promise<void> {
+  await rm(paths.overlay, { recursive: true, force: true });
 }
 
 async function unmount(path: string): Promise<void> {
   try {
-    await command('umount', [path]);
+    await execute('umount', [path]);
   } catch {
     // Somebody still has a file open there: detached now, gone when they close it.
-    await command('umount', ['-l', path]);
+    await execute('umount', ['-l', path]);
   }
 }
 

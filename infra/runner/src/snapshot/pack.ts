@@ -1,7 +1,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CHUNK_BYTES } from '../../../../shared/snapshot/manifest.ts';
-import { command } from './command.ts';
+import { execute } from '../child-process.ts';
 import { hashThreads } from './hash-threads.ts';
 
 /** The knee of the curve: three times as fast as level 6, and 5 % larger. */
@@ -19,7 +19,7 @@ export async function packTree(folder: string, file: string, signal?: AbortSigna
   await rm(file, { force: true });
   const args = [folder, file, '-comp', 'zstd', '-Xcompression-level', String(ZSTD_LEVEL)];
   const exact = ['-mkfs-time', '0', '-xattrs', '-noappend', '-no-progress', '-no-recovery'];
-  await command('mksquashfs', [...args, ...exact], signal ? { signal } : {});
+  await execute('mksquashfs', [...args, ...exact], signal ? { signal } : {});
   return { file, chunkBytes: CHUNK_BYTES, ...(await fingerprint(file)) };
 }
 

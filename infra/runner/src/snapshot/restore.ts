@@ -15,7 +15,7 @@ import { removeUnused } from './clean-up.ts';
 import { BrokenLayer, downloadLayers } from './download.ts';
 import { extractLayers } from './extract.ts';
 import { canMount, discardUpper, mountLayer, mountWarm, unmountAll } from './mounts.ts';
-import { type Directories, type Places, places as placesOf } from './places.ts';
+import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 import { platformProblem } from './platform.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
@@ -51,17 +51,17 @@ export type RestoreResult = {
  */
 export async function restoreSnapshot(options: RestoreOptions): Promise<RestoreResult> {
   const began = performance.now();
-  const places = placesOf(options.directories);
-  const result = await restoreInto(places, options);
+  const paths = snapshotPaths(options.directories);
+  const result = await restoreInto(paths, options);
   return { ...result, seconds: (performance.now() - began) / 1000 };
 }
 
 type Attempt = Omit<RestoreResult, 'seconds'>;
 
-async function restoreInto(places: Places, options: RestoreOptions): Promise<Attempt> {
+async function restoreInto(paths: Paths, options: RestoreOptions): Promise<Attempt> {
   const warn = options.warn ?? (() => {});
   if (options.set === undefined) {
-    await prepareEmpty(places, '', warn);
+    await prepareEmpty(paths, '', warn);
     return { outcome: 'none', fetchedBytes: 0 };
   }
   const { set } = options;
@@ -72,7 +72,7 @@ async function restoreInto(places: Places, options: RestoreOptions): Promise<Att
     const candidates = stored ? [stored.pointer.current, ...stored.pointer.previous] : [];
     for (const id of candidates) {
       if (id === null) continue;
-      const tried = await tryCandidate(store, set, id, places, options);
+      const tried = await tryCandidate(store, set, id, paths, options);
       if ('fetchedBytes' in tried) {
         return {
           outcome: id === stored?.pointer.current ? 'restored' : 'previous',
@@ -93,7 +93,7 @@ async function restoreInto(places: Places, options: RestoreOptions): Promise<Att
   } catch (error) {
     warn(`no snapshot could be restored: ${errorText(error)}`);
   }
-  await prepareEmpty(places, set, warn);
+  await prepareEmpty(paths, set, warn);
   return { outcome: 'cold', ...(broken && { broken }), fetchedBytes: 0 };
 }
 
@@ -101,7 +101,7 @@ async function tryCandidate(
   store: ReturnType<typeof s3Store>,
   set: string,
   id: string,
-  places: Places,
+  paths: Paths,
   options: RestoreOptions,
 ): Promise<{ fetchedBytes: number } | { broken: string } | { unusable: string }> {
   try {
@@ -112,10 +112,10 @@ async function tryCandidate(
     if (problem !== undefined) return { unusable: problem };
     const source = { s3: options.s3, bucket: options.bucket, set };
     const progress = options.progress ?? silentProgress;
-    const download = downloadLayers(manifest.layers, source, places, progress, signal);
+    const download = downloadLayers(manifest.layers, source, paths, progress, signal);
     const fetchedBytes = await within(signal, download);
-    await show(manifest, places, options);
-    await removeUnused(places, new Set(manifest.layers.map(({ sha256 }) => sha256)));
+    await show(manifest, paths, options);
+    await removeUnused(paths, new Set(manifest.layers.map(({ sha256 }) => sha256)));
     return { fetchedBytes };
   } catch (error) {
     if (error instanceof UnsupportedFormat) return { unusable: error.message };
@@ -124,59 +124,59 @@ async function tryCandidate(
   }
 }
 
-async function show(manifest: Manifest, places: Places, options: RestoreOptions): Promise<void> {
-  const before = await readRestored(places);
+async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): Promise<void> {
+  const before = await readRestored(paths);
   if (!canMount()) {
-    await forgetRestored(places);
-    await rm(places.warm, { recursive: true, force: true });
-    await extractLayers(manifest.layers, places);
-    await writeRestored(places, { version: 1, set: manifest.set, mode: 'extracted', manifest });
+    await forgetRestored(paths);
+    await rm(paths.warm, { recursive: true, force: true });
+    await extractLayers(manifest.layers, paths);
+    await writeRestored(paths, { version: 1, set: manifest.set, mode: 'extracted', manifest });
     return;
   }
   if (before?.manifest?.id !== manifest.id) {
     // Changes on top of another snapshot mean nothing on this one. After a reboot it is the same one, and they stay.
-    await forgetRestored(places);
-    await unmountAll(places);
-    await discardUpper(places);
+    await forgetRestored(paths);
+    await unmountAll(paths);
+    await discardUpper(paths);
   }
   const lower: string[] = [];
   for (const { sha256 } of manifest.layers) {
     try {
-      lower.push(await mountLayer(places, sha256));
+      lower.push(await mountLayer(paths, sha256));
     } catch (error) {
       // Verified when it was fetched and not mountable now: the file on this disk is bad, so it is not kept.
-      await rm(places.layerFile(sha256), { force: true });
+      await rm(paths.layerFile(sha256), { force: true });
       options.warn?.(`layer ${sha256} could not be mounted and was removed`);
       throw error;
     }
   }
-  await mountWarm(places, lower);
-  await readTop(places);
-  await writeRestored(places, { version: 1, set: manifest.set, mode: 'mounted', manifest });
+  await mountWarm(paths, lower);
+  await readTop(paths);
+  await writeRestored(paths, { version: 1, set: manifest.set, mode: 'mounted', manifest });
 }
 
 /** A layer whose checksums are right and that the kernel refuses all the same, since entries would lead out of the tree. */
-async function readTop(places: Places): Promise<void> {
+async function readTop(paths: Paths): Promise<void> {
   try {
-    await readdir(places.warm);
+    await readdir(paths.warm);
   } catch (cause) {
-    await unmountAll(places);
+    await unmountAll(paths);
     throw new BrokenLayer(`the mounted tree cannot be read: ${errorText(cause)}`, { cause });
   }
 }
 
 /** A writable place without a snapshot; still an overlay where one can be mounted, so that a save finds what was added. */
-async function prepareEmpty(places: Places, set: string, warn: (line: string) => void): Promise<void> {
+async function prepareEmpty(paths: Paths, set: string, warn: (line: string) => void): Promise<void> {
   let mode: Restored['mode'] = 'plain';
-  await forgetRestored(places);
-  await mkdir(places.warm, { recursive: true });
-  if (canMount()) await unmountAll(places);
+  await forgetRestored(paths);
+  await mkdir(paths.warm, { recursive: true });
+  if (canMount()) await unmountAll(paths);
   // A layer that was not needed now, or half of one, would only take room from the jobs.
-  await removeUnused(places, new Set());
+  await removeUnused(paths, new Set());
   if (canMount()) {
     try {
-      await discardUpper(places);
-      await mountWarm(places, []);
+      await discardUpper(paths);
+      await mountWarm(paths, []);
       mode = 'mounted';
     } catch (error) {
       warn(
@@ -184,5 +184,5 @@ async function prepareEmpty(places: Places, set: string, warn: (line: string) =>
       );
     }
   }
-  await writeRestored(places, { version: 1, set, mode, manifest: null });
+  await writeRestored(paths, { version: 1, set, mode, manifest: null });
 }

@@ -8,7 +8,7 @@ import { shouldCompact } from './compaction.ts';
 import { withLowerMounted } from './mounts.ts';
 import { isOverlayOnly } from './overlay-only.ts';
 import { packTree } from './pack.ts';
-import { type Directories, type Places, places as placesOf } from './places.ts';
+import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 import { thisPlatform } from './platform.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { type Restored, readRestored } from './restored-state.ts';
@@ -42,15 +42,15 @@ export type SaveResult = {
  * writes and never over another one; a save that dies before leaves at most a layer that nobody names.
  */
 export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
-  const places = placesOf(options.directories);
+  const paths = snapshotPaths(options.directories);
   const progress = options.progress ?? silentProgress;
-  const restored = await readRestored(places);
+  const restored = await readRestored(paths);
   // What lies below must be of this set: its layers are named from there.
   const base = restored?.mode === 'mounted' && restored.set === options.set ? restored.manifest : null;
   const began = performance.now();
-  const plan = await planSave(places, restored, base);
+  const plan = await planSave(paths, restored, base);
   try {
-    const packed = await packTree(plan.folder, places.packed, options.signal);
+    const packed = await packTree(plan.folder, paths.packed, options.signal);
     const packedAt = performance.now();
     const uploadedBytes = await uploadLayer(
       options.s3,
@@ -72,7 +72,7 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
     const seconds = { pack: (packedAt - began) / 1000, upload: (performance.now() - packedAt) / 1000 };
     return { id: manifest.id, manifest, kind: plan.kind, uploadedBytes, seconds };
   } finally {
-    await rm(places.packed, { force: true });
+    await rm(paths.packed, { force: true });
   }
 }
 
@@ -85,25 +85,25 @@ type SavePlan = {
 
 /** Changes alone where they are kept apart and the stack below is worth keeping; else the whole tree. */
 async function planSave(
-  places: Places,
+  paths: Paths,
   restored: Restored | undefined,
   base: Manifest | null,
 ): Promise<SavePlan> {
   const whole = async (): Promise<SavePlan> => ({
     kind: 'full',
-    folder: places.warm,
-    size: await measureTree(places.warm),
+    folder: paths.warm,
+    size: await measureTree(paths.warm),
     overlayOnly: false,
   });
   if (restored?.mode !== 'mounted' || !base) return whole();
-  const changed = await measureTree(places.upper);
+  const changed = await measureTree(paths.upper);
   const full = await whole();
   if (shouldCompact(base.layers, changed.contentBytes, full.size.contentBytes)) return full;
-  const lower = base.layers.map((layer) => places.layerMount(layer.sha256));
-  const overlayOnly = await withLowerMounted(places, lower, (below) =>
-    isOverlayOnly(places.upper, below, places.warm),
+  const lower = base.layers.map((layer) => paths.layerMount(layer.sha256));
+  const overlayOnly = await withLowerMounted(paths, lower, (below) =>
+    isOverlayOnly(paths.upper, below, paths.warm),
   );
-  return { kind: 'layer', folder: places.upper, size: changed, overlayOnly };
+  return { kind: 'layer', folder: paths.upper, size: changed, overlayOnly };
 }
 
 function manifestOf(options: SaveOptions, below: Manifest | null, layer: Layer): Manifest {

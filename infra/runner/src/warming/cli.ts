@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { parseBazelWarming, type RunnerConfig } from '../config.ts';
-import { andThen } from './and-then.ts';
 import { endBazelServers } from './bazel-servers.ts';
+import { runThenAlways } from './finally.ts';
 import { warmBazel } from './warm-bazel.ts';
 
 export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--user USER] [--git URL [--ref REF]] [--build] [--program NAME] [TARGET...]
@@ -41,7 +41,7 @@ export async function warmCommand(
   const { warm } = config.directories;
   const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
   try {
-    await andThen(work, () => endBazelServers(warm), log);
+    await runThenAlways(work, () => endBazelServers(warm), log);
     return 0;
   } catch (error) {
     log(`warm-bazel failed: ${errorText(error)}`);

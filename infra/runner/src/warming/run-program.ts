@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { execute } from '../child-process.ts';
 import { isAlive, startTime } from '../processes.ts';
-import { command } from '../snapshot/command.ts';
 
 /** How long a program that was told to end may take to do so, in milliseconds. */
 const GRACE_MS = 10_000;
@@ -98,7 +98,7 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 /** `runuser` sets groups and limits as a login would, but leaves the environment alone. */
 async function asUser(argv: readonly string[], user: string | undefined) {
   if (user === undefined) return { argv, env: {} };
-  const entry = await command('getent', ['passwd', user]).catch((cause: unknown) => {
+  const entry = await execute('getent', ['passwd', user]).catch((cause: unknown) => {
     throw new Error(`there is no user ${user}`, { cause });
   });
   const home = entry.split(':')[5] ?? '/';

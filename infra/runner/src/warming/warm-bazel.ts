@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BazelWarming } from '../config.ts';
-import { andThen } from './and-then.ts';
 import { bazelCaches } from './bazel-caches.ts';
+import { runThenAlways } from './finally.ts';
 import { type RunPrograms, runProgram } from './run-program.ts';
 
 /**
@@ -24,7 +24,7 @@ export async function warmBazel(settings: BazelWarming, warm: string, run: RunPr
   // Not ended by `run.signal`: a run that is out of time has a server to shut down as well.
   const shutdown = () =>
     runProgram([...startup, 'shutdown'], directory, { ...run, signal: AbortSignal.timeout(SHUTDOWN_MS) });
-  await andThen(build, shutdown, run.log);
+  await runThenAlways(build, shutdown, run.log);
 }
 
 /** After this long `bazel shutdown` has not worked, in milliseconds. */

@@ -1,10 +1,10 @@
 import { errorText } from '../../../../shared/runtime/errors.ts';
 
 /**
- * Does one thing after another, whatever became of the first. What is thrown is the first failure: the one of `after` is
- * only logged if `work` has failed already.
+ * Runs `after` when `work` has ended, also if `work` failed. The first failure is thrown: a failure of `after` is only logged
+ * if `work` has failed already.
  */
-export async function andThen(
+export async function runThenAlways(
   work: Promise<void>,
   after: () => Promise<void>,
   log: (line: string) => void,

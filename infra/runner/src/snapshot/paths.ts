@@ -11,7 +11,7 @@ export type Directories = {
 };
 
 /** Every path that the snapshot engine owns. */
-export function places(directories: Directories) {
+export function snapshotPaths(directories: Directories) {
   const overlay = `${directories.warm}.overlay`;
   return {
     ...directories,
@@ -33,4 +33,4 @@ export function places(directories: Directories) {
   };
 }
 
-export type Places = ReturnType<typeof places>;
+export type Paths = ReturnType<typeof snapshotPaths>;

@@ -1,15 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { errorText } from '../../../shared/runtime/errors.ts';
-import type { AgentDriver, AgentStatus } from './agents/driver.ts';
-import type { RunnerConfig, WarmingSettings } from './config.ts';
-import { markUnhealthy } from './health.ts';
-import { type SaveResult, saveSnapshot, terminalProgress } from './snapshot/index.ts';
-import type { StateFile } from './state.ts';
-import { andThen } from './warming/and-then.ts';
-import { endBazelServers } from './warming/bazel-servers.ts';
-import { endLeftOver, runProgram } from './warming/run-program.ts';
-import { warmBazel } from './warming/warm-bazel.ts';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import type { AgentDriver, AgentStatus } from '../agents/driver.ts';
+import type { RunnerConfig, WarmingSettings } from '../config.ts';
+import { markUnhealthy } from '../health.ts';
+import { type SaveResult, saveSnapshot, terminalProgress } from '../snapshot/index.ts';
+import type { StateFile } from '../state.ts';
+import { endBazelServers } from './bazel-servers.ts';
+import { runThenAlways } from './finally.ts';
+import { endLeftOver, runProgram } from './run-program.ts';
+import { warmBazel } from './warm-bazel.ts';
 
 export type WarmingRunOptions = {
   config: RunnerConfig;
@@ -26,7 +26,7 @@ export type WarmingRunOptions = {
  * A warming group's machine has one job: to run the set's command on the warm tree and to save what came of it. To the rest
  * of the program it looks like a host whose only job that is, so that a drain waits for it like for any other.
  */
-export function warmingHost(options: WarmingRunOptions): AgentDriver {
+export function warmingDriver(options: WarmingRunOptions): AgentDriver {
   let status: AgentStatus = { state: 'idle', since: new Date() };
   return {
     async start() {
@@ -91,7 +91,7 @@ async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<
     ? runProgram(warming.command, warm, run)
     : warming.bazel && warmBazel(warming.bazel, warm, run);
   try {
-    await andThen(Promise.resolve(work), () => endBazelServers(warm), log);
+    await runThenAlways(Promise.resolve(work), () => endBazelServers(warm), log);
   } finally {
     clearTimeout(limit);
   }

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { parseConfig } from './config.ts';
-import { isAlive, startTime } from './processes.ts';
-import { stateFile } from './state.ts';
-import { warmingHost } from './warming-run.ts';
+import { parseConfig } from '../config.ts';
+import { isAlive, startTime } from '../processes.ts';
+import { stateFile } from '../state.ts';
+import { warmingDriver } from './warming-run.ts';
 
 const INSTANCE = 'i-0123456789abcdef0';
 let folder: string;
@@ -40,7 +40,7 @@ function machine(warming: object) {
   if (!config.warming) throw new Error('no warming');
   const s3 = new S3Client({ region: 'us-east-1', endpoint: 'http://127.0.0.1:9', maxAttempts: 1 });
   const states = stateFile(directories.state);
-  const host = warmingHost({
+  const host = warmingDriver({
     config,
     warming: config.warming,
     set: 'default',

@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process';
+
+/** Characters of a failed program's output that its error keeps. */
+const MAX_OUTPUT = 2000;
+
+/** A program did not start, or exited with another code than 0. */
+export class ChildProcessFailed extends Error {
+  override readonly name = 'ChildProcessFailed';
+  readonly exitCode: number | null;
+  /** The last of its standard error, or of its standard output if there is no standard error. */
+  readonly output: string;
+
+  constructor(program: string, exitCode: number | null, output: string) {
+    super(`${program} ${exitCode === null ? 'did not run' : `exited with ${exitCode}`}: ${output.trim()}`);
+    this.exitCode = exitCode;
+    this.output = output;
+  }
+}
+
+/**
+ * Runs a program to its end, without a shell.
+ *
+ * @returns its standard output
+ * @throws {ChildProcessFailed} on any exit code but 0
+ */
+export function execute(
+  program: string,
+  args: readonly string[],
+  options: { signal?: AbortSignal; cwd?: string } = {},
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+      stdout += piece;
+    });
+    child.stderr.setEncoding('utf8').on('data', (piece: string) => {
+      stderr = (stderr + piece).slice(-MAX_OUTPUT);
+    });
+    child.once('error', (error) => reject(new ChildProcessFailed(program, null, error.message)));
+    child.once('close', (code) => {
+      if (code === 0) resolve(stdout);
+      else reject(new ChildProcessFailed(program, code, stderr || stdout.slice(-MAX_OUTPUT)));
+    });
+  });
+}
