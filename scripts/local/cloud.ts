@@ -1,16 +1,16 @@
 import type { AutoScaling } from './autoscaling/service.ts';
 import type { CiService } from './ci/service.ts';
+import { cleanRun } from './cleanup/clean.ts';
+import { guard } from './cleanup/guard.ts';
+import { openRunFolder } from './cleanup/run-folder.ts';
 import type { Clients } from './clients.ts';
 import type { CloudWatch } from './cloudwatch/service.ts';
+import { composeServices, HOME } from './compose-services.ts';
 import type { Deployed } from './deploy/deploy.ts';
 import type { AlarmSettings, Deployment, GroupSettings, WarmingSetSettings } from './deploy/settings.ts';
 import type { Descriptor } from './descriptor.ts';
-import { furnish, HOME } from './furnish.ts';
 import type { Feed } from './gateway/feed.ts';
 import { type Gateway, startGateway } from './gateway/gateway.ts';
-import { cleanRun } from './janitor/clean.ts';
-import { guard } from './janitor/guard.ts';
-import { openRunFolder } from './janitor/run-folder.ts';
 import { startMiniStack } from './ministack/start.ts';
 import type { PagerDuty } from './pagerduty/receiver.ts';
 import type { Runners } from './runners/supervisor.ts';
@@ -25,8 +25,8 @@ export type CloudOptions = {
   alarms?: readonly AlarmSettings[];
   /** Which functions to deploy; all if absent. */
   functions?: readonly string[];
-  /** What a launched machine is: a runner process, or nothing, for tests that speak for their machines themselves. */
-  machines?: 'runners' | 'none';
+  /** What a launched instance is: a runner process, or nothing, for tests that speak for their instances themselves. */
+  instances?: 'runners' | 'none';
   /** By how much CloudWatch's minutes are shortened; 60 makes them seconds, and is usual. */
   cloudWatchTimeScale?: number;
   /** Records a batch, instead of what each function.json says. */
@@ -70,7 +70,7 @@ export type Cloud = Deployed & {
 };
 
 /** What has to be closed again, in the order in which it was started. */
-export type Closers = (() => unknown)[];
+export type Disposables = (() => unknown)[];
 
 /**
  * Starts MiniStack, the emulated services and the gateway, and deploys the built functions.
@@ -80,18 +80,18 @@ export type Closers = (() => unknown)[];
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const folder = await openRunFolder(options.root);
   guard(options.root, folder);
-  const closers: Closers = [];
+  const disposables: Disposables = [];
   let stopped: Promise<void> | undefined;
   const stop = () => {
-    stopped ??= stopAll(closers, folder);
+    stopped ??= stopAll(disposables, folder);
     return stopped;
   };
   try {
     const ministack = await startMiniStack({ root: options.root, folder, home: HOME });
-    closers.push(() => ministack.stop());
+    disposables.push(() => ministack.stop());
     const gateway = await startGateway(ministack.url);
-    closers.push(() => gateway.close());
-    return { ...(await furnish(options, { folder, ministack, gateway, closers })), stop };
+    disposables.push(() => gateway.close());
+    return { ...(await composeServices(options, { folder, ministack, gateway, disposables })), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -99,9 +99,9 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
 }
 
 /** Stops in the reverse order of starting, whatever fails on the way, and cleans up at the end. */
-async function stopAll(closers: Closers, folder: string): Promise<void> {
+async function stopAll(disposables: Disposables, folder: string): Promise<void> {
   const failures: unknown[] = [];
-  for (const close of [...closers].reverse()) {
+  for (const close of [...disposables].reverse()) {
     try {
       await close();
     } catch (error) {

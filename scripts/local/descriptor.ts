@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { liveRuns, runFolder } from './janitor/run-folder.ts';
+import { liveRuns, runFolder } from './cleanup/run-folder.ts';
 
 /** What another program needs to use a running cloud; lies in its run folder as `cloud.json`. */
 const schema = v.object({

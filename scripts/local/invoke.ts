@@ -62,7 +62,7 @@ const DEPLOYMENT = {
   warmingSets: {
     default: { group: 'gha/warming', schedule: 'rate(1 day)', deadlineMinutes: 60, keep: 3 },
   },
-  machines: 'none',
+  instances: 'none',
 } as const;
 
 class UsageError extends Error {}

@@ -8,7 +8,7 @@ export type Timers = {
 /** The longest delay that `setTimeout` keeps (a signed 32-bit number of milliseconds). */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** The machine's clock. Its timers keep no process alive. */
+/** The instance's clock. Its timers keep no process alive. */
 export const systemTimers: Timers = {
   now: () => Date.now(),
   at(time, action) {

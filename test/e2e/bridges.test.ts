@@ -6,7 +6,7 @@ import { GetParameterCommand, PutParameterCommand } from '@aws-sdk/client-ssm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
 import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
-import { until } from '../../scripts/local/day/until.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { ROUTING_SECRET } from '../../scripts/local/deploy/settings.ts';
 import { roleSender } from '../../scripts/local/gateway/callers.ts';
@@ -21,7 +21,7 @@ beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle', 'alarms', 'parameters'],
-    machines: 'none',
+    instances: 'none',
     groups: [{ provider: 'gha', name: 'default', min: 0, max: 2 }],
     replicaRegions: ['eu-west-1'],
     alarms: [
@@ -78,7 +78,7 @@ async function sendReport(by: string, about: string): Promise<string | undefined
 }
 
 function outcomeOf(messageId: string | undefined) {
-  return until(
+  return waitFor(
     `the outcome of ${messageId}`,
     () => cloud.gateway.functions.outcomes.all.find((outcome) => outcome.messageId === messageId),
     { seconds: 20 },
@@ -86,23 +86,23 @@ function outcomeOf(messageId: string | undefined) {
 }
 
 test('what is declared is in the tree, here and in the replica region; a hand edit is repaired', async () => {
-  const declared = await until('the declared parameter', () => parameter(DEPLOYMENT), { seconds: 20 });
-  await until('its replica', async () => (await parameter(DEPLOYMENT, 'eu-west-1')) === declared, {
+  const declared = await waitFor('the declared parameter', () => parameter(DEPLOYMENT), { seconds: 20 });
+  await waitFor('its replica', async () => (await parameter(DEPLOYMENT, 'eu-west-1')) === declared, {
     seconds: 20,
   });
   await cloud.clients.ssm.send(
     new PutParameterCommand({ Name: DEPLOYMENT, Value: 'edited', Overwrite: true }),
   );
-  await until('the repair', async () => (await parameter(DEPLOYMENT)) === declared, { seconds: 30 });
+  await waitFor('the repair', async () => (await parameter(DEPLOYMENT)) === declared, { seconds: 30 });
 });
 
-test('SQS says who sent a report: only the machine itself completes its hook', async () => {
+test('SQS says who sent a report: only the instance itself completes its hook', async () => {
   const { autoScaling } = cloud.clients;
   const AutoScalingGroupName = 'aw-gha-default';
   await autoScaling.send(new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity: 2 }));
   await cloud.autoScaling.settled();
   const [victim, thief] = cloud.autoScaling.groups()[0]?.instances.map(({ id }) => id) ?? [];
-  if (!victim || !thief) throw new Error('no machines were launched');
+  if (!victim || !thief) throw new Error('no instances were launched');
 
   expect(await outcomeOf(await sendReport(thief, victim))).toMatchObject({ outcome: 'dead' });
   expect(await outcomeOf(await sendReport(victim, victim))).toMatchObject({ outcome: 'done' });
@@ -120,7 +120,7 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
   );
   expect(await outcomeOf(sent.MessageId)).toMatchObject({ outcome: 'dead', reason: 'malformed-json' });
   expect(await messagesIn(cloud, cloud.queues.dead('lifecycle'))).toBeGreaterThan(0);
-  const incident = await until(
+  const incident = await waitFor(
     'an incident',
     () => cloud.pagerDuty.incidents().find(({ summary }) => summary.includes('lifecycle-dead-letters')),
     { seconds: 30, state: () => cloud.pagerDuty.calls() },
@@ -131,7 +131,7 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
 test('a schedule that fires puts its input into the inbox, with id and time filled in', async () => {
   const before = cloud.gateway.functions.outcomes.all.length;
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-parameters-reconcile');
-  const outcome = await until(
+  const outcome = await waitFor(
     'the outcome of the schedule',
     () => cloud.gateway.functions.outcomes.all.slice(before).find((one) => one.function === 'parameters'),
     { seconds: 20 },

@@ -4,14 +4,14 @@ import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
 import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
-import { until } from '../../scripts/local/day/until.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { roleSender } from '../../scripts/local/gateway/callers.ts';
 import { THROTTLED } from '../../scripts/local/gateway/faults.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import type { Report } from '../../shared/fleet/report.ts';
 
 /** 500 launches and 500 terminations: 1,000 lifecycle events. */
-const MACHINES = 500;
+const INSTANCES = 500;
 
 let cloud: Cloud;
 let delivered = 0;
@@ -20,8 +20,8 @@ beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
-    machines: 'none',
-    groups: [{ provider: 'gha', name: 'default', min: 0, max: MACHINES }],
+    instances: 'none',
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: INSTANCES }],
     // Every tenth event comes twice: EventBridge delivers at least once.
     deliveries() {
       delivered += 1;
@@ -39,27 +39,27 @@ test('1,000 lifecycle events, some twice and some throttled: each hook is comple
     effect: { kind: 'error', error: THROTTLED.autoscaling },
   });
 
-  await setDesired(MACHINES);
+  await setDesired(INSTANCES);
   const ids = cloud.autoScaling.groups().flatMap((group) => group.instances.map(({ id }) => id));
-  expect(ids).toHaveLength(MACHINES);
+  expect(ids).toHaveLength(INSTANCES);
   await report(ids, (id) => ({
     ...sender(id),
     report: 'Runner Ready',
     snapshot: { set: 'default', outcome: 'cold' },
     seconds: { restore: 1, boot: 2 },
   }));
-  await until('all machines in service', () => statesOf().every((state) => state === 'InService'), {
+  await waitFor('all instances in service', () => statesOf().every((state) => state === 'InService'), {
     seconds: 90,
     state: () => countOf(statesOf()),
   });
 
   await setDesired(0);
   await report(ids, (id) => ({ ...sender(id), report: 'Runner Drained' }));
-  await until('all machines gone', () => statesOf().length === 0, {
+  await waitFor('all instances gone', () => statesOf().length === 0, {
     seconds: 90,
     state: () => countOf(statesOf()),
   });
-  await until('empty inboxes', async () => (await depth('aw-lifecycle-inbox', 'aw-reports')) === 0, {
+  await waitFor('empty inboxes', async () => (await depth('aw-lifecycle-inbox', 'aw-reports')) === 0, {
     seconds: 150,
   });
 
@@ -73,9 +73,9 @@ test('1,000 lifecycle events, some twice and some throttled: each hook is comple
   expect(completed.sort()).toEqual(expected.sort());
 
   const calls = cloud.gateway.calls.all.filter((call) => call.operation === 'CompleteLifecycleAction');
-  expect(calls.length).toBeGreaterThan(2 * MACHINES);
-  expect(stopThrottling()).toBeGreaterThanOrEqual(2 * MACHINES * 0.05);
-  expect(delivered).toBeGreaterThanOrEqual(4 * MACHINES);
+  expect(calls.length).toBeGreaterThan(2 * INSTANCES);
+  expect(stopThrottling()).toBeGreaterThanOrEqual(2 * INSTANCES * 0.05);
+  expect(delivered).toBeGreaterThanOrEqual(4 * INSTANCES);
   expect(await depth('aw-lifecycle-dead')).toBe(0);
   expect(cloud.gateway.functions.outcomes.all.filter(({ outcome }) => outcome === 'dead')).toEqual([]);
 });
@@ -107,7 +107,7 @@ function sender(instanceId: string) {
   };
 }
 
-/** Every machine reports with its own key; every tenth report comes twice. */
+/** Every instance reports with its own key; every tenth report comes twice. */
 async function report(ids: readonly string[], make: (id: string) => Report): Promise<void> {
   await Promise.all(
     ids.map(async (id, index) => {

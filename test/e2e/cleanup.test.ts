@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, expect, test } from 'vitest';
-import { until } from '../../scripts/local/day/until.ts';
-import { startedFor } from '../../scripts/local/janitor/clean.ts';
-import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+import { startedFor } from '../../scripts/local/cleanup/clean.ts';
+import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -44,7 +44,7 @@ async function hold(): Promise<Held> {
 }
 
 async function expectNothingLeft(folder: string): Promise<void> {
-  await until('the end of its processes', async () => (await startedFor(folder)).length === 0, {
+  await waitFor('the end of its processes', async () => (await startedFor(folder)).length === 0, {
     seconds: 10,
   });
   expect(await mountsBelow(folder)).toEqual([]);

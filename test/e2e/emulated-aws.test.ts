@@ -17,15 +17,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type AutoScaling,
   createAutoScaling,
-  type Machine,
+  type LaunchedInstance,
 } from '../../scripts/local/autoscaling/service.ts';
 import { type CloudWatch, createCloudWatch } from '../../scripts/local/cloudwatch/service.ts';
-import { until } from '../../scripts/local/day/until.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { type MetadataServer, startMetadataServer } from '../../scripts/local/metadata/server.ts';
 import type { OutgoingEvent } from '../../scripts/local/service.ts';
 import { type Served, serve } from '../../scripts/local/testing/serve.ts';
 
-// The emulated services on the machine's own clock, seen through real clients, held against samples of the real ones.
+// The emulated services on the instance's own clock, seen through real clients, held against samples of the real ones.
 
 const HOME = { account: '210987654321', region: 'us-west-2' };
 const GROUP = 'aw-gha-default';
@@ -33,7 +33,7 @@ const GROUP = 'aw-gha-default';
 const TIME_SCALE = 60;
 
 let events: OutgoingEvent[];
-let launched: Machine[];
+let launched: LaunchedInstance[];
 let terminated: string[];
 let hasCapacity: boolean;
 let autoScaling: AutoScaling;
@@ -53,7 +53,7 @@ beforeEach(async () => {
     home: HOME,
     publish,
     onError,
-    onLaunch: (machine) => void launched.push(machine),
+    onLaunch: (instance) => void launched.push(instance),
     onTerminate: ({ id }) => void terminated.push(id),
     behaviour: { timeScale: TIME_SCALE, hasCapacity: () => hasCapacity },
   });
@@ -103,7 +103,7 @@ const complete = (hook: string, id: string) =>
     new CompleteLifecycleActionCommand({ ...action(hook, id), LifecycleActionResult: 'CONTINUE' }),
   );
 
-/** What the machine itself sees; undefined for 404. */
+/** What the instance itself sees; undefined for 404. */
 async function see(id: string, item: string): Promise<string | undefined> {
   const base = `${metadata.endpointOf(id)}/latest`;
   const ttl = { 'X-aws-ec2-metadata-token-ttl-seconds': '60' };
@@ -128,9 +128,11 @@ describe('the emulated services on the real clock', () => {
     }
     expect(stateOf(id)).toBe('Pending:Wait');
     expect(await see(id, 'autoscaling/target-lifecycle-state')).toBe('InService');
-    await until('the silent runner to be given up', () => stateOf(id) === 'Terminating:Wait', { seconds: 3 });
+    await waitFor('the silent runner to be given up', () => stateOf(id) === 'Terminating:Wait', {
+      seconds: 3,
+    });
     expect(await see(id, 'autoscaling/target-lifecycle-state')).toBe('Terminated');
-    await until('it to be gone', () => terminated.includes(id), { seconds: 3 });
+    await waitFor('it to be gone', () => terminated.includes(id), { seconds: 3 });
   });
 
   it('tells a reclaimed runner its time, and takes it then', async () => {
@@ -141,7 +143,7 @@ describe('the emulated services on the real clock', () => {
     autoScaling.reclaim(id);
     const notice: unknown = JSON.parse((await see(id, 'spot/instance-action')) ?? 'null');
     expect(notice).toMatchObject({ action: 'terminate' });
-    await until('the machine to be taken', () => terminated.includes(id), { seconds: 5 });
+    await waitFor('the instance to be taken', () => terminated.includes(id), { seconds: 5 });
     expect(Date.now() - noticedAt).toBeGreaterThanOrEqual(1900);
     expect(await see(id, 'instance-id')).toBeUndefined();
   });
@@ -214,11 +216,11 @@ describe('events', () => {
     await watching.send(new PutMetricAlarmCommand(alarm));
     await watching.send(new PutMetricAlarmCommand({ ...alarm, Threshold: 2 }));
     const becomes = (value: string) => () => cloudWatch.alarms()[0]?.state.value === value;
-    await until('the alarm to be quiet', becomes('OK'), { seconds: 10 });
+    await waitFor('the alarm to be quiet', becomes('OK'), { seconds: 10 });
     const MetricData = [{ MetricName: 'LaunchFailures', Dimensions: alarm.Dimensions, Value: 3 }];
     await watching.send(new PutMetricDataCommand({ Namespace: 'Hearth', MetricData }));
-    await until('the alarm to sound', becomes('ALARM'), { seconds: 10 });
-    await until('the alarm to be quiet again', becomes('OK'), { seconds: 10 });
+    await waitFor('the alarm to sound', becomes('ALARM'), { seconds: 10 });
+    await waitFor('the alarm to be quiet again', becomes('OK'), { seconds: 10 });
     await watching.send(new DeleteAlarmsCommand({ AlarmNames: ['aw-gha-default-bootstrap-failures'] }));
     await cloudWatch.settled();
     const state = (value: string) => (event: OutgoingEvent) =>

@@ -2,12 +2,12 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
 import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
-import { until } from '../../scripts/local/day/until.ts';
-import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { seeded } from '../support/random.ts';
 
-const MACHINES = 10;
+const INSTANCES = 10;
 const JOB_SECONDS = 8;
 const chance = seeded();
 
@@ -17,13 +17,13 @@ beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
-    groups: [{ provider: 'gha', name: 'default', min: 0, max: MACHINES, warmingSet: 'default' }],
+    groups: [{ provider: 'gha', name: 'default', min: 0, max: INSTANCES, warmingSet: 'default' }],
   });
 });
 afterAll(() => cloud?.stop());
 
-const machines = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
-const ids = (state: string) => machines().flatMap((one) => (one.state === state ? [one.id] : []));
+const instances = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
+const ids = (state: string) => instances().flatMap((one) => (one.state === state ? [one.id] : []));
 
 async function setDesired(DesiredCapacity: number): Promise<void> {
   const AutoScalingGroupName = 'aw-gha-default';
@@ -32,7 +32,7 @@ async function setDesired(DesiredCapacity: number): Promise<void> {
   );
 }
 
-/** SIGKILL to each machine's aw-runner, each at a moment of its own. @returns of how many it ran at that moment */
+/** SIGKILL to each instance's aw-runner, each at a moment of its own. @returns of how many it ran at that moment */
 async function crashEach(instances: readonly string[], withinSeconds: number): Promise<number> {
   const hits = await Promise.all(
     instances.map(async (id) => {
@@ -41,7 +41,7 @@ async function crashEach(instances: readonly string[], withinSeconds: number): P
         cloud.runners.crash(id);
         return 1;
       } catch {
-        // Its machine had gone, or was just between two starts.
+        // Its instance had gone, or was just between two starts.
         return 0;
       }
     }),
@@ -49,29 +49,29 @@ async function crashEach(instances: readonly string[], withinSeconds: number): P
   return hits.reduce((sum: number, hit) => sum + hit, 0);
 }
 
-test(`no job is lost to a SIGKILL at 2 x ${MACHINES} random moments of boot and drain (HEARTH_SEED=${chance.seed})`, async () => {
-  await setDesired(MACHINES);
-  const all = await until(
-    'machines',
-    () => machines().length === MACHINES && machines().map(({ id }) => id),
+test(`no job is lost to a SIGKILL at 2 x ${INSTANCES} random moments of boot and drain (HEARTH_SEED=${chance.seed})`, async () => {
+  await setDesired(INSTANCES);
+  const all = await waitFor(
+    'instances',
+    () => instances().length === INSTANCES && instances().map(({ id }) => id),
     {
       seconds: 20,
     },
   );
-  expect(await crashEach(all, 3)).toBeGreaterThan(MACHINES / 2);
-  await until('all machines in service', () => ids('InService').length === MACHINES, {
+  expect(await crashEach(all, 3)).toBeGreaterThan(INSTANCES / 2);
+  await waitFor('all instances in service', () => ids('InService').length === INSTANCES, {
     seconds: 60,
-    state: () => machines().map(({ id, state }) => `${id} ${state}`),
+    state: () => instances().map(({ id, state }) => `${id} ${state}`),
   });
   expect(ids('InService').sort(), 'none was replaced').toEqual([...all].sort());
 
   const jobs = all.map(() => cloud.ci.enqueue('gha/default', JOB_SECONDS));
-  await until('all jobs run', () => jobs.every(({ state }) => state === 'running'), { seconds: 30 });
+  await waitFor('all jobs run', () => jobs.every(({ state }) => state === 'running'), { seconds: 30 });
   await setDesired(0);
-  expect(await crashEach(all, JOB_SECONDS)).toBeGreaterThan(MACHINES / 2);
-  await until('all machines gone', () => machines().length === 0, {
+  expect(await crashEach(all, JOB_SECONDS)).toBeGreaterThan(INSTANCES / 2);
+  await waitFor('all instances gone', () => instances().length === 0, {
     seconds: 90,
-    state: () => machines().map(({ id, state }) => `${id} ${state}`),
+    state: () => instances().map(({ id, state }) => `${id} ${state}`),
   });
 
   expect(jobs.map(({ state }) => state)).toEqual(jobs.map(() => 'finished'));

@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OutgoingEvent, ServiceResponse } from '../service.ts';
 import { simulatedTimers } from '../timers.ts';
-import { type AutoScaling, type AutoScalingOptions, createAutoScaling, type Machine } from './service.ts';
+import {
+  type AutoScaling,
+  type AutoScalingOptions,
+  createAutoScaling,
+  type LaunchedInstance,
+} from './service.ts';
 
 const START = Date.parse('2026-05-14T16:20:00Z');
 const HOOK = {
@@ -13,7 +18,7 @@ const SPOT = { 'MixedInstancesPolicy.InstancesDistribution.OnDemandPercentageAbo
 
 let timers: ReturnType<typeof simulatedTimers>;
 let events: OutgoingEvent[];
-let launched: Machine[];
+let launched: LaunchedInstance[];
 let terminated: string[];
 let errors: unknown[];
 let autoScaling: AutoScaling;
@@ -23,7 +28,7 @@ function start(options: Partial<AutoScalingOptions> = {}): void {
     home: { account: '210987654321', region: 'us-west-2' },
     timers,
     publish: async (event) => void events.push(event),
-    onLaunch: (machine) => void launched.push(machine),
+    onLaunch: (instance) => void launched.push(instance),
     onTerminate: ({ id }) => void terminated.push(id),
     onError: (error) => errors.push(error),
     ...options,
@@ -143,18 +148,18 @@ describe('what can be asked of the emulation', () => {
     expect(states()).toEqual(['InService']);
   });
 
-  it('reclaims Spot machines only', async () => {
+  it('reclaims Spot instances only', async () => {
     start();
     await createGroup();
     expect(() => autoScaling.reclaim(launched[0]?.id ?? '')).toThrow('is no Spot instance');
     expect(() => autoScaling.reclaim('i-00000000')).toThrow('No managed instance found');
   });
 
-  it('replaces a machine whose process ended, and one that did not start', async () => {
+  it('replaces an instance whose process ended, and one that did not start', async () => {
     let broken = true;
     start({
-      onLaunch(machine) {
-        launched.push(machine);
+      onLaunch(instance) {
+        launched.push(instance);
         if (!broken) return;
         broken = false;
         throw new Error('no disk');
@@ -164,21 +169,21 @@ describe('what can be asked of the emulation', () => {
     expect(errors).toEqual([new Error('no disk')]);
     expect(types()).toContain('EC2 Instance Launch Unsuccessful');
     expect(states()).toEqual(['Pending:Wait']);
-    autoScaling.machineStopped(launched[1]?.id ?? '');
-    autoScaling.machineStopped(launched[1]?.id ?? '');
+    autoScaling.instanceStopped(launched[1]?.id ?? '');
+    autoScaling.instanceStopped(launched[1]?.id ?? '');
     timers.advance(5000);
     await autoScaling.settled();
     expect(launched).toHaveLength(3);
     expect(terminated, 'there was nothing left to stop').toEqual([]);
   });
 
-  it('runs the terminate hooks of a machine that is gone, until they time out', async () => {
+  it('runs the terminate hooks of an instance that is gone, until they time out', async () => {
     start();
     const drain = Object.fromEntries(
       Object.entries(HOOK).map(([key, value]) => [key, value.replace('LAUNCHING', 'TERMINATING')]),
     );
     await createGroup(drain);
-    autoScaling.machineStopped(launched[0]?.id ?? '');
+    autoScaling.instanceStopped(launched[0]?.id ?? '');
     expect(states()).toEqual(['Terminating:Wait', 'InService']);
     timers.advance(60_000);
     expect(states()).toEqual(['InService']);

@@ -26,15 +26,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OutgoingEvent } from '../service.ts';
 import { type Served, serve } from '../testing/serve.ts';
 import { simulatedTimers } from '../timers.ts';
-import { type AutoScaling, createAutoScaling, type Machine } from './service.ts';
+import { type AutoScaling, createAutoScaling, type LaunchedInstance } from './service.ts';
 
 const START = Date.parse('2026-05-14T16:20:00Z');
 const GROUP = 'aw-gha-default';
 
 let timers: ReturnType<typeof simulatedTimers>;
 let events: OutgoingEvent[];
-let launched: Machine[];
-let terminated: Machine[];
+let launched: LaunchedInstance[];
+let terminated: LaunchedInstance[];
 let autoScaling: AutoScaling;
 let served: Served;
 let client: AutoScalingClient;
@@ -46,8 +46,8 @@ beforeEach(async () => {
     home: { account: '210987654321', region: 'us-west-2' },
     timers,
     publish: async (event) => void events.push(event),
-    onLaunch: (machine) => void launched.push(machine),
-    onTerminate: (machine) => void terminated.push(machine),
+    onLaunch: (instance) => void launched.push(instance),
+    onTerminate: (instance) => void terminated.push(instance),
     onError: (error) => {
       throw error;
     },
@@ -129,7 +129,7 @@ describe('the Auto Scaling API over its own client', () => {
   it('holds a launch until its hook is completed, and shapes the events as AWS does', async () => {
     await createFleet(1);
     expect(await states()).toEqual(['Pending:Wait']);
-    const [machine] = launched;
+    const [instance] = launched;
     expect(events).toEqual([
       {
         source: 'aws.autoscaling',
@@ -144,7 +144,7 @@ describe('the Auto Scaling API over its own client', () => {
           LifecycleActionToken: expect.stringMatching(/^[-0-9a-f]{36}$/),
           AutoScalingGroupName: GROUP,
           LifecycleHookName: 'aw-boot',
-          EC2InstanceId: machine?.id,
+          EC2InstanceId: instance?.id,
           LifecycleTransition: 'autoscaling:EC2_INSTANCE_LAUNCHING',
           NotificationMetadata: '{"host":"gha"}',
           Origin: 'EC2',
@@ -157,19 +157,19 @@ describe('the Auto Scaling API over its own client', () => {
     expect(await states()).toEqual(['InService']);
     expect(events[1]).toMatchObject({
       detailType: 'EC2 Instance Launch Successful',
-      resources: [expect.any(String), `arn:aws:ec2:us-west-2:210987654321:instance/${machine?.id}`],
+      resources: [expect.any(String), `arn:aws:ec2:us-west-2:210987654321:instance/${instance?.id}`],
       detail: {
         StatusCode: 'InProgress',
-        EC2InstanceId: machine?.id,
+        EC2InstanceId: instance?.id,
         StatusMessage: '',
         StartTime: '2026-05-14T16:20:00Z',
         Details: { 'Availability Zone': 'us-west-2a', 'Subnet ID': 'subnet-0a' },
-        Description: `Launching a new EC2 instance: ${machine?.id}`,
+        Description: `Launching a new EC2 instance: ${instance?.id}`,
       },
     });
   });
 
-  it('drains on terminate, and stops the machine only then', async () => {
+  it('drains on terminate, and stops the instance only then', async () => {
     await createFleet(1);
     await complete('aw-boot');
     const InstanceId = launched[0]?.id;
@@ -187,7 +187,7 @@ describe('the Auto Scaling API over its own client', () => {
     expect(terminated).toEqual([]);
     await complete('aw-drain');
     await autoScaling.settled();
-    expect(terminated.map((machine) => machine.id)).toEqual([InstanceId]);
+    expect(terminated.map((instance) => instance.id)).toEqual([InstanceId]);
     expect(await states()).toEqual([]);
     expect(events.at(-1)?.detailType).toBe('EC2 Instance Terminate Successful');
     expect(autoScaling.facts(InstanceId ?? '')).toBeUndefined();
@@ -262,7 +262,7 @@ describe('the Auto Scaling API over its own client', () => {
 
   it('chooses an unprotected instance when it scales in, and none if all are protected', async () => {
     await createFleet(2, { hooks: false });
-    const [first, second] = launched.map((machine) => machine.id);
+    const [first, second] = launched.map((instance) => instance.id);
     const protect = (ids: (string | undefined)[]) =>
       client.send(
         new SetInstanceProtectionCommand({
@@ -274,7 +274,7 @@ describe('the Auto Scaling API over its own client', () => {
     await protect([first]);
     await client.send(new SetDesiredCapacityCommand({ AutoScalingGroupName: GROUP, DesiredCapacity: 1 }));
     await autoScaling.settled();
-    expect(terminated.map((machine) => machine.id)).toEqual([second]);
+    expect(terminated.map((instance) => instance.id)).toEqual([second]);
     await client.send(new SetDesiredCapacityCommand({ AutoScalingGroupName: GROUP, DesiredCapacity: 0 }));
     expect(await states()).toEqual(['InService']);
     const { Activities = [] } = await client.send(
@@ -296,7 +296,7 @@ describe('the Auto Scaling API over its own client', () => {
     await expect(again).rejects.toBeInstanceOf(ScalingActivityInProgressFault);
   });
 
-  it('takes a reclaimed Spot machine after two minutes, whatever its hooks', async () => {
+  it('takes a reclaimed Spot instance after two minutes, whatever its hooks', async () => {
     await createFleet(1, { spot: true });
     await complete('aw-boot');
     const id = launched[0]?.id ?? '';
@@ -320,7 +320,7 @@ describe('the Auto Scaling API over its own client', () => {
     timers.advance(1);
     await autoScaling.settled();
     expect(await states()).toEqual([]);
-    expect(terminated.map((machine) => machine.id)).toEqual([id]);
+    expect(terminated.map((instance) => instance.id)).toEqual([id]);
   });
 
   it('reads and changes hooks and tags, and ends what a deleted hook held', async () => {

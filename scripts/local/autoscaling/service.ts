@@ -3,7 +3,7 @@ import type { EmulatedService, Home, OutgoingEvent, PublishEvent } from '../serv
 import { systemTimers, type Timers } from '../timers.ts';
 import { advance, nextDeadline } from './core/advance.ts';
 import { instanceNotFound } from './core/errors.ts';
-import { noticeGoneMachine, reclaim, recommendRebalance } from './core/machine.ts';
+import { endInstance, reclaim, recommendRebalance } from './core/instance.ts';
 import {
   type Behaviour,
   type Effect,
@@ -15,8 +15,8 @@ import {
 } from './core/model.ts';
 import { answer } from './query/protocol.ts';
 
-/** A machine as the supervisor of the runner processes sees it. */
-export type Machine = {
+/** An instance as the supervisor of the runner processes sees it. */
+export type LaunchedInstance = {
   id: string;
   group: string;
   zone: string;
@@ -26,7 +26,7 @@ export type Machine = {
 };
 
 /** What an instance's own metadata service tells about it. */
-export type MachineFacts = Machine & {
+export type InstanceFacts = LaunchedInstance & {
   region: string;
   account: string;
   /** What Auto Scaling wants it to become. */
@@ -39,10 +39,10 @@ export type MachineFacts = Machine & {
 export type AutoScalingOptions = {
   home: Home;
   publish: PublishEvent;
-  /** Starts the machine. If it fails, the machine counts as stopped. */
-  onLaunch(machine: Machine): void | Promise<void>;
-  /** Stops the machine at once, whatever runs on it. */
-  onTerminate(machine: Machine): void | Promise<void>;
+  /** Starts the instance. If it fails, the instance counts as stopped. */
+  onLaunch(instance: LaunchedInstance): void | Promise<void>;
+  /** Stops the instance at once, whatever runs on it. */
+  onTerminate(instance: LaunchedInstance): void | Promise<void>;
   /** Hears of what went wrong where nobody waits for an answer: a callback, or the bus. */
   onError(error: unknown): void;
   /** Hears of each lifecycle action's end. */
@@ -57,10 +57,10 @@ export type AutoScaling = EmulatedService & {
   /** The groups as they are now, for tables and tests: to look at, not to change. */
   groups(): readonly Readonly<Group>[];
   /** Undefined once the instance has left its group. */
-  facts(instanceId: string): MachineFacts | undefined;
-  /** The machine stopped by itself: its process ended. Says nothing about one that is gone already. */
-  machineStopped(instanceId: string): void;
-  /** EC2 gives a Spot machine its two minutes. @throws if it is no Spot instance of a group */
+  facts(instanceId: string): InstanceFacts | undefined;
+  /** The instance stopped by itself: its process ended. Says nothing about one that is gone already. */
+  instanceStopped(instanceId: string): void;
+  /** EC2 gives a Spot instance its two minutes. @throws if it is no Spot instance of a group */
   reclaim(instanceId: string): void;
   /** EC2 expects to reclaim it. @throws if it is no instance of a group */
   recommendRebalance(instanceId: string): void;
@@ -118,23 +118,23 @@ export function createAutoScaling(options: AutoScalingOptions): AutoScaling {
     if (effect.kind === 'event') work.inOrder(() => deliver(options, effect.event));
     else if (effect.kind === 'action-ended') options.onActionEnded?.(effect.instance.id, effect.action);
     else if (effect.kind === 'terminate')
-      work.aside(async () => options.onTerminate(toMachine(effect.instance)));
+      work.aside(async () => options.onTerminate(toLaunchedInstance(effect.instance)));
     else work.aside(() => launch(effect.instance));
   }
 
   async function launch(instance: Readonly<Instance>): Promise<void> {
     try {
-      await options.onLaunch(toMachine(instance));
+      await options.onLaunch(toLaunchedInstance(instance));
     } catch (error) {
-      machineStopped(instance.id);
+      instanceStopped(instance.id);
       throw error;
     }
   }
 
-  function machineStopped(instanceId: string): void {
+  function instanceStopped(instanceId: string): void {
     const found = findInstance(world, instanceId);
-    if (found === undefined || found.instance.machineGone) return;
-    run(() => noticeGoneMachine(world, found.group, found.instance));
+    if (found === undefined || found.instance.stopped) return;
+    run(() => endInstance(world, found.group, found.instance));
   }
 
   function onInstance(instanceId: string, command: (instance: Instance) => void): void {
@@ -151,8 +151,8 @@ export function createAutoScaling(options: AutoScalingOptions): AutoScaling {
       return answer(request, (operation, form) => run(() => operation(world, form)));
     },
     groups: () => [...world.groups.values()],
-    facts: (instanceId) => machineFacts(world, instanceId),
-    machineStopped,
+    facts: (instanceId) => instanceFacts(world, instanceId),
+    instanceStopped,
     reclaim: (instanceId) => onInstance(instanceId, (instance) => reclaim(world, instance)),
     recommendRebalance: (instanceId) =>
       onInstance(instanceId, (instance) => recommendRebalance(world, instance)),
@@ -191,7 +191,7 @@ function backgroundWork(onError: (error: unknown) => void) {
   };
 }
 
-function toMachine(instance: Readonly<Instance>): Machine {
+function toLaunchedInstance(instance: Readonly<Instance>): LaunchedInstance {
   return {
     id: instance.id,
     group: instance.group,
@@ -202,11 +202,11 @@ function toMachine(instance: Readonly<Instance>): Machine {
   };
 }
 
-function machineFacts(world: World, instanceId: string): MachineFacts | undefined {
+function instanceFacts(world: World, instanceId: string): InstanceFacts | undefined {
   const instance = findInstance(world, instanceId)?.instance;
   if (instance === undefined) return undefined;
   return {
-    ...toMachine(instance),
+    ...toLaunchedInstance(instance),
     ...world.home,
     targetLifecycleState: instance.state.startsWith('Terminat') ? 'Terminated' : 'InService',
     reclaimAt: instance.reclaim && new Date(instance.reclaim.goneAt),

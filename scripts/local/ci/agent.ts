@@ -20,7 +20,7 @@ for (;;) {
 }
 
 async function run(job: { id: string; seconds: number }) {
-  // Open for as long as the job runs: that the connection breaks is how the service learns that a machine has died.
+  // Open for as long as the job runs: that the connection breaks is how the service learns that an instance has died.
   const line = request(new URL(`/jobs/${job.id}/run`, url), { method: 'POST' });
   line.on('response', (response) => response.resume());
   line.on('error', (error) => console.error(`job ${job.id}: ${error.message}`));

@@ -40,17 +40,17 @@ describe('jobs', () => {
     expect(job.state).toBe('queued');
   });
 
-  test('a job whose machine dies is killed, and stays so', async () => {
+  test('a job whose instance dies is killed, and stays so', async () => {
     await register('a');
     const job = ci.enqueue('q', 60);
     await call('POST', '/agents/a/next');
-    const machine = new AbortController();
+    const instance = new AbortController();
     const line = await fetch(new URL(`/jobs/${job.id}/run`, ci.url), {
       method: 'POST',
-      signal: machine.signal,
+      signal: instance.signal,
     });
     expect(line.status).toBe(200);
-    machine.abort();
+    instance.abort();
     while (job.state === 'running') await new Promise((resolve) => setTimeout(resolve, 5));
     expect(job.state).toBe('killed');
     expect((await call('POST', `/jobs/${job.id}/finish`)).status).toBe(409);

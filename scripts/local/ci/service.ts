@@ -90,7 +90,7 @@ export async function startCiService(): Promise<CiService> {
     answer(response, 204);
   }
 
-  /** The agent keeps this open while it works: if it breaks, the machine has gone with the job on it. */
+  /** The agent keeps this open while it works: if it breaks, the instance has gone with the job on it. */
   function holdWhileRunning(job: Job, response: ServerResponse) {
     response.writeHead(200).flushHeaders();
     response.once('close', () => {

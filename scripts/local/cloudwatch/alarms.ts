@@ -11,8 +11,8 @@ import { CloudWatchError } from './errors.ts';
 import { type Datapoint, judge, SPARE_PERIODS } from './evaluate.ts';
 import { configurationChangeEvent, stateChangeEvent } from './events.ts';
 import { createHistory, type HistoryItem } from './history.ts';
+import { stateOf } from './messages.ts';
 import { type SampleStore, statisticOf } from './samples.ts';
-import { stateOf } from './words.ts';
 
 /** All alarms of the account, and what their changes say on the bus. */
 export type AlarmBook = {

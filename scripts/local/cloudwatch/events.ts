@@ -6,7 +6,7 @@ import {
   type MetricAlarmSettings,
   statisticName,
 } from './alarm.ts';
-import { alarmInstant } from './words.ts';
+import { alarmInstant } from './messages.ts';
 
 /** `CloudWatch Alarm State Change`. */
 export function stateChangeEvent(alarm: Alarm, previous: AlarmState): OutgoingEvent {

@@ -113,9 +113,9 @@ test('a schedule for each warming set puts an event into the inbox', async () =>
 test('a value that no deployment has is an error that names the file', () => {
   const [spec] = specs;
   if (!spec) throw new Error('the repository has no function');
-  const asking = { ...spec, environment: ['NOBODY_HAS_THIS'] };
-  expect(() => environmentOf(asking, deployment, names, 'http://127.0.0.1:1')).toThrow(
-    /functions\/.*function\.json asks for NOBODY_HAS_THIS/,
+  const withUnknown = { ...spec, environment: ['NOBODY_HAS_THIS'] };
+  expect(() => environmentOf(withUnknown, deployment, names, 'http://127.0.0.1:1')).toThrow(
+    /functions\/.*function\.json names NOBODY_HAS_THIS/,
   );
 });
 

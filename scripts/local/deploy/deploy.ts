@@ -16,7 +16,7 @@ export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] 
 
 /**
  * Makes in the local cloud what Terraform makes in an account, out of the same function.json files and the same zips.
- * The groups come last, since their machines begin to report at once.
+ * The groups come last, since their instances begin to report at once.
  *
  * @throws if a bundle is missing, or whatever a service refuses
  */

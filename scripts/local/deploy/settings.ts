@@ -5,7 +5,7 @@ import type { Home } from '../service.ts';
 export type GroupSettings = Group & {
   min: number;
   max: number;
-  /** Machines at the start; `min` if absent. */
+  /** Instances at the start; `min` if absent. */
   desired?: number;
   /** Which warming set its runners restore. */
   warmingSet?: string;
@@ -19,9 +19,9 @@ export type GroupSettings = Group & {
   runner?: Partial<RunnerSettings>;
 };
 
-/** What the group's machines are told in their configuration (`infra/runner/src/config.ts`). */
+/** What the group's instances are told in their configuration (`infra/runner/src/config.ts`). */
 export type RunnerSettings = {
-  /** How a machine of a warming group makes the snapshot; absent elsewhere. */
+  /** How an instance of a warming group makes the snapshot; absent elsewhere. */
   warming?: { command: readonly string[]; timeoutSeconds?: number };
   bootTimeoutSeconds: number;
   drainTimeoutSeconds: number;

@@ -95,7 +95,7 @@ describe('startMetadataServer', () => {
     expect((await get(state, session)).status).toBe(404);
   });
 
-  it('describes the machine', async () => {
+  it('describes the instance', async () => {
     const session = await token();
     const text = async (path: string) => (await get(path, session)).text();
     expect(await text('meta-data/placement/availability-zone')).toBe('us-west-2b');

@@ -5,7 +5,7 @@ import { createTokens } from './tokens.ts';
 
 /**
  * The instance metadata service (IMDSv2 alone) of every runner of the local cloud, on one loopback port. On EC2 each
- * machine sees its own data at 169.254.169.254; here each has its own base path: `http://127.0.0.1:<port>/<instance id>`.
+ * instance sees its own data at 169.254.169.254; here each has its own base path: `http://127.0.0.1:<port>/<instance id>`.
  */
 export type MetadataServer = {
   /** What a runner's configuration names as its metadata endpoint; no slash at the end. */
@@ -46,7 +46,7 @@ export async function startMetadataServer(
 
   function issueToken(request: IncomingMessage, instanceId: string): Answer {
     if (request.method !== 'PUT') return { status: 405 };
-    // EC2 refuses what came through a proxy: it may come from outside the machine.
+    // EC2 refuses what came through a proxy: it may come from outside the instance.
     if (header(request, 'x-forwarded-for') !== undefined) return { status: 403 };
     const issued = tokens.issue(instanceId, header(request, 'x-aws-ec2-metadata-token-ttl-seconds'));
     if (issued === undefined) return { status: 400 };

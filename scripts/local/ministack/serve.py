@@ -1,6 +1,6 @@
 """Runs MiniStack with two changes that the local cloud needs; both name what they replace, in a pinned version.
 
-Usage: python serve.py <run folder>/   (the argument only marks the process, so that the janitor finds it)
+Usage: python serve.py <run folder>/   (the argument only marks the process, so that the cleanup finds it)
 """
 
 import json

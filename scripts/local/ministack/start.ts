@@ -4,8 +4,8 @@ import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RUN_VARIABLE } from '../cleanup/system.ts';
 import { freePort } from '../free-port.ts';
-import { RUN_VARIABLE } from '../janitor/machine.ts';
 import type { Home } from '../service.ts';
 
 /** What the local cloud uses of MiniStack; the rest stays unloaded. */

@@ -2,15 +2,15 @@ import { join } from 'node:path';
 import { autoScalingGroupName, groupId } from '../../../shared/fleet/names.ts';
 import { type Deployment, type GroupSettings, USUAL_RUNNER } from '../deploy/settings.ts';
 
-/** Where a runner's machine keeps what; all below one folder of the machine's own. */
-export type MachineDirectories = { layers: string; warm: string; state: string };
+/** Where a runner's instance keeps what; all below one folder of the instance's own. */
+export type InstanceDirectories = { layers: string; warm: string; state: string };
 
-export function machineDirectories(folder: string): MachineDirectories {
+export function instanceDirectories(folder: string): InstanceDirectories {
   return { layers: join(folder, 'layers'), warm: join(folder, 'warm'), state: join(folder, 'state') };
 }
 
 /**
- * What user data writes to `/etc/aw-runner/config.json` on a real machine.
+ * What user data writes to `/etc/aw-runner/config.json` on a real instance.
  *
  * @param options.metadataEndpoint of this machine
  */
@@ -20,7 +20,7 @@ export function runnerConfig(
   options: {
     reportsUrl: string;
     metadataEndpoint: string;
-    directories: MachineDirectories;
+    directories: InstanceDirectories;
     agent: Record<string, unknown>;
   },
 ): Record<string, unknown> {

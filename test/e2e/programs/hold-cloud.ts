@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { resolve } from 'node:path';
-import { until } from '../../../scripts/local/day/until.ts';
+import { waitFor } from '../../../scripts/local/demo/wait-for.ts';
 import { CloudEnded, withCloud } from '../../../scripts/local/with-cloud.ts';
 
 /**
- * A command that holds a cloud with one running machine until something ends it, for the tests of outcomes. Prints one
- * JSON line when the machine is in service, and ends as the commands of `scripts/local` do.
+ * A command that holds a cloud with one running instance until something ends it, for the tests of outcomes. Prints one
+ * JSON line when the instance is in service, and ends as the commands of `scripts/local` do.
  */
 const options = {
   root: resolve(import.meta.dirname, '../../..'),
@@ -15,8 +15,8 @@ const options = {
 
 try {
   await withCloud(options, async (cloud, signal) => {
-    const machines = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
-    await until('a machine in service', () => machines().some(({ state }) => state === 'InService'), {
+    const instances = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
+    await waitFor('an instance in service', () => instances().some(({ state }) => state === 'InService'), {
       seconds: 60,
       signal,
     });

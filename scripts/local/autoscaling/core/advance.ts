@@ -1,7 +1,7 @@
 import { expireActions } from './actions.ts';
 import { isBackingOff, reconcile } from './capacity.ts';
+import { takeReclaimed } from './instance.ts';
 import { enterLaunchWait, enterService, leaveLaunchWait } from './launch.ts';
-import { takeReclaimed } from './machine.ts';
 import type { Effect, Group, Instance, World } from './model.ts';
 import { enterTerminateWait, leaveGroup, leaveTerminateWait } from './terminate.ts';
 
@@ -59,7 +59,7 @@ export function nextDeadline(world: World): number | undefined {
     if (isBackingOff(group)) times.push(group.nextLaunchAt);
     for (const instance of group.instances) {
       if (instance.stepAt !== undefined) times.push(instance.stepAt);
-      if (instance.reclaim !== undefined && !instance.machineGone) times.push(instance.reclaim.goneAt);
+      if (instance.reclaim !== undefined && !instance.stopped) times.push(instance.reclaim.goneAt);
       for (const action of instance.actions) if (action.ended === undefined) times.push(action.deadline);
     }
   }

@@ -40,7 +40,7 @@ export function launchSuccessfulEvent(world: World, group: Group, instance: Inst
   });
 }
 
-/** @param instanceId empty if no machine came to be */
+/** @param instanceId empty if no instance came to be */
 export function launchUnsuccessfulEvent(world: World, group: Group, activity: Activity, instanceId: string) {
   return activityEvent(world, group, 'EC2 Instance Launch Unsuccessful', activity, instanceId);
 }

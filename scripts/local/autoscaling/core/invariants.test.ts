@@ -13,7 +13,7 @@ import {
   updateGroup,
 } from './groups.ts';
 import { deleteHook, putHook } from './hooks.ts';
-import { noticeGoneMachine, reclaim } from './machine.ts';
+import { endInstance, reclaim } from './instance.ts';
 import { counts, type Effect, type Group, type Hook, type World } from './model.ts';
 
 const NAME = 'aw-gha-default';
@@ -125,7 +125,7 @@ function simulation() {
       seen.launches += 1;
       running.add(effect.instance.id);
     } else if (effect.kind === 'terminate') {
-      assert(running.delete(effect.instance.id), 'a machine is stopped twice');
+      assert(running.delete(effect.instance.id), 'an instance is stopped twice');
     } else if (effect.kind === 'action-ended') {
       bump(ended, effect.action.token);
     } else if (effect.event.detailType.endsWith('Lifecycle Action')) {
@@ -218,9 +218,9 @@ function apply(sim: ReturnType<typeof simulation>, event: Happening): void {
     if (event.kind === 'protect' && instance) setProtection(world, NAME, [instance.id], event.on);
     if (event.kind === 'sicken' && instance) setHealth(world, instance.id, false);
     if (event.kind === 'reclaim' && instance) reclaim(world, instance);
-    if (event.kind === 'crash' && instance && !instance.machineGone) {
+    if (event.kind === 'crash' && instance && !instance.stopped) {
       sim.running.delete(instance.id);
-      noticeGoneMachine(world, group, instance);
+      endInstance(world, group, instance);
     }
   } catch (error) {
     // A refused call changes nothing; which calls are refused is tested elsewhere.

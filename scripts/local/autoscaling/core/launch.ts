@@ -8,7 +8,7 @@ import { beginTermination } from './terminate.ts';
 const FIRST_BACKOFF_SECONDS = 5;
 const LONGEST_BACKOFF_SECONDS = 300;
 
-/** Asks EC2 for one more machine: an instance in `Pending`, or a failed activity if no zone has room. */
+/** Asks EC2 for one more instance: an instance in `Pending`, or a failed activity if no zone has room. */
 export function launchInstance(world: World, group: Group): void {
   const zones = byFewestInstances(group);
   const instanceType = group.instanceType;
@@ -51,7 +51,7 @@ export function launchInstance(world: World, group: Group): void {
     launch,
     termination: undefined,
     skipsHooks: false,
-    machineGone: false,
+    stopped: false,
     reclaim: undefined,
     rebalanceNoticedAt: undefined,
   };
@@ -59,7 +59,7 @@ export function launchInstance(world: World, group: Group): void {
   world.effects.push({ kind: 'launch', instance });
 }
 
-/** The machine runs: the launch hooks get their say. */
+/** The instance runs: the launch hooks get their say. */
 export function enterLaunchWait(world: World, group: Group, instance: Instance): void {
   if (startActions(world, group, instance, 'autoscaling:EC2_INSTANCE_LAUNCHING')) {
     instance.state = 'Pending:Wait';

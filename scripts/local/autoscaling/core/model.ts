@@ -41,7 +41,7 @@ export type EndCause =
   /** The instance was told to go while it was still launching. */
   | 'superseded'
   | 'hook-deleted'
-  /** The machine is no more: nothing to wait for. */
+  /** The instance is no more: nothing to wait for. */
   | 'instance-gone';
 
 export type LifecycleAction = {
@@ -95,7 +95,7 @@ export type Instance = {
   termination: Activity | undefined;
   /** Hooks are not run: force-deleted, or reclaimed. */
   skipsHooks: boolean;
-  machineGone: boolean;
+  stopped: boolean;
   reclaim: { noticedAt: number; goneAt: number } | undefined;
   rebalanceNoticedAt: number | undefined;
 };
@@ -139,9 +139,9 @@ export type Group = {
 /** What the outside must now do or hear. */
 export type Effect =
   | { kind: 'event'; event: OutgoingEvent }
-  /** The machine starts now. */
+  /** The instance starts now. */
   | { kind: 'launch'; instance: Readonly<Instance> }
-  /** The machine stops now, whatever runs on it. */
+  /** The instance stops now, whatever runs on it. */
   | { kind: 'terminate'; instance: Readonly<Instance> }
   | { kind: 'action-ended'; instance: Readonly<Instance>; action: Readonly<LifecycleAction> };
 
@@ -149,11 +149,11 @@ export type Effect =
 export type Behaviour = {
   /** Durations are divided by this; 1 is real time. Points in time stay real. */
   timeScale: number;
-  /** From the request for a machine until it runs, in seconds. */
+  /** From the request for an instance until it runs, in seconds. */
   launchSeconds: number;
-  /** From the order to stop a machine until it is gone, in seconds. */
+  /** From the order to stop an instance until it is gone, in seconds. */
   terminateSeconds: number;
-  /** Whether EC2 has a machine of this kind right now. */
+  /** Whether EC2 has an instance of this kind right now. */
   hasCapacity(request: { group: string; zone: string; instanceType: string }): boolean;
   /**
    * How long after its event an action cannot be completed yet, in seconds: on AWS the event is sometimes the faster of

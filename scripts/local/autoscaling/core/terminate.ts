@@ -9,7 +9,7 @@ import { type Activity, type Group, type Instance, span, type World } from './mo
  * @returns the activity of its termination
  */
 export function beginTermination(world: World, group: Group, instance: Instance, cause: string): Activity {
-  endOpenActions(world, instance, 'ABANDON', instance.machineGone ? 'instance-gone' : 'superseded');
+  endOpenActions(world, instance, 'ABANDON', instance.stopped ? 'instance-gone' : 'superseded');
   endActivity(world, instance.launch, 'Cancelled');
   const activity = beginActivity(world, group, {
     description: `Terminating EC2 instance: ${instance.id}`,
@@ -24,7 +24,7 @@ export function beginTermination(world: World, group: Group, instance: Instance,
   return activity;
 }
 
-/** The terminate hooks get their say, while the machine still runs. */
+/** The terminate hooks get their say, while the instance still runs. */
 export function enterTerminateWait(world: World, group: Group, instance: Instance): void {
   if (startActions(world, group, instance, 'autoscaling:EC2_INSTANCE_TERMINATING')) {
     instance.state = 'Terminating:Wait';
@@ -35,7 +35,7 @@ export function enterTerminateWait(world: World, group: Group, instance: Instanc
   }
 }
 
-/** Looks whether the terminate hooks are through; either result lets the machine go. */
+/** Looks whether the terminate hooks are through; either result lets the instance go. */
 export function leaveTerminateWait(world: World, instance: Instance): boolean {
   if (outcomeOfWait(world, instance) === undefined) return false;
   stopMachine(world, instance);
@@ -45,18 +45,18 @@ export function leaveTerminateWait(world: World, instance: Instance): boolean {
 function stopMachine(world: World, instance: Instance): void {
   instance.state = 'Terminating:Proceed';
   if (instance.termination !== undefined) instance.termination.status = 'InProgress';
-  instance.stepAt = world.now + (instance.machineGone ? 0 : span(world, world.behaviour.terminateSeconds));
-  haltMachine(world, instance);
+  instance.stepAt = world.now + (instance.stopped ? 0 : span(world, world.behaviour.terminateSeconds));
+  stopInstance(world, instance);
 }
 
-/** The machine stops, once. */
-export function haltMachine(world: World, instance: Instance): void {
-  if (instance.machineGone) return;
-  instance.machineGone = true;
+/** The instance stops, once. */
+export function stopInstance(world: World, instance: Instance): void {
+  if (instance.stopped) return;
+  instance.stopped = true;
   world.effects.push({ kind: 'terminate', instance });
 }
 
-/** The machine is gone, and with it the instance. */
+/** The instance is gone, and with it the instance. */
 export function leaveGroup(world: World, group: Group, instance: Instance): void {
   instance.state = 'Terminated';
   instance.stepAt = undefined;

@@ -3,20 +3,20 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeDescriptor } from '../descriptor.ts';
 import { CloudEnded, withCloud } from '../with-cloud.ts';
-import { alarmToIncident, poisonedMessage } from './chapters/paging.ts';
-import { handEdit } from './chapters/parameters.ts';
-import { corruptSnapshot } from './chapters/rollback.ts';
-import { protectedFromScaleIn, scaleOut, spotReclaim } from './chapters/runners.ts';
-import { firstWarmingRun, secondWarmingRun } from './chapters/warming.ts';
-import type { Chapter, Day } from './day.ts';
+import { createConsole } from './console.ts';
 import { checkoutFolder, fleet, makeCheckout } from './fleet.ts';
-import { howToPlay } from './keep.ts';
-import { narrator } from './narrator.ts';
+import { keepAliveText } from './keep-alive.ts';
+import type { Demo, Step } from './step.ts';
+import { alarmToIncident, poisonedMessage } from './steps/paging.ts';
+import { handEdit } from './steps/parameters.ts';
+import { corruptSnapshot } from './steps/rollback.ts';
+import { protectedFromScaleIn, scaleOut, spotReclaim } from './steps/runners.ts';
+import { firstWarmingRun, secondWarmingRun } from './steps/warming.ts';
 import { type Row, renderTable } from './table.ts';
-import { until } from './until.ts';
+import { waitFor } from './wait-for.ts';
 
-/** `npm start`: one day of a warm fleet on this machine. */
-const CHAPTERS: readonly Chapter[] = [
+/** `npm start`: runs every step in a local cloud and prints one table. */
+const STEPS: readonly Step[] = [
   firstWarmingRun,
   scaleOut,
   protectedFromScaleIn,
@@ -30,36 +30,38 @@ const CHAPTERS: readonly Chapter[] = [
 
 async function main(keep: boolean): Promise<number> {
   const root = resolve(import.meta.dirname, '../../..');
-  const say = narrator();
-  const began = performance.now();
+  const output = createConsole();
+  const started = performance.now();
   try {
     await makeCheckout(root);
     return await withCloud(fleet(root), async (cloud, signal) => {
-      const upSeconds = (performance.now() - began) / 1000;
+      const startSeconds = (performance.now() - started) / 1000;
       const rows: Row[] = [
         {
-          step: 'local cloud up',
-          seconds: upSeconds,
-          figure: `${cloud.schedules.length} schedules`,
+          step: 'start of the local cloud',
+          seconds: startSeconds,
+          result: `${cloud.schedules.length} schedules`,
           outcome: 'ok',
         },
       ];
-      say.title('local cloud up');
-      const day: Day = {
+      output.title('start of the local cloud');
+      const demo: Demo = {
         root,
         cloud,
-        tell: say.line,
-        until: (what, probe, options) => until(what, probe, { ...options, signal }),
-        known: {},
+        log: output.line,
+        waitFor: (what, probe, options) => waitFor(what, probe, { ...options, signal }),
+        snapshots: {},
       };
-      rows.push(...(await playAll(day, signal)));
+      rows.push(...(await runAll(demo, signal)));
       console.log(`\n${renderTable(rows)}\n`);
-      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const failed = rows.filter((row) => row.outcome !== 'ok').length;
-      console.log(failed === 0 ? `the whole day worked, in ${seconds} s` : `${failed} steps did not work`);
+      console.log(
+        failed === 0 ? `all steps succeeded in ${seconds} s` : `${failed} steps failed or did not run`,
+      );
       if (keep) {
         await writeDescriptor(root, cloud.descriptor);
-        console.log(howToPlay(cloud));
+        console.log(keepAliveText(cloud));
         await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
       }
       return failed === 0 ? 0 : 1;
@@ -68,25 +70,25 @@ async function main(keep: boolean): Promise<number> {
     await rm(checkoutFolder(root), { recursive: true, force: true });
   }
 
-  /** A step that fails ends the day: the later ones build on it. */
-  async function playAll(day: Day, signal: AbortSignal): Promise<Row[]> {
+  /** Stops at the first step that fails: later steps need its result. */
+  async function runAll(demo: Demo, signal: AbortSignal): Promise<Row[]> {
     const rows: Row[] = [];
     let failed = false;
-    for (const chapter of CHAPTERS) {
+    for (const step of STEPS) {
       if (failed) {
-        rows.push({ step: chapter.title, seconds: 0, figure: '', outcome: 'not run' });
+        rows.push({ step: step.title, seconds: 0, result: '', outcome: 'not run' });
         continue;
       }
-      say.title(chapter.title);
+      output.title(step.title);
       const start = performance.now();
-      const row = { step: chapter.title, seconds: 0, figure: '', outcome: 'ok' as Row['outcome'] };
+      const row = { step: step.title, seconds: 0, result: '', outcome: 'ok' as Row['outcome'] };
       try {
-        row.figure = await chapter.play(day);
+        row.result = await step.run(demo);
       } catch (error) {
         if (signal.aborted) throw error;
         failed = true;
         row.outcome = 'failed';
-        row.figure = error instanceof Error ? error.message.slice(0, 120) : String(error);
+        row.result = error instanceof Error ? error.message.slice(0, 120) : String(error);
         console.error(error);
       }
       row.seconds = (performance.now() - start) / 1000;

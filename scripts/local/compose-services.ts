@@ -3,11 +3,12 @@ import { type FunctionSpec, readFunctionSpecs } from '../../shared/runtime/funct
 import { createAutoScaling } from './autoscaling/service.ts';
 import { startCiService } from './ci/service.ts';
 import { createClients } from './clients.ts';
-import type { Closers, Cloud, CloudOptions, EndedAction } from './cloud.ts';
+import type { Cloud, CloudOptions, Disposables, EndedAction } from './cloud.ts';
 import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
 import { deploy } from './deploy/deploy.ts';
 import { queueNames } from './deploy/names.ts';
 import type { Deployment } from './deploy/settings.ts';
+import { servicePublisher } from './event-publisher.ts';
 import { roleSender } from './gateway/callers.ts';
 import { createFeed } from './gateway/feed.ts';
 import type { Gateway } from './gateway/gateway.ts';
@@ -16,7 +17,6 @@ import type { MiniStack } from './ministack/start.ts';
 import { createPagerDuty } from './pagerduty/receiver.ts';
 import { pagerDutyService } from './pagerduty-service.ts';
 import { parameterObserver } from './parameter-bridge.ts';
-import { servicePublisher } from './publish.ts';
 import { startQueueMetrics } from './queue-metrics.ts';
 import { createRunners } from './runners/supervisor.ts';
 import type { Home, PublishEvent } from './service.ts';
@@ -27,11 +27,14 @@ const PREFIX = 'aw';
 const BUCKET = 'aw-warming-local';
 
 /** A cloud with nothing in it yet. */
-type EmptyCloud = { folder: string; ministack: MiniStack; gateway: Gateway; closers: Closers };
+type EmptyCloud = { folder: string; ministack: MiniStack; gateway: Gateway; disposables: Disposables };
 
 /** Puts the emulated services and the deployment into an empty cloud. */
-export async function furnish(options: CloudOptions, empty: EmptyCloud): Promise<Omit<Cloud, 'stop'>> {
-  const { folder, ministack, gateway, closers } = empty;
+export async function composeServices(
+  options: CloudOptions,
+  empty: EmptyCloud,
+): Promise<Omit<Cloud, 'stop'>> {
+  const { folder, ministack, gateway, disposables } = empty;
   const deployment = deploymentOf(options, gateway.url);
   const publish = servicePublisher(ministack.url, HOME);
   const routingKeys = { default: routingKey(), critical: routingKey() };
@@ -41,9 +44,9 @@ export async function furnish(options: CloudOptions, empty: EmptyCloud): Promise
   const cloudWatch = addCloudWatch(options, empty, publish);
 
   const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
-  closers.push(() => metadata.close());
+  disposables.push(() => metadata.close());
   const ci = await startCiService();
-  closers.push(() => ci.close());
+  disposables.push(() => ci.close());
   const runners = createRunners({
     root: options.root,
     folder,
@@ -55,21 +58,21 @@ export async function furnish(options: CloudOptions, empty: EmptyCloud): Promise
     metadataEndpointOf: metadata.endpointOf,
     onError,
   });
-  closers.push(() => runners.stop());
-  const withRunners = options.machines !== 'none';
+  disposables.push(() => runners.stop());
+  const withRunners = options.instances !== 'none';
   const endedActions = createFeed<EndedAction>();
   const autoScaling = createAutoScaling({
     home: HOME,
     publish,
-    onLaunch: (machine) => (withRunners ? runners.launch(machine) : undefined),
-    onTerminate: (machine) => (withRunners ? runners.terminate(machine) : undefined),
+    onLaunch: (instance) => (withRunners ? runners.launch(instance) : undefined),
+    onTerminate: (instance) => (withRunners ? runners.terminate(instance) : undefined),
     onError,
     onActionEnded(instanceId, { hook, ended }) {
       if (ended) endedActions.add({ instanceId, hook: hook.name, result: ended.result, cause: ended.cause });
     },
     ...(options.deliveries && { deliveries: options.deliveries }),
   });
-  closers.push(() => autoScaling.stop());
+  disposables.push(() => autoScaling.stop());
   gateway.mount(autoScaling);
 
   const operator = gateway.callers.issue({ name: 'operator', senderId: roleSender('operator', 'operator') });
@@ -101,12 +104,12 @@ export async function furnish(options: CloudOptions, empty: EmptyCloud): Promise
 /** Mounts CloudWatch and everything that it is fed from: the functions' logs, and SQS's own measuring. */
 function addCloudWatch(
   options: CloudOptions,
-  { ministack, gateway, closers }: EmptyCloud,
+  { ministack, gateway, disposables }: EmptyCloud,
   publish: PublishEvent,
 ): CloudWatch {
   const timeScale = options.cloudWatchTimeScale ?? 60;
   const cloudWatch = createCloudWatch({ home: HOME, publish, onError, timeScale });
-  closers.push(() => cloudWatch.stop());
+  disposables.push(() => cloudWatch.stop());
   gateway.mount(cloudWatch);
   gateway.functions.lines.follow(({ text }) => cloudWatch.ingest(text));
   const queueMetrics = startQueueMetrics({
@@ -116,7 +119,7 @@ function addCloudWatch(
     ingest: cloudWatch.ingest,
     onError,
   });
-  closers.push(() => queueMetrics.stop());
+  disposables.push(() => queueMetrics.stop());
   return cloudWatch;
 }
 

@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { bytesText, countText, renderTable } from './table.ts';
 
-describe('the table of the day', () => {
-  test('lines up its columns and says every outcome', () => {
+describe('the table of the demo', () => {
+  test('aligns its columns and shows every outcome', () => {
     const text = renderTable([
-      { step: 'warming run', seconds: 12.34, figure: '14,135 files, 90.1 MB', outcome: 'ok' },
-      { step: 'alarm', seconds: 0, figure: '', outcome: 'not run' },
+      { step: 'warming run', seconds: 12.34, result: '14,135 files, 90.1 MB', outcome: 'ok' },
+      { step: 'alarm', seconds: 0, result: '', outcome: 'not run' },
     ]);
     expect(text).toBe(
       [
-        'step         seconds  figure                 outcome',
+        'step         seconds  result                 outcome',
         '-----------  -------  ---------------------  -------',
         'warming run     12.3  14,135 files, 90.1 MB  ok',
         'alarm            0.0                         not run',

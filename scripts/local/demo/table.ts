@@ -1,9 +1,9 @@
-/** How a step of the day ended, with the figure that matters about it. */
-export type Row = { step: string; seconds: number; figure: string; outcome: 'ok' | 'failed' | 'not run' };
+/** The outcome of one step, with its most important result. */
+export type Row = { step: string; seconds: number; result: string; outcome: 'ok' | 'failed' | 'not run' };
 
-/** The table that the day ends with, one line a step. */
+/** The table at the end of the demo, one line per step. */
 export function renderTable(rows: readonly Row[]): string {
-  const header = { step: 'step', seconds: 'seconds', figure: 'figure', outcome: 'outcome' };
+  const header = { step: 'step', seconds: 'seconds', result: 'result', outcome: 'outcome' };
   const cells = rows.map((row) => ({ ...row, seconds: row.seconds.toFixed(1) }));
   const width = (key: keyof typeof header) =>
     Math.max(header[key].length, ...cells.map((row) => row[key].length));
@@ -11,13 +11,13 @@ export function renderTable(rows: readonly Row[]): string {
     [
       row.step.padEnd(width('step')),
       row.seconds.padStart(width('seconds')),
-      row.figure.padEnd(width('figure')),
+      row.result.padEnd(width('result')),
       row.outcome,
     ].join('  ');
   const rule = line({
     step: '-'.repeat(width('step')),
     seconds: '-'.repeat(width('seconds')),
-    figure: '-'.repeat(width('figure')),
+    result: '-'.repeat(width('result')),
     outcome: '-'.repeat(width('outcome')),
   });
   return [line(header), rule, ...cells.map(line)].join('\n');

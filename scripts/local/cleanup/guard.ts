@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 /** Starts the process that cleans `folder` once this one is gone; `cleanRun` of the folder ends it too. */
 export function guard(root: string, folder: string): void {
-  const child = spawn(process.execPath, [join(root, 'scripts/local/janitor/main.ts'), `${folder}/`], {
+  const child = spawn(process.execPath, [join(root, 'scripts/local/cleanup/main.ts'), `${folder}/`], {
     cwd: root,
     // Standard input alone ties it to this process. Ctrl-C in the terminal must not reach it: hence its own session.
     stdio: ['pipe', 'ignore', 'inherit'],

@@ -4,49 +4,49 @@ import type { Manifest } from '../../../shared/snapshot/manifest.ts';
 import type { Pointer } from '../../../shared/snapshot/pointer.ts';
 import { readManifest, readPointer } from '../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../shared/snapshot/store.ts';
-import type { Day } from './day.ts';
 import { SET } from './fleet.ts';
+import type { Demo } from './step.ts';
 
-/** Instances of a group, as Auto Scaling tells any operator. */
-export async function instancesOf({ cloud }: Day, group: string): Promise<Instance[]> {
+/** Instances of a group, as Auto Scaling describes them. */
+export async function instancesOf({ cloud }: Demo, group: string): Promise<Instance[]> {
   const { AutoScalingGroups } = await cloud.clients.autoScaling.send(
     new DescribeAutoScalingGroupsCommand({ AutoScalingGroupNames: [group] }),
   );
   return AutoScalingGroups?.[0]?.Instances ?? [];
 }
 
-export async function inService(day: Day, group: string): Promise<string[]> {
-  const instances = await instancesOf(day, group);
+export async function inService(demo: Demo, group: string): Promise<string[]> {
+  const instances = await instancesOf(demo, group);
   return instances.filter((one) => one.LifecycleState === 'InService').map((one) => one.InstanceId ?? '');
 }
 
-/** The pointer of the day's warming set. */
-export async function pointerOf({ cloud }: Day): Promise<Pointer | undefined> {
+/** The pointer of the warming set. */
+export async function pointerOf({ cloud }: Demo): Promise<Pointer | undefined> {
   return (await readPointer(s3Store(cloud.clients.s3, cloud.deployment.bucket), SET))?.pointer;
 }
 
-export async function manifestOf({ cloud }: Day, id: string): Promise<Manifest> {
+export async function manifestOf({ cloud }: Demo, id: string): Promise<Manifest> {
   const manifest = await readManifest(s3Store(cloud.clients.s3, cloud.deployment.bucket), SET, id);
   if (!manifest) throw new Error(`snapshot ${id} has no manifest`);
   return manifest;
 }
 
-/** The bytes of an object in the day's bucket. */
-export async function objectOf({ cloud }: Day, key: string): Promise<Buffer> {
+/** The bytes of an object in the bucket. */
+export async function objectOf({ cloud }: Demo, key: string): Promise<Buffer> {
   const { Body } = await cloud.clients.s3.send(
     new GetObjectCommand({ Bucket: cloud.deployment.bucket, Key: key }),
   );
   return Buffer.from((await Body?.transformToByteArray()) ?? []);
 }
 
-/** Lines that one machine's aw-runner has printed. */
-export function linesOf({ cloud }: Day, instanceId: string): string[] {
+/** Lines that the aw-runner of one instance printed. */
+export function linesOf({ cloud }: Demo, instanceId: string): string[] {
   return cloud.runners.lines.all.filter((line) => line.instanceId === instanceId).map((line) => line.text);
 }
 
-/** `restored in 1.2 s`: how long a machine's restore took, and how it ended. */
-export function restoreOf(day: Day, instanceId: string): { outcome: string; seconds: number } | undefined {
-  for (const line of linesOf(day, instanceId)) {
+/** The result and the duration of the restore of an instance, from the line `restored in 1.2 s`. */
+export function restoreOf(demo: Demo, instanceId: string): { outcome: string; seconds: number } | undefined {
+  for (const line of linesOf(demo, instanceId)) {
     const [, outcome, seconds] = /(restored|previous|cold|none) in ([\d.]+) s/.exec(line) ?? [];
     if (outcome !== undefined) return { outcome, seconds: Number(seconds) };
   }

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { syncTree } from './sync-tree.ts';
+import { mirrorDirectory } from './mirror-directory.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -18,12 +18,12 @@ test('copies a tree once, and then only what changed', async () => {
   await writeFile(join(source, 'deep/er/b'), 'two');
   await symlink('../a', join(source, 'deep/link'));
 
-  expect(await syncTree(source, target)).toBe(3);
-  expect(await syncTree(source, target)).toBe(0);
+  expect(await mirrorDirectory(source, target)).toBe(3);
+  expect(await mirrorDirectory(source, target)).toBe(0);
 
   await writeFile(join(source, 'deep/er/b'), 'three');
   await rm(join(source, 'a'));
-  expect(await syncTree(source, target)).toBe(2);
+  expect(await mirrorDirectory(source, target)).toBe(2);
   expect(await readFile(join(target, 'deep/er/b'), 'utf8')).toBe('three');
   expect(await readdir(target)).toEqual(['deep']);
 });

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mountsBelow, type RunningProcess, runningProcesses } from './machine.ts';
 import { spawnText } from './spawn-text.ts';
+import { mountsBelow, type RunningProcess, runningProcesses } from './system.ts';
 
 /** How long a process may take to be gone after SIGKILL, in milliseconds. */
 const GONE_MS = 5_000;
@@ -11,7 +11,7 @@ const GONE_MS = 5_000;
  * Everything that a cloud starts has the run's folder in its command line or in its environment, so nothing has to be
  * written down for this: it works after a SIGKILL too, and an unrelated process that got a pid again cannot be hit.
  *
- * @param folder of the run or of one machine in it, absolute
+ * @param folder of the run or of one instance in it, absolute
  * @param spare processes that go on: the caller itself
  */
 export async function cleanRun(folder: string, spare: readonly number[] = [process.pid]): Promise<void> {

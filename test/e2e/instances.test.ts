@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startedFor } from '../../scripts/local/cleanup/clean.ts';
+import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
 import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
-import { until } from '../../scripts/local/day/until.ts';
-import { startedFor } from '../../scripts/local/janitor/clean.ts';
-import { mountsBelow } from '../../scripts/local/janitor/machine.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 
 let cloud: Cloud;
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => cloud?.stop());
 
-function machines() {
+function instances() {
   return cloud.autoScaling.groups().flatMap((group) => group.instances);
 }
 
@@ -30,25 +30,25 @@ async function setDesired(DesiredCapacity: number): Promise<void> {
 }
 
 function inService(count: number) {
-  return until(
-    `${count} machines in service`,
+  return waitFor(
+    `${count} instances in service`,
     () => {
-      const ready = machines().filter(({ state }) => state === 'InService');
+      const ready = instances().filter(({ state }) => state === 'InService');
       return ready.length === count && ready.map(({ id }) => id);
     },
-    { seconds: 60, state: () => machines().map(({ id, state }) => `${id} ${state}`) },
+    { seconds: 60, state: () => instances().map(({ id, state }) => `${id} ${state}`) },
   );
 }
 
-test('a machine whose aw-runner crashes while a job runs drains all the same, and the job survives', async () => {
+test('an instance whose aw-runner crashes while a job runs drains all the same, and the job survives', async () => {
   await setDesired(1);
   const [id = ''] = await inService(1);
   const job = cloud.ci.enqueue('gha/default', 4);
-  await until('the job runs', () => job.state === 'running', { seconds: 20 });
+  await waitFor('the job runs', () => job.state === 'running', { seconds: 20 });
 
   cloud.runners.crash(id);
   await setDesired(0);
-  await until('the machine is gone', () => machines().length === 0, { seconds: 60 });
+  await waitFor('the instance is gone', () => instances().length === 0, { seconds: 60 });
 
   expect(job).toMatchObject({ state: 'finished', agent: id });
   expect(cloud.endedActions.all.filter(({ instanceId }) => instanceId === id)).toEqual([
@@ -61,13 +61,13 @@ test('a machine whose aw-runner crashes while a job runs drains all the same, an
   expect(starts).toHaveLength(2);
 });
 
-test('a machine that is gone leaves no process, no mount and no disk', async () => {
+test('an instance that is gone leaves no process, no mount and no disk', async () => {
   await setDesired(2);
   const ids = await inService(2);
   const folders = ids.map((id) => cloud.runners.folderOf(id));
   for (const folder of folders) expect((await startedFor(folder)).length).toBeGreaterThanOrEqual(2);
   await setDesired(0);
-  await until('the machines are gone', () => machines().length === 0, { seconds: 60 });
+  await waitFor('the instances are gone', () => instances().length === 0, { seconds: 60 });
   await cloud.autoScaling.settled();
   for (const folder of folders) {
     expect(await startedFor(folder)).toEqual([]);

@@ -2,25 +2,25 @@ import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CloudOptions } from '../cloud.ts';
 
-/** Queue of the simulated CI service that the fleet serves. */
+/** Queue of the simulated CI provider that the runners serve. */
 export const QUEUE = 'gha/default';
 
 export const DEFAULT_GROUP = 'aw-gha-default';
 export const WARMING_GROUP = 'aw-gha-warming';
 export const SET = 'default';
 
-/** The alarms of the day, without the deployment's prefix. */
+/** Names of the alarms, without the prefix of the deployment. */
 export const ALARMS = {
   launchFailures: 'gha-default-launch-failures',
   deadLetters: 'lifecycle-dead-letters',
 } as const;
 
-/** Folder below the repository that stands for a checkout; made and removed by the day. */
+/** Folder of the simulated checkout. The demo creates and removes it. */
 export function checkoutFolder(root: string): string {
   return join(root, '.local', 'checkout');
 }
 
-/** A copy of the project's own sources: the part of the warm tree that changes between two runs. */
+/** Copies the sources of the project: the part of the warm tree that changes between two warming runs. */
 export async function makeCheckout(root: string): Promise<void> {
   const folder = checkoutFolder(root);
   await rm(folder, { recursive: true, force: true });
@@ -30,14 +30,14 @@ export async function makeCheckout(root: string): Promise<void> {
   }
 }
 
-/** What changes before the second warming run: one dependency is checked in. */
+/** Adds one dependency to the checkout before the second warming run. */
 export async function vendorOnePackage(root: string): Promise<void> {
   await cp(join(root, 'node_modules/valibot'), join(checkoutFolder(root), 'vendor/valibot'), {
     recursive: true,
   });
 }
 
-/** The deployment of the day: one group of runners, one that warms for it, and two alarms. */
+/** The deployment of the demo: one runner group, its warming group, and two alarms. */
 export function fleet(root: string): CloudOptions {
   const runner = { pollSeconds: 0.5, heartbeatSeconds: 5 };
   const warm = [join(root, 'node_modules'), join(root, '.local/venv'), checkoutFolder(root)];
@@ -56,7 +56,7 @@ export function fleet(root: string): CloudOptions {
           warming: {
             command: [
               join(root, 'node_modules/.bin/node'),
-              join(root, 'scripts/local/day/sync-tree.ts'),
+              join(root, 'scripts/local/demo/mirror-directory.ts'),
               ...warm,
             ],
           },
@@ -77,7 +77,7 @@ export function fleet(root: string): CloudOptions {
         comparison: 'GreaterThanOrEqualToThreshold',
         threshold: 1,
         period: 300,
-        description: 'Machines of this group could not be launched.',
+        description: 'Launches of this group fail.',
         tags: { 'hearth:severity': 'critical', 'hearth:runbook': 'https://runbooks.example/launch-failures' },
       },
       {
@@ -89,7 +89,7 @@ export function fleet(root: string): CloudOptions {
         comparison: 'GreaterThanOrEqualToThreshold',
         threshold: 1,
         period: 60,
-        description: 'A message could not be handled.',
+        description: 'A message is in the dead-letter queue.',
         tags: { 'hearth:severity': 'warning' },
       },
     ],

@@ -2,28 +2,28 @@ import { cp, lstat, mkdir, readdir, readlink, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 /**
- * The warming command of the local cloud's sets: brings real dependency trees into the warm directory, changing only
- * what differs, as a package manager or Bazel's repository cache would.
+ * The warming command of the local cloud: mirrors dependency trees into the warm directory and changes only what differs,
+ * as a package manager or the repository cache of Bazel does.
  *
- * Usage: AW_WARM_DIR=<warm directory> node sync-tree.ts <source directory>...
+ * Usage: AW_WARM_DIR=<warm directory> node mirror-directory.ts <source directory>...
  */
 
-/** @returns how many files were copied or removed */
-export async function syncTree(source: string, target: string): Promise<number> {
+/** @returns number of files copied or removed */
+export async function mirrorDirectory(source: string, target: string): Promise<number> {
   await mkdir(target, { recursive: true });
-  const wanted = await readdir(source, { withFileTypes: true });
-  const names = new Set(wanted.map((entry) => entry.name));
+  const entries = await readdir(source, { withFileTypes: true });
+  const names = new Set(entries.map((entry) => entry.name));
   let changed = 0;
   for (const name of await readdir(target)) {
     if (names.has(name)) continue;
     await rm(join(target, name), { recursive: true });
     changed += 1;
   }
-  for (const entry of wanted) {
+  for (const entry of entries) {
     const from = join(source, entry.name);
     const to = join(target, entry.name);
     if (entry.isDirectory()) {
-      changed += await syncTree(from, to);
+      changed += await mirrorDirectory(from, to);
     } else if (!(await isSame(from, to))) {
       await cp(from, to, { preserveTimestamps: true, verbatimSymlinks: true, force: true });
       changed += 1;
@@ -45,11 +45,11 @@ if (import.meta.main) {
   const warm = process.env.AW_WARM_DIR;
   const sources = process.argv.slice(2);
   if (!warm || sources.length === 0) {
-    console.error('usage: AW_WARM_DIR=<warm directory> sync-tree.ts <source directory>...');
+    console.error('usage: AW_WARM_DIR=<warm directory> mirror-directory.ts <source directory>...');
     process.exit(2);
   }
   for (const source of sources) {
-    const changed = await syncTree(source, join(warm, basename(source)));
+    const changed = await mirrorDirectory(source, join(warm, basename(source)));
     console.log(`${basename(source)}: ${changed} changed`);
   }
 }

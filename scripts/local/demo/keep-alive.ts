@@ -1,7 +1,7 @@
 import type { Cloud } from '../cloud.ts';
 
-/** What to do with a cloud that was left up. */
-export function howToPlay(cloud: Cloud): string {
+/** Instructions for a cloud that stays up after the demo. */
+export function keepAliveText(cloud: Cloud): string {
   const { url, region, accessKeyId, secretAccessKey } = cloud.descriptor;
   return [
     '',
@@ -15,6 +15,6 @@ export function howToPlay(cloud: Cloud): string {
     '',
     '  npm run invoke -- lifecycle test/fixtures/events/ec2-spot-interruption-warning-terminate.json',
     '',
-    `Logs of its machines: ${cloud.folder}/logs`,
+    `Logs of the runners: ${cloud.folder}/logs`,
   ].join('\n');
 }

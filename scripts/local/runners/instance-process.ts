@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** A program that runs on a machine, in a process group of its own. */
-export type MachineProcess = {
+/** A program that runs on an instance, in a process group of its own. */
+export type InstanceProcess = {
   /** Fulfilled when it has ended: its exit code, or null after a signal. */
   ended: Promise<number | null>;
   /** Ends the program alone, at once, as a crash does: what it started lives on. */
@@ -21,7 +21,7 @@ export function startProcess(
   program: string,
   args: readonly string[],
   options: { cwd: string; env: Record<string, string>; logFile: string; onLine: (line: string) => void },
-): MachineProcess {
+): InstanceProcess {
   const child = spawn(program, [...args], {
     cwd: options.cwd,
     env: options.env,
