@@ -12,7 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{functions,shared,scripts}/**/*.test.ts', 'test/bench/**/*.test.ts'],
+          include: ['{functions,shared,scripts,infra}/**/*.test.ts', 'test/bench/**/*.test.ts'],
         },
       },
       slow('bundles', ['test/bundles/**/*.test.ts']),

@@ -14,7 +14,7 @@ const requirements = join(root, 'scripts/setup/requirements.txt');
 const venv = join(root, '.local/venv');
 
 /** What goes into the bundles, besides the lock file. */
-const BUNDLED = ['functions', 'shared', 'infra/runner/src', 'scripts/build'];
+const BUNDLED = ['functions', 'shared', 'infra/runner/src', 'scripts/build', 'scripts/local/runners'];
 
 /** Each step says whether there is nothing to do, and otherwise does it. */
 const steps = [

@@ -44,7 +44,7 @@ beforeEach(async () => {
       autoScalingGroup: 'aw-gha-default',
       warmingSet: 'default',
       directories,
-      agent: { driver: 'simulated', url: server.url, queue: 'q', command: ['true'] },
+      agent: { driver: 'gha' },
     }),
   );
 });

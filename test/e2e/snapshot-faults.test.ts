@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { PATIENCE } from '../../infra/runner/src/clients.ts';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { extractLayers } from '../../infra/runner/src/snapshot/extract.ts';
 import { type Directories, snapshotPaths } from '../../infra/runner/src/snapshot/paths.ts';
@@ -41,7 +40,7 @@ function machine(name: string, bytes?: number): Directories {
   return directories;
 }
 
-const clientOf = (requestHandler: Partial<typeof PATIENCE>) =>
+const clientOf = (requestHandler: { connectionTimeout?: number; socketTimeout?: number }) =>
   localS3(server.url, { maxAttempts: 1, requestHandler });
 
 const restore = (directories: Directories, change: { signal?: AbortSignal; warnings?: string[] } = {}) =>
@@ -140,7 +139,7 @@ describe.skipIf(!isRoot)('an S3 that is slow', () => {
     const { id } = await snapshotOf(100_000);
     let silences = 1;
     server.fault = ({ range }) => (range && silences-- > 0 ? { stallAfter: 1000 } : undefined);
-    const impatient = clientOf({ ...PATIENCE, socketTimeout: 300 });
+    const impatient = clientOf({ connectionTimeout: 5_000, socketTimeout: 300 });
     const directories = machine('runner');
     const restored = await restoreSnapshot({ s3: impatient, bucket: 'b', set: SET, directories });
     expect(restored).toMatchObject({ outcome: 'restored', id });

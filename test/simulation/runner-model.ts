@@ -1,9 +1,15 @@
 import type { ReportBody } from '../../infra/runner/src/reporter.ts';
 import { newState, type RunnerState } from '../../infra/runner/src/state.ts';
-import { type LastSaid, watchStep } from '../../infra/runner/src/watch-step.ts';
+import {
+  heartbeat,
+  type LastReportedAt,
+  type Observation,
+  watchStep,
+} from '../../infra/runner/src/watch-step.ts';
 import { type AutoScalingModel, INSTANCE } from './auto-scaling-model.ts';
 
-const TIMES = { heartbeatSeconds: 10, idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };
+const HEARTBEAT_MS = 10_000;
+const TIMES = { idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };
 
 /** A runner on simulated time: the real decisions of `watch` on an instance that is a few fields. */
 export class RunnerModel {
@@ -13,7 +19,8 @@ export class RunnerModel {
   reclaimed = false;
   readonly sent: ReportBody[] = [];
   private state: RunnerState = newState(INSTANCE, 0);
-  private said: LastSaid = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+  private last: LastReportedAt = { ready: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+  private lastHeartbeat = 0;
   private intake = false;
   private idleSince = 0;
   private readonly group: AutoScalingModel;
@@ -39,7 +46,8 @@ export class RunnerModel {
 
   /** aw-runner is killed and starts again: it loses its memory and keeps its state file. */
   restart(): void {
-    this.said = { heartbeat: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+    this.last = { ready: 0, drained: Number.NEGATIVE_INFINITY, idle: 0 };
+    this.lastHeartbeat = 0;
   }
 
   /** One step of the watch loop. */
@@ -51,44 +59,47 @@ export class RunnerModel {
   }
 
   private watch(): void {
-    const actions = watchStep(
-      this.state,
-      {
-        now: this.now,
-        target: this.target(),
-        reclaimed: this.reclaimed,
-        agent:
-          this.job === undefined
-            ? { state: 'idle', since: new Date(this.idleSince) }
-            : { state: 'busy', job: this.job },
-        unhealthy: this.unhealthy,
-      },
-      this.said,
-      TIMES,
-    );
-    for (const action of actions) {
+    const observation: Observation = {
+      now: this.now,
+      target: this.target(),
+      reclaimed: this.reclaimed,
+      agent:
+        this.job === undefined
+          ? { state: 'idle', since: new Date(this.idleSince) }
+          : { state: 'busy', job: this.job },
+      unhealthy: this.unhealthy,
+    };
+    for (const action of watchStep(this.state, observation, this.last, TIMES)) {
       if (action.do === 'begin-drain') {
         this.intake = false;
         this.state = { ...this.state, phase: 'draining', since: this.now };
       }
       if (action.do === 'stop-intake') this.intake = false;
-      if (action.do === 'say-drained') {
-        this.said.drained = this.now;
+      if (action.do === 'report-drained') {
+        this.last.drained = this.now;
         this.sent.push({ report: 'Runner Drained', seconds: { drain: action.seconds } });
       }
-      if (action.do === 'heartbeat') {
-        this.said.heartbeat = this.now;
-        this.sent.push({ report: 'Runner Heartbeat', phase: 'drain' });
+      if (action.do === 'report-ready' && this.state.launch) {
+        this.last.ready = this.now;
+        this.sent.push(this.state.launch.report as ReportBody);
       }
-      if (action.do === 'say-unhealthy') {
+      if (action.do === 'report-unhealthy') {
         this.state = { ...this.state, unhealthyReported: true };
         this.sent.push({ report: 'Runner Unhealthy', reason: action.reason });
       }
-      if (action.do === 'say-idle') {
-        this.said.idle = this.now;
+      if (action.do === 'report-idle') {
+        this.last.idle = this.now;
         this.sent.push({ report: 'Runner Idle', idleSeconds: action.seconds });
       }
     }
+    this.sendHeartbeat(observation);
+  }
+
+  private sendHeartbeat(observation: Observation): void {
+    const due = heartbeat(this.state, observation, TIMES);
+    if (!due || this.now - this.lastHeartbeat < HEARTBEAT_MS) return;
+    this.lastHeartbeat = this.now;
+    this.sent.push({ report: 'Runner Heartbeat', ...due });
   }
 
   private boot(): void {
@@ -105,11 +116,17 @@ export class RunnerModel {
       this.state = { ...this.state, phase: 'draining', since: this.now };
       return;
     }
-    this.state = { ...this.state, phase: 'ready' };
     this.intake = true;
     this.idleSince = this.now;
     const seconds = { restore: 1, boot: this.bootSeconds };
-    this.sent.push({ report: 'Runner Ready', snapshot: { set: 'default', outcome: 'none' }, seconds });
+    const report: ReportBody = {
+      report: 'Runner Ready',
+      snapshot: { set: 'default', outcome: 'none' },
+      seconds,
+    };
+    this.state = { ...this.state, phase: 'ready', launch: { report, at: this.now } };
+    this.last.ready = this.now;
+    this.sent.push(report);
   }
 
   private target(): string {

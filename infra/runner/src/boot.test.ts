@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { boot } from './boot.ts';
 import { newState } from './state.ts';
-import { fakeMachine, INSTANCE, Killed, type MachineSettings } from './testing/fake-machine.ts';
+import { fakeInstance, INSTANCE, type InstanceSettings, Killed } from './testing/fake-instance.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -12,16 +12,16 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
-const machine = (settings: Partial<MachineSettings> = {}) => fakeMachine({ directory, ...settings });
+const instance = (settings: Partial<InstanceSettings> = {}) => fakeInstance({ directory, ...settings });
 const never = () => new Promise<never>(() => {});
 
-test('restores, then starts the agent, then says Ready: once', async () => {
-  const one = machine();
+test('restores, then starts the agent, then reports Ready once', async () => {
+  const one = instance();
   expect(await boot(one.restart())).toBe('ready');
   expect(one.happened.filter((what) => !what.startsWith('state'))).toEqual([
     'restores',
     'agent starts',
-    'says Runner Ready',
+    'sends Runner Ready',
   ]);
   expect(one.sent).toMatchObject([
     { snapshot: { set: 'default', id: 's1', outcome: 'restored' }, seconds: { restore: 2 } },
@@ -32,8 +32,8 @@ test('restores, then starts the agent, then says Ready: once', async () => {
   });
 });
 
-test('a restore is told to stop while there is time left for the agent, and the boot goes on cold', async () => {
-  const one = machine({
+test('a restore is aborted while there is time left for the agent, and the boot continues cold', async () => {
+  const one = instance({
     config: { bootTimeoutSeconds: 10 },
     restore: (signal) =>
       new Promise((resolve) => {
@@ -47,33 +47,33 @@ test('a restore is told to stop while there is time left for the agent, and the 
   expect(one.sent).toMatchObject([{ report: 'Runner Ready', snapshot: { outcome: 'cold' } }]);
 });
 
-test('a broken snapshot is told, beside the one that serves instead', async () => {
+test('a broken snapshot is reported with the one that is mounted instead', async () => {
   const broken = { id: 's2', reason: 'flipped bit' };
-  const one = machine({
+  const one = instance({
     restore: async () => ({ outcome: 'previous', id: 's1', broken, fetchedBytes: 1, seconds: 1 }),
   });
   await boot(one.restart());
   expect(one.sent).toMatchObject([{ snapshot: { outcome: 'previous', id: 's1', broken } }]);
 });
 
-describe('a boot that cannot succeed says Failed, with its stage', () => {
-  test.each<[string, string, Partial<MachineSettings>]>([
+describe('a boot that cannot succeed reports Failed with its stage', () => {
+  test.each<[string, string, Partial<InstanceSettings>]>([
     ['no agent', 'agent', { start: () => Promise.reject(new Error('no token')) }],
     ['no restore', 'restore', { restore: () => Promise.reject(new Error('disk is gone')) }],
   ])('%s', async (_, stage, settings) => {
-    const one = machine(settings);
+    const one = instance(settings);
     expect(await boot(one.restart())).toBe('failed');
     expect(one.sent).toMatchObject([{ report: 'Runner Failed', stage }]);
-    expect(one.state()).toMatchObject({ phase: 'failed', owed: null });
+    expect(one.state()).toMatchObject({ phase: 'failed', pendingReport: null });
   });
 
-  test.each<[string, Partial<MachineSettings>]>([
+  test.each<[string, Partial<InstanceSettings>]>([
     ['restore', { restore: never }],
     ['agent', { start: never }],
   ])(
-    'also when %s hangs and notices nothing: the deadline counts from the first start',
+    'also when %s hangs and ignores its signal: the deadline counts from the first start',
     async (stage, settings) => {
-      const one = machine({ ...settings, config: { bootTimeoutSeconds: 10 } });
+      const one = instance({ ...settings, config: { bootTimeoutSeconds: 10 } });
       const runner = one.restart();
       await runner.states.write(newState(INSTANCE, Date.now() - 9_950));
       expect(await boot(runner)).toBe('failed');
@@ -83,35 +83,35 @@ describe('a boot that cannot succeed says Failed, with its stage', () => {
     },
   );
 
-  test('an agent that came up too late takes no job on a machine that is given up', async () => {
-    const one = machine({ start: () => Promise.reject(new Error('did not register')) });
+  test('an agent that starts too late takes no job on an instance that is replaced', async () => {
+    const one = instance({ start: () => Promise.reject(new Error('did not register')) });
     await boot(one.restart());
     expect(one.happened).toContain('intake stops');
   });
 
-  test('it stays failed: a restart neither boots again nor says it again', async () => {
-    const one = machine({ start: () => Promise.reject(new Error('no token')) });
+  test('it stays failed: a restart neither boots nor reports again', async () => {
+    const one = instance({ start: () => Promise.reject(new Error('no token')) });
     await boot(one.restart());
     expect(await boot(one.restart())).toBe('already-failed');
     expect(one.sent).toHaveLength(1);
   });
 });
 
-describe('a machine that must go before it is ready', () => {
-  test.each<[string, Partial<MachineSettings>]>([
+describe('an instance that must go before it is ready', () => {
+  test.each<[string, Partial<InstanceSettings>]>([
     ['scaled in', { target: async () => 'Terminated' }],
     ['reclaimed', { isReclaimed: true }],
   ])('%s: starts no agent, so that no job begins there', async (_, settings) => {
-    const one = machine(settings);
+    const one = instance(settings);
     expect(await boot(one.restart())).toBe('leaving');
     expect(one.happened).not.toContain('agent starts');
     expect(one.sent).toEqual([]);
     expect(one.state()).toMatchObject({ phase: 'draining' });
   });
 
-  test('a machine that a warm pool will stop is ready without an agent, and gets one when it wakes', async () => {
+  test('an instance that a warm pool will stop is ready without an agent, and gets one when it starts again', async () => {
     let target = 'Warmed:Stopped';
-    const one = machine({ target: async () => target, isWarm: false });
+    const one = instance({ target: async () => target, isWarm: false });
     expect(await boot(one.restart())).toBe('ready');
     expect(one.happened).not.toContain('agent starts');
     target = 'InService';
@@ -120,15 +120,15 @@ describe('a machine that must go before it is ready', () => {
     expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
   });
 
-  test('a metadata service that does not answer keeps nobody from booting', async () => {
-    const one = machine({ target: () => Promise.reject(new Error('timeout')) });
+  test('a boot succeeds without an answer of the metadata service', async () => {
+    const one = instance({ target: () => Promise.reject(new Error('timeout')) });
     expect(await boot(one.restart())).toBe('ready');
   });
 });
 
 describe('a restart after the boot', () => {
-  test('leaves the warm tree alone: a job may be at work there', async () => {
-    const one = machine();
+  test('does not touch the warm tree: a job may use it', async () => {
+    const one = instance();
     await boot(one.restart());
     one.happened.length = 0;
     expect(await boot(one.restart())).toBe('ready');
@@ -136,17 +136,17 @@ describe('a restart after the boot', () => {
     expect(one.sent).toHaveLength(1);
   });
 
-  test('restores again when the machine was rebooted, and says Ready again: a warm pool may wait for it', async () => {
-    const one = machine({ isWarm: false });
+  test('restores again after a reboot and reports Ready again: a launch hook of a warm pool may wait', async () => {
+    const one = instance({ isWarm: false });
     await boot(one.restart());
     await boot(one.restart());
     expect(one.happened.filter((what) => what === 'restores')).toHaveLength(2);
     expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
   });
 
-  test('goes on to watch though the host is down', async () => {
+  test('continues to watch although the CI provider is down', async () => {
     let down = false;
-    const one = machine({ start: async () => (down ? Promise.reject(new Error('502')) : undefined) });
+    const one = instance({ start: async () => (down ? Promise.reject(new Error('502')) : undefined) });
     await boot(one.restart());
     down = true;
     expect(await boot(one.restart())).toBe('ready');
@@ -154,26 +154,108 @@ describe('a restart after the boot', () => {
 });
 
 describe('SIGKILL before any step', () => {
-  test.each<[string, Partial<MachineSettings>, string]>([
+  test.each<[string, Partial<InstanceSettings>, string]>([
     ['of a good boot', {}, 'Runner Ready'],
     ['of a bad one', { start: () => Promise.reject(new Error('no token')) }, 'Runner Failed'],
-  ])('%s: in the end it has said one thing, and never the opposite', async (_, settings, report) => {
-    const whole = machine(settings);
+  ])('%s: in the end one report was sent, and never the opposite one', async (_, settings, report) => {
+    const whole = instance(settings);
     await boot(whole.restart());
     const steps = whole.steps();
     expect(steps).toBeGreaterThan(4);
     for (let count = 1; count <= steps + 1; count += 1) {
-      const one = machine(settings);
+      const one = instance(settings);
       one.killBefore(count);
       await boot(one.restart()).catch((error: unknown) => {
         if (!(error instanceof Killed)) throw error;
       });
       one.killBefore(Number.POSITIVE_INFINITY);
       await boot(one.restart());
-      const said = new Set(one.sent.map((body) => body.report));
-      expect(said, `killed before step ${count}`).toEqual(new Set([report]));
+      const reports = new Set(one.sent.map((body) => body.report));
+      expect(reports, `killed before step ${count}`).toEqual(new Set([report]));
       expect(one.sent.length).toBeLessThanOrEqual(2);
-      expect(one.state()?.owed).toBeNull();
+      expect(one.state()?.pendingReport).toBeNull();
     }
   });
+});
+
+describe('SIGTERM ends a boot at once, and the next start completes it', () => {
+  const stopSoon = () => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 20);
+    return stop.signal;
+  };
+
+  test.each<[string, Partial<InstanceSettings>]>([
+    ['a restore that ignores its signal', { restore: never }],
+    [
+      'a restore that ends cold on its signal',
+      {
+        restore: (signal) =>
+          new Promise((resolve) =>
+            signal.addEventListener('abort', () => resolve({ outcome: 'cold', fetchedBytes: 0, seconds: 1 })),
+          ),
+      },
+    ],
+    ['a start of the agent', { start: never }],
+  ])('%s', async (_, settings) => {
+    const changing = { ...settings };
+    const one = instance({ ...changing, restore: (signal) => changing.restore?.(signal) ?? restored() });
+    const faulty = one.restart();
+    expect(await boot(faulty, stopSoon())).toBe('stopped');
+    expect(one.sent).toEqual([]);
+    expect(one.state()).toMatchObject({ phase: 'booting' });
+    // A restore that was stopped half-way is not recorded as a cold boot.
+    if (changing.restore) expect(one.state()?.restored).toBeUndefined();
+  });
+
+  const restored = async () => ({ outcome: 'restored', id: 's1', fetchedBytes: 1, seconds: 2 }) as const;
+
+  test('a report that cannot be sent: the next start sends it', async () => {
+    const one = instance();
+    const runner = one.restart();
+    runner.reporter.send = (_, signal) =>
+      new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+    expect(await boot(runner, stopSoon())).toBe('stopped');
+    expect(one.state()?.pendingReport).toMatchObject({ report: 'Runner Ready' });
+    expect(await boot(one.restart())).toBe('ready');
+    expect(one.sent).toHaveLength(1);
+  });
+
+  test('a restore and a start of the agent after a reboot', async () => {
+    for (const settings of [{ restore: never }, { start: never }]) {
+      const one = instance({ ...settings, isWarm: false });
+      await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
+      expect(await boot(one.restart(), stopSoon())).toBe('stopped');
+    }
+  });
+});
+
+test('a reboot with a launch hook that waits sends heartbeats during its restore', async () => {
+  let finish = () => {};
+  const one = instance({
+    isWarm: false,
+    restore: () =>
+      new Promise((resolve) => {
+        finish = () => resolve({ outcome: 'restored', id: 's1', fetchedBytes: 1, seconds: 2 });
+      }),
+  });
+  await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
+  const booting = boot(one.restart());
+  await expect.poll(() => one.heartbeats).toEqual([{ report: 'Runner Heartbeat', phase: 'boot' }]);
+  finish();
+  expect(await booting).toBe('ready');
+  expect(one.state()?.launch).toMatchObject({ report: { report: 'Runner Ready' } });
+});
+
+test('a restore that fails after a reboot marks the instance unhealthy and starts no agent', async () => {
+  const marked: string[] = [];
+  const one = instance({
+    isWarm: false,
+    restore: () => Promise.reject(new Error('ENOSPC: no space left on device')),
+    health: { mark: async (reason) => void marked.push(reason) },
+  });
+  await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
+  expect(await boot(one.restart())).toBe('ready');
+  expect(marked).toEqual([expect.stringContaining('ENOSPC')]);
+  expect(one.happened).not.toContain('agent starts');
 });

@@ -1,82 +1,107 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../../../shared/runtime/errors.ts';
-import { startHeart } from './heart.ts';
+import { limitTime, raceAbort } from './abortable.ts';
+import { CALL_LIMIT_MS, START_LIMIT_MS } from './agents/driver.ts';
+import type { Runner } from './create-runner.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import type { ReportBody } from './reporter.ts';
-import type { Runner } from './runner.ts';
 import type { RestoreResult } from './snapshot/index.ts';
 import { newState, type RunnerState } from './state.ts';
-import { within } from './within.ts';
-
-/** How the boot ended: what the program's exit code says. `leaving`: the machine has to go before it took any job. */
-export type BootOutcome = 'ready' | 'leaving' | 'failed' | 'already-failed';
 
 /**
- * The share of a boot's time that a restore may take. One that is not done by then ends cold: were S3 slow and the boot failed
- * for it, its replacement would fare no better, and no runner would ever come up.
+ * The outcome of a boot. `leaving`: the instance must go before it has taken a job. `stopped`: the program was asked to end,
+ * and its next start continues the boot.
+ */
+export type BootOutcome = 'ready' | 'leaving' | 'failed' | 'already-failed' | 'stopped';
+
+/**
+ * The share of the boot's time that a restore may take. A restore that takes longer ends cold: if a slow S3 failed the boot,
+ * the replacement would meet the same S3, and no runner would ever start.
  */
 const RESTORE_SHARE = 0.6;
 
-/** Longest text of a reason in a report. */
-const MAX_REASON = 1000;
-
 /**
- * From power-on to taking jobs, and always to exactly one of Runner Ready and Runner Failed: what is to be said is decided
- * once and written down, and a program that was killed before saying it says it when it runs again. Only a machine that
- * must go before it is ready says neither: it never takes a job, and `watch` says that it is drained.
+ * From power-on to taking jobs, and always to exactly one of Runner Ready and Runner Failed. The report is decided once and
+ * written down; a program that is killed before it sends the report sends it after its restart. Only an instance that must go
+ * before it is ready reports neither: it never takes a job, and `watch` reports that it is drained.
+ *
+ * @param stop ends the boot as soon as it is aborted
  */
-export async function boot(runner: Runner): Promise<BootOutcome> {
-  const before = await runner.states.read(runner.instanceId);
-  if (before?.phase === 'failed') {
-    if (!before.owed) return 'already-failed';
-    await sayOwed(before, runner);
-    return 'failed';
-  }
-  if (before && before.phase !== 'booting') return resume(before, runner);
-  const state = before ?? newState(runner.instanceId, runner.now());
-  await runner.states.write(state);
-  const stopHeart = startHeart(runner.config.heartbeatSeconds, () =>
-    runner.reporter.trySend({ report: 'Runner Heartbeat', phase: 'boot' }),
-  );
+export async function boot(
+  runner: Runner,
+  stop: AbortSignal = new AbortController().signal,
+): Promise<BootOutcome> {
   try {
-    const next = await runner.states.update(runner.instanceId, await decide(state, runner));
-    if (next.phase === 'draining') return 'leaving';
-    await sayOwed(next, runner);
-    return next.phase === 'failed' ? 'failed' : 'ready';
-  } finally {
-    await stopHeart();
+    return await bootOrResume(runner, stop);
+  } catch (error) {
+    if (stop.aborted) return 'stopped';
+    throw error;
   }
 }
 
-/** Does the work, and turns whatever happens within the deadline into the report that is owed. */
-async function decide(state: RunnerState, runner: Runner): Promise<Partial<RunnerState>> {
-  // Counted from the first start: a program that is killed and started again has no more time than one that is not.
+async function bootOrResume(runner: Runner, stop: AbortSignal): Promise<BootOutcome> {
+  const before = await runner.states.read(runner.instanceId);
+  if (before?.phase === 'failed') {
+    if (!before.pendingReport) return 'already-failed';
+    await flushPendingReport(before, runner, stop);
+    return 'failed';
+  }
+  if (before && before.phase !== 'booting') return resume(before, runner, stop);
+  const state = before ?? newState(runner.instanceId, runner.now());
+  await runner.states.write(state);
+  const stopHeartbeat = startBootHeartbeat(runner);
+  try {
+    const next = await runner.states.update(runner.instanceId, await decide(state, runner, stop));
+    if (next.phase === 'draining') return 'leaving';
+    await flushPendingReport(next, runner, stop);
+    return next.phase === 'failed' ? 'failed' : 'ready';
+  } finally {
+    // Not awaited: a heartbeat that is being sent must delay neither the outcome nor a stop.
+    void stopHeartbeat();
+  }
+}
+
+function startBootHeartbeat({ config, reporter }: Runner): () => Promise<void> {
+  return startHeartbeat(config.heartbeatSeconds, () =>
+    reporter.trySend({ report: 'Runner Heartbeat', phase: 'boot' }),
+  );
+}
+
+/** Restores, starts the agent, and decides on the report before the deadline. */
+async function decide(state: RunnerState, runner: Runner, stop: AbortSignal): Promise<Partial<RunnerState>> {
+  // Counted from the first start: a restart of the program gives a boot no additional time.
   const left = state.since + runner.config.bootTimeoutSeconds * 1000 - runner.now();
-  const deadline = timeUp('the boot deadline has passed', left);
+  const deadline = AbortSignal.any([timeUp('the boot deadline has passed', left), stop]);
   let stage = 'restore';
   try {
-    const restored = await within(deadline, restoreOnce(state, runner, left * RESTORE_SHARE));
+    const restored = await raceAbort(deadline, restoreOnce(state, runner, left * RESTORE_SHARE, stop));
     stage = 'agent';
     const next = await destination(runner);
     if (next === 'gone') {
-      runner.log('the instance has to go already: no agent is started');
+      runner.log('the instance is about to be terminated: no agent is started');
       return { phase: 'draining', since: runner.now() };
     }
-    if (next === 'pool') runner.log('the instance goes to the warm pool: no agent is started');
-    else await within(deadline, runner.host.start());
+    if (next === 'pool') runner.log('the instance enters the warm pool: no agent is started');
+    else await raceAbort(deadline, runner.agent.start());
     const seconds = { restore: restored.seconds, boot: (runner.now() - state.since) / 1000 };
-    return { phase: 'ready', owed: readyReport(runner, restored, seconds) };
+    return ready(readyReport(runner, restored, seconds), runner);
   } catch (error) {
-    const reason = errorText(error).slice(0, MAX_REASON);
+    stop.throwIfAborted();
+    const reason = errorText(error);
     runner.log(`boot failed at ${stage}: ${reason}`);
-    // An agent that came up too late must not take a job on a machine that is given up.
+    // An agent that starts too late must not take a job on an instance that is replaced. `watch` repeats a stop that fails.
     if (stage === 'agent') {
-      await runner.host
-        .stopIntake()
-        .catch((late: unknown) => runner.log(`stop of intake: ${errorText(late)}`));
+      await limitTime(CALL_LIMIT_MS, 'stop of intake', runner.agent.stopIntake()).catch((late: unknown) =>
+        runner.log(`stop of intake: ${errorText(late)}`),
+      );
     }
-    return { phase: 'failed', owed: { report: 'Runner Failed', stage, reason } };
+    return { phase: 'failed', pendingReport: { report: 'Runner Failed', stage, reason } };
   }
+}
+
+function ready(report: ReportBody, { now }: Runner): Partial<RunnerState> {
+  return { phase: 'ready', pendingReport: report, launch: { report, at: now() } };
 }
 
 function timeUp(reason: string, milliseconds: number): AbortSignal {
@@ -85,10 +110,15 @@ function timeUp(reason: string, milliseconds: number): AbortSignal {
   return controller.signal;
 }
 
-/** Restores, unless this boot has done so before the program was started again: a job may be at work there already. */
-async function restoreOnce(state: RunnerState, runner: Runner, leftMs: number): Promise<RestoreResult> {
+/** Restores unless this boot has done so before a restart of the program: a job may use the warm tree already. */
+async function restoreOnce(
+  state: RunnerState,
+  runner: Runner,
+  leftMs: number,
+  stop: AbortSignal,
+): Promise<RestoreResult> {
   if (state.restored && (await runner.isWarm())) return state.restored;
-  const restored = await runner.restore(timeUp('the restore takes too long', leftMs));
+  const restored = await restore(runner, leftMs, stop);
   await writeMarker(runner, restored);
   await runner.states.update(runner.instanceId, { restored });
   const id = restored.id ? ` (${restored.id})` : '';
@@ -96,14 +126,26 @@ async function restoreOnce(state: RunnerState, runner: Runner, leftMs: number): 
   return restored;
 }
 
+/** @throws when `stop` is aborted: a restore that was stopped half-way is no cold boot */
+async function restore(runner: Runner, leftMs: number, stop: AbortSignal): Promise<RestoreResult> {
+  const signal = AbortSignal.any([timeUp('the restore takes too long', leftMs), stop]);
+  const restored = await runner.restore(signal);
+  stop.throwIfAborted();
+  return restored;
+}
+
 /**
- * What becomes of the machine next. One that Auto Scaling or Spot takes before it has taken a job gets none: its terminate hook
- * has been waiting since, without heartbeats, and could cut a job off at any moment. Nor does one that a warm pool will stop.
- * Where it cannot be found out, `watch` will.
+ * The next lifecycle state of the instance. One that Auto Scaling or Spot takes before it has taken a job gets no job: its
+ * terminate hook is already waiting without heartbeats and could cut a job off at any moment. One that a warm pool will stop
+ * gets none either. Without an answer the boot continues, and `watch` asks again.
  */
 async function destination({ metadata, log }: Runner): Promise<'gone' | 'pool' | 'service'> {
   try {
-    const [target, reclaimed] = await Promise.all([metadata.targetLifecycleState(), metadata.isReclaimed()]);
+    const [target, reclaimed] = await limitTime(
+      CALL_LIMIT_MS,
+      'the metadata service',
+      Promise.all([metadata.targetLifecycleState(), metadata.isReclaimed()]),
+    );
     if (target === 'Terminated' || reclaimed) return 'gone';
     return target?.startsWith('Warmed:') ? 'pool' : 'service';
   } catch (error) {
@@ -129,40 +171,60 @@ function readyReport(
   };
 }
 
-async function sayOwed(state: RunnerState, runner: Runner): Promise<void> {
-  if (!state.owed) return;
-  await runner.reporter.send(state.owed as ReportBody);
-  await runner.states.update(state.instanceId, { owed: null });
+async function flushPendingReport(state: RunnerState, runner: Runner, stop: AbortSignal): Promise<void> {
+  if (!state.pendingReport) return;
+  await runner.reporter.send(state.pendingReport as ReportBody, stop);
+  await runner.states.update(state.instanceId, { pendingReport: null });
 }
 
 /**
- * The machine was rebooted, or the program restarted, after the boot had succeeded. Mounts do not survive the one, nor the
- * agent, so both are looked after; neither can fail the boot any more. What stands is left alone: jobs work there.
+ * The instance was rebooted or the program restarted after a successful boot. Mounts and the agent do not survive a reboot and
+ * are restored. Nothing here can fail the boot any more. What is still in place stays untouched: jobs use it.
  */
-async function resume(state: RunnerState, runner: Runner): Promise<BootOutcome> {
+async function resume(state: RunnerState, runner: Runner, stop: AbortSignal): Promise<BootOutcome> {
   if (state.phase !== 'ready') {
-    await sayOwed(state, runner);
+    await flushPendingReport(state, runner, stop);
     return 'ready';
   }
-  const began = runner.now();
-  let { owed } = state;
-  if (!(await runner.isWarm())) {
-    const patience = runner.config.bootTimeoutSeconds * 1000 * RESTORE_SHARE;
-    const restored = await runner.restore(timeUp('the restore takes too long', patience));
-    await writeMarker(runner, restored);
-    // A machine that was stopped in a warm pool has a launch hook waiting again; where there is none, nothing comes of it.
-    const seconds = { restore: restored.seconds, boot: (runner.now() - began) / 1000 };
-    owed = readyReport(runner, restored, seconds);
+  const isWarm = await runner.isWarm();
+  // An instance that was stopped in a warm pool has a launch hook waiting again; elsewhere the heartbeats have no effect.
+  const stopHeartbeat = isWarm ? undefined : startBootHeartbeat(runner);
+  try {
+    const change = isWarm ? {} : await raceAbort(stop, restoreAgain(runner, stop));
+    // After a restore that failed no job may run; `watch` reports the instance as unhealthy.
+    if (change) {
+      const next = isWarm ? state : await runner.states.update(state.instanceId, change);
+      // `watch` tries again: a CI provider that is down must not keep the instance from draining.
+      await raceAbort(stop, limitTime(START_LIMIT_MS, 'start of the agent', runner.agent.start())).catch(
+        (error: unknown) => runner.log(`start of the agent: ${errorText(error)}`),
+      );
+      await flushPendingReport(next, runner, stop);
+    }
+    stop.throwIfAborted();
+    return 'ready';
+  } finally {
+    void stopHeartbeat?.();
   }
-  // `watch` tries again: a host that is down must not keep it from draining.
-  await runner.host.start().catch((error: unknown) => runner.log(`agent: ${errorText(error)}`));
-  await sayOwed({ ...state, owed }, runner);
-  return 'ready';
+}
+
+/** @returns the Runner Ready to send, or undefined if the restore failed */
+async function restoreAgain(runner: Runner, stop: AbortSignal): Promise<Partial<RunnerState> | undefined> {
+  const began = runner.now();
+  try {
+    const restored = await restore(runner, runner.config.bootTimeoutSeconds * 1000 * RESTORE_SHARE, stop);
+    await writeMarker(runner, restored);
+    const seconds = { restore: restored.seconds, boot: (runner.now() - began) / 1000 };
+    return ready(readyReport(runner, restored, seconds), runner);
+  } catch (error) {
+    stop.throwIfAborted();
+    await runner.health.mark(`restore after a restart of the instance: ${errorText(error)}`);
+    return undefined;
+  }
 }
 
 /**
- * Jobs that start beside the restore wait for this file, without a timeout of their own: so it is written whatever the
- * outcome, and a restore that cannot say how it ended fails the boot.
+ * Jobs that start during the restore wait for this file without a timeout of their own. So every restore that ends writes it,
+ * and a restore whose outcome cannot be written fails the boot.
  */
 async function writeMarker(runner: Runner, restored: RestoreResult): Promise<void> {
   const { state } = runner.config.directories;

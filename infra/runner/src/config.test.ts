@@ -13,12 +13,12 @@ const good = {
     warm: '/mnt/ephemeral/aw/warm',
     state: '/var/lib/aw-runner',
   },
-  agent: { driver: 'simulated', url: 'http://127.0.0.1:1', queue: 'q', command: ['agent'] },
+  agent: { driver: 'gha' },
 };
 const parse = (change: object) =>
   parseConfig(JSON.stringify({ ...good, ...change }), '/etc/aw-runner/config.json');
 
-test('what need not be said has a value', () => {
+test('optional settings have defaults', () => {
   expect(parse({})).toMatchObject({
     metadataEndpoint: 'http://169.254.169.254',
     bootTimeoutSeconds: 900,
@@ -27,22 +27,23 @@ test('what need not be said has a value', () => {
   });
 });
 
-describe('what is wrong is named, with the file', () => {
+describe('each error names the file', () => {
   test.each<[string, object, RegExp]>([
-    ['a group that is none', { group: 'jenkins/x' }, /group: must be <host>\/<name>/],
-    ['a set that leaves its folder', { warmingSet: '../x' }, /warmingSet/],
+    ['an unknown provider', { group: 'jenkins/x' }, /group: must be <provider>\/<name>/],
+    ['a set outside its folder', { warmingSet: '../x' }, /warmingSet/],
     [
       'a path that is not absolute',
       { directories: { ...good.directories, warm: 'warm' } },
       /directories\.warm: an absolute path/,
     ],
-    ['a driver that is not there', { agent: { driver: 'jenkins' } }, /agent\.driver/],
-    ['a word that nobody knows', { bootTimeout: 5 }, /bootTimeout/],
+    ['an unknown driver', { agent: { driver: 'jenkins' } }, /agent\.driver/],
+    ['the simulated driver of the local cloud', { agent: { driver: 'simulated' } }, /agent\.driver/],
+    ['an unknown setting', { bootTimeout: 5 }, /bootTimeout/],
     ['an idle timeout past 12 hours', { idleTimeoutMinutes: 721 }, /idleTimeoutMinutes/],
     ['a warming run without a command', { warming: { command: [] } }, /warming/],
-    ['a warming run of nothing', { warming: {} }, /needs either command or bazel/],
+    ['a warming run without settings', { warming: {} }, /needs either command or bazel/],
     [
-      'a warming run of two minds',
+      'a warming run with both kinds of command',
       { warming: { command: ['x'], bazel: { directory: '/w' } } },
       /needs either command or bazel/,
     ],
@@ -53,7 +54,7 @@ describe('what is wrong is named, with the file', () => {
     expect(() => parse(change)).toThrow('/etc/aw-runner/config.json');
   });
 
-  test('no JSON, and no file', async () => {
+  test('a file that is no JSON or is missing', async () => {
     expect(() => parseConfig('{', 'x.json')).toThrow(/x\.json/);
     await expect(readConfig('/no/such/config.json')).rejects.toThrow('/no/such/config.json cannot be read');
   });

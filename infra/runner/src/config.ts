@@ -1,43 +1,42 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { simulatedSettings } from '../../../scripts/local/runners/simulated-driver.ts';
 import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 
-/** Where user data writes it on an instance. */
+/** Path of the configuration on an instance; user data writes it. */
 export const CONFIG_FILE = '/etc/aw-runner/config.json';
 
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
 
-/** What the default warming command works on: a Bazel workspace. */
+/** Settings of the default warming command: a Bazel workspace. */
 const bazelWarming = v.strictObject({
-  /** The workspace; it has to be where jobs have theirs, since Bazel names an output base by that path. */
+  /** The workspace, at the same path as in jobs: Bazel derives the name of an output base from that path. */
   directory: path,
-  /** Checked out there first; absent if the image or something else brings it. */
+  /** Checked out there first; absent if the image contains the workspace. */
   git: v.optional(
     v.strictObject({
-      // No option, whatever the text: git would take one.
+      // Git treats a text that starts with a hyphen as an option.
       url: v.pipe(v.string(), v.regex(/^[^-]/)),
       ref: v.optional(v.pipe(v.string(), v.regex(/^[^-]/)), 'HEAD'),
     }),
   ),
   targets: v.optional(v.pipe(v.array(v.string()), v.minLength(1)), ['//...']),
-  /** Also build, so that the first build elsewhere has no action to run; costs the time and the bytes of all outputs. */
+  /** Also builds. The first build elsewhere then runs no action; the snapshot grows by the bytes of all outputs. */
   build: v.optional(v.boolean(), false),
   /** `bazel`, `bazelisk` or a wrapper. */
   program: v.optional(v.string(), 'bazel'),
 });
 
-/** How a machine of a warming group makes the snapshot: by a command of the set's own, or by the default for Bazel. */
+/** How an instance of a warming group creates the snapshot: by the command of the set, or by the default for Bazel. */
 const warmingSettings = v.pipe(
   v.strictObject({
     /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
     command: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
     bazel: v.optional(bazelWarming),
-    /** Whose rights the command has; root's if absent. Files that jobs change have to be theirs. */
+    /** The user that the command runs as; root if absent. Jobs change files of this user. */
     user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/))),
-    /** The command is ended after so many seconds. */
+    /** The command is stopped after this time. */
     timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
   }),
   v.check(
@@ -47,42 +46,42 @@ const warmingSettings = v.pipe(
 );
 
 /**
- * What Terraform says about the agents of real hosts. It is accepted here, because a warming group needs no agent; where one
- * is needed, the boot fails and says so (see `missing-host.ts`).
+ * `/etc/aw-runner/config.json`. Terraform's user data writes it.
+ *
+ * @param drivers the accepted names of agent drivers. The driver itself validates its own settings.
  */
-const agentSettings = v.looseObject({ driver: v.picklist(CI_PROVIDERS) });
-
-/** `/etc/aw-runner/config.json`: all that a runner has to be told. Terraform's user data writes it. */
-const configSchema = v.strictObject({
-  version: v.literal(1),
-  region: v.string(),
-  /** The snapshot bucket. */
-  bucket: v.string(),
-  /** URL of the queue that runners report to. */
-  reportsUrl: v.pipe(v.string(), v.url()),
-  /** `<host>/<name>`. */
-  group: v.pipe(
-    v.string(),
-    v.check((id) => parseGroupId(id) !== undefined, 'must be <host>/<name>'),
-  ),
-  autoScalingGroup: v.string(),
-  /** The set to restore; without one every boot is cold. */
-  warmingSet: v.optional(v.pipe(v.string(), v.regex(SET_NAME))),
-  warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
-  /** The instance metadata service. */
-  metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
-  directories: v.strictObject({ layers: path, warm: path, state: path }),
-  /** A boot ends as Ready or Failed within this time. */
-  bootTimeoutSeconds: v.optional(seconds(10, 7_200), 900),
-  /** Heartbeats of a drain end after this time: then Auto Scaling lets the machine go, with whatever runs on it. */
-  drainTimeoutSeconds: v.optional(seconds(10, 172_800), 21_600),
-  idleTimeoutMinutes: v.optional(v.pipe(v.number(), v.minValue(0.01), v.maxValue(720)), 30),
-  /** Between two heartbeats. */
-  heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
-  /** Between two looks at the metadata and the agent. */
-  pollSeconds: v.optional(seconds(0.1, 60), 5),
-  agent: v.variant('driver', [simulatedSettings, agentSettings]),
-});
+const configSchema = (drivers: readonly string[]) =>
+  v.strictObject({
+    version: v.literal(1),
+    region: v.string(),
+    /** The snapshot bucket. */
+    bucket: v.string(),
+    /** URL of the queue that runners report to. */
+    reportsUrl: v.pipe(v.string(), v.url()),
+    /** `<provider>/<name>`. */
+    group: v.pipe(
+      v.string(),
+      v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
+    ),
+    autoScalingGroup: v.string(),
+    /** The set to restore; without it every boot is cold. */
+    warmingSet: v.optional(v.pipe(v.string(), v.regex(SET_NAME))),
+    warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
+    /** The instance metadata service. */
+    metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
+    directories: v.strictObject({ layers: path, warm: path, state: path }),
+    /** Longest time of a boot until Runner Ready or Runner Failed. */
+    bootTimeoutSeconds: v.optional(seconds(10, 7_200), 900),
+    /** Heartbeats of a drain stop after this time. Auto Scaling then terminates the instance, with a job that still runs. */
+    drainTimeoutSeconds: v.optional(seconds(10, 172_800), 21_600),
+    idleTimeoutMinutes: v.optional(v.pipe(v.number(), v.minValue(0.01), v.maxValue(720)), 30),
+    /** Time between two heartbeats. */
+    heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
+    /** Time between two observations of the metadata, the agent and the disks. */
+    pollSeconds: v.optional(seconds(0.1, 60), 5),
+    /** A warming group needs no agent, so a provider without a driver is accepted here and fails the boot where one is needed. */
+    agent: v.looseObject({ driver: v.picklist(drivers) }),
+  });
 
 /** @throws {BadConfig} */
 export function parseBazelWarming(settings: unknown): BazelWarming {
@@ -91,7 +90,7 @@ export function parseBazelWarming(settings: unknown): BazelWarming {
   return result.output;
 }
 
-export type RunnerConfig = v.InferOutput<typeof configSchema>;
+export type RunnerConfig = v.InferOutput<ReturnType<typeof configSchema>>;
 export type WarmingSettings = v.InferOutput<typeof warmingSettings>;
 export type BazelWarming = v.InferOutput<typeof bazelWarming>;
 
@@ -101,7 +100,7 @@ export class BadConfig extends Error {
 }
 
 /** @throws {BadConfig} naming the file and the first few problems */
-export async function readConfig(file: string): Promise<RunnerConfig> {
+export async function readConfig(file: string, drivers?: readonly string[]): Promise<RunnerConfig> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -110,12 +109,16 @@ export async function readConfig(file: string): Promise<RunnerConfig> {
       cause,
     });
   }
-  return parseConfig(text, file);
+  return parseConfig(text, file, drivers);
 }
 
 /** @throws {BadConfig} */
-export function parseConfig(text: string, file: string): RunnerConfig {
-  const result = v.safeParse(v.pipe(v.string(), v.parseJson(), configSchema), text);
+export function parseConfig(
+  text: string,
+  file: string,
+  drivers: readonly string[] = CI_PROVIDERS,
+): RunnerConfig {
+  const result = v.safeParse(v.pipe(v.string(), v.parseJson(), configSchema(drivers)), text);
   if (!result.success) throw new BadConfig(`${file}: ${issuesText(result.issues)}`);
   return result.output;
 }

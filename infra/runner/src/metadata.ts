@@ -1,16 +1,16 @@
-/** Life of a metadata token, in seconds, and the time before its end when a new one is fetched. */
+/** Lifetime of a metadata token, and the time before its expiry when a new one is fetched; in seconds. */
 const TOKEN_SECONDS = 21_600;
 const RENEW_SECONDS = 60;
 
-/** The service is on the machine itself: what takes longer than this has gone wrong, in milliseconds. */
+/** Longest time of one request, in milliseconds. The service is local to the instance. */
 const TIMEOUT_MS = 2_000;
 
-/** The instance's own metadata (IMDSv2), which alone tells it for certain that it has to go. */
+/** The instance metadata service (IMDSv2), the only reliable source of a pending termination. */
 export interface Metadata {
   instanceId(): Promise<string>;
-  /** What Auto Scaling wants the instance to become; undefined if it is in no group. */
+  /** Target lifecycle state of the instance; undefined if it is in no Auto Scaling group. */
   targetLifecycleState(): Promise<string | undefined>;
-  /** Whether Spot has announced to take the instance back. */
+  /** Whether there is a Spot interruption notice. */
   isReclaimed(): Promise<boolean>;
 }
 
@@ -47,7 +47,7 @@ export function instanceMetadata(endpoint: string, now: () => number = Date.now)
   return {
     async instanceId() {
       const id = await item('instance-id');
-      if (!id) throw new Error(`the metadata service at ${endpoint} names no instance`);
+      if (!id) throw new Error(`the metadata service at ${endpoint} returned no instance id`);
       return id;
     },
     targetLifecycleState: () => item('autoscaling/target-lifecycle-state'),

@@ -1,9 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** What the kernel says of one process. */
+/** A running process. */
 export type ProcessFacts = { pid: number; argv: string[] };
 
-/** All processes that still have arguments: kernel threads and the dead have none. Empty elsewhere than on Linux. */
+/** Identifies one process although the kernel reuses pids. */
+export type ProcessIdentity = { pid: number; startTime: string };
+
+/** All processes with arguments: kernel threads and zombies have none. Empty on systems other than Linux. */
 export async function processes(): Promise<ProcessFacts[]> {
   const names = await gone(readdir('/proc'));
   const pids = (names ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -13,16 +16,16 @@ export async function processes(): Promise<ProcessFacts[]> {
   return found.flatMap(({ pid, line }) => (line === '' ? [] : [{ pid, argv: line.split('\0') }]));
 }
 
-/** Field 22 of `/proc/<pid>/stat`: clock ticks after boot (proc(5)). Undefined if there is no such process, or it is dead. */
+/** Field 22 of `/proc/<pid>/stat`: clock ticks after boot (proc(5)). Undefined if there is no such process, or it is a zombie. */
 export async function startTime(pid: number): Promise<string | undefined> {
   if (process.platform !== 'linux') return isRunning(pid) ? 'unknown' : undefined;
   const text = await gone(readFile(`/proc/${pid}/stat`, 'utf8'));
-  // The second field is the program's name, which may hold anything, in parentheses.
+  // The second field is the program's name in parentheses; it can contain any character.
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
   return fields?.[0] === 'Z' ? undefined : fields?.[19];
 }
 
-/** Elsewhere than on Linux, where only laptops run this, the pid alone has to do. */
+/** On other systems, which are laptops only, the pid alone identifies a process. */
 function isRunning(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -35,7 +38,33 @@ export async function isAlive(pid: number): Promise<boolean> {
   return (await startTime(pid)) !== undefined;
 }
 
-/** What was read, or undefined if the process has gone meanwhile. */
+/** Undefined if there is no such process. */
+export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  const started = await startTime(pid);
+  return started === undefined ? undefined : { pid, startTime: started };
+}
+
+export async function isSameProcess(process: ProcessIdentity): Promise<boolean> {
+  return (await startTime(process.pid)) === process.startTime;
+}
+
+/**
+ * Sends a signal to this process, and never to another one that has its pid by now.
+ *
+ * @returns whether the process was still there
+ */
+export async function signalProcess(target: ProcessIdentity, name: NodeJS.Signals): Promise<boolean> {
+  if (!(await isSameProcess(target))) return false;
+  try {
+    process.kill(target.pid, name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    return false;
+  }
+}
+
+/** The result, or undefined if the process has ended meanwhile. */
 async function gone<T>(reading: Promise<T>): Promise<T | undefined> {
   return reading.catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ESRCH') return undefined;

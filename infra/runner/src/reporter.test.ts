@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { describe, expect, test } from 'vitest';
-import { reportSchema } from '../../../shared/fleet/report.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { MAX_SECONDS, reportSchema } from '../../../shared/fleet/report.ts';
 import { type ReportBody, sqsReporter } from './reporter.ts';
 
 const config = {
@@ -31,21 +31,21 @@ const bodies: ReportBody[] = [
   { report: 'Runner Unhealthy', reason: 'disk full' },
 ];
 
-test.each(bodies)('$report is sent as the functions read it', async (body) => {
+test.each(bodies)('$report is sent as the functions parse it', async (body) => {
   const one = reporter(0);
   await one.send(body);
   expect(v.parse(reportSchema, JSON.parse(one.bodies[0] ?? ''))).toMatchObject({ ...body, instanceId: id });
 });
 
 describe('when the queue cannot be reached', () => {
-  test('a report that must arrive is tried until it does, and each failure is in the log', async () => {
+  test('a report that must arrive is tried until it is sent, and each failure is logged', async () => {
     const one = reporter(1);
     await one.send({ report: 'Runner Drained' });
     expect(one.bodies).toHaveLength(1);
     expect(one.lines).toEqual([expect.stringContaining('no network'), 'reported: Runner Drained']);
   });
 
-  test('it is given up only when it serves nothing any more', async () => {
+  test('it is dropped only when its signal is aborted', async () => {
     const one = reporter(1_000);
     const stop = new AbortController();
     const sending = one.send({ report: 'Runner Drained' }, stop.signal);
@@ -54,10 +54,50 @@ describe('when the queue cannot be reached', () => {
     expect(one.bodies).toEqual([]);
   });
 
-  test('a heartbeat is tried once: the next one is near', async () => {
+  test('a heartbeat is tried once: the next one follows soon', async () => {
     const one = reporter(1);
-    await one.trySend({ report: 'Runner Heartbeat', phase: 'drain' });
+    expect(await one.trySend({ report: 'Runner Heartbeat', phase: 'drain' })).toBe(false);
     expect(one.bodies).toEqual([]);
     expect(one.lines).toHaveLength(1);
   });
+});
+
+describe('numbers and texts out of range are sent within their limits', () => {
+  const long = 'x'.repeat(5_000);
+  test.each<[ReportBody, object]>([
+    [{ report: 'Runner Idle', idleSeconds: 1e12 }, { idleSeconds: MAX_SECONDS }],
+    [{ report: 'Runner Idle', idleSeconds: 691_200 }, { idleSeconds: 691_200 }],
+    [{ report: 'Runner Drained', seconds: { drain: -0.2 } }, { seconds: { drain: 0 } }],
+    [
+      {
+        report: 'Runner Ready',
+        snapshot: { set: 'x', outcome: 'cold' },
+        seconds: { restore: -1, boot: -0.2 },
+      },
+      { seconds: { restore: 0, boot: 0 } },
+    ],
+    [{ report: 'Runner Heartbeat', phase: 'drain', job: long }, { job: long.slice(0, 255) }],
+    [{ report: 'Runner Unhealthy', reason: long }, { reason: long.slice(0, 1_000) }],
+    [{ report: 'Runner Failed', stage: long, reason: long }, { stage: long.slice(0, 255) }],
+  ])('%#', async (body, expected) => {
+    const one = reporter(0);
+    await one.trySend(body);
+    expect(JSON.parse(one.bodies[0] ?? '')).toMatchObject(expected);
+  });
+});
+
+test('a queue that never answers ends a try after a while', async () => {
+  vi.useFakeTimers();
+  try {
+    const lines: string[] = [];
+    const silent = { send: () => new Promise(() => {}) } as never;
+    const sending = sqsReporter(silent, config, id, (line) => lines.push(line)).trySend({
+      report: 'Runner Drained',
+    });
+    await vi.advanceTimersByTimeAsync(16_000);
+    expect(await sending).toBe(false);
+    expect(lines[0]).toContain('did not answer within 15 s');
+  } finally {
+    vi.useRealTimers();
+  }
 });

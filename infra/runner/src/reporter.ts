@@ -1,26 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
-import type { Report } from '../../../shared/fleet/report.ts';
+import * as v from 'valibot';
+import { type Report, reportSchema } from '../../../shared/fleet/report.ts';
 import { errorText } from '../../../shared/runtime/errors.ts';
+import { raceAbort } from './abortable.ts';
 import type { RunnerConfig } from './config.ts';
 
 /** Waits between tries of a report that must arrive, in milliseconds. */
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 
-/** A report without what all reports carry. */
+/** Longest time of one try, in milliseconds. */
+const TRY_LIMIT_MS = 15_000;
+
+/** A report without the fields that all reports have. */
 export type ReportBody = Report extends infer Each
   ? Each extends Report
     ? Omit<Each, 'group' | 'instanceId' | 'autoScalingGroup' | 'at'>
     : never
   : never;
 
-/** The runner's voice. */
+/** Sends the reports of the runner. */
 export interface Reporter {
-  /** Tries until it is sent, or until `signal` says that it serves nothing any more. */
+  /** Tries until the report is sent or `signal` is aborted. */
   send(body: ReportBody, signal?: AbortSignal): Promise<void>;
-  /** Tries once: for heartbeats, of which the next one is near. */
-  trySend(body: ReportBody): Promise<void>;
+  /** Tries once, for reports that the caller repeats. @returns whether it was sent */
+  trySend(body: ReportBody): Promise<boolean>;
 }
 
 export function sqsReporter(
@@ -29,17 +34,27 @@ export function sqsReporter(
   instanceId: string,
   log: (line: string) => void,
 ): Reporter {
-  async function post(body: ReportBody): Promise<void> {
+  async function post(body: ReportBody, stop?: AbortSignal): Promise<void> {
     const { group, autoScalingGroup, reportsUrl } = config;
     const report = { ...body, group, autoScalingGroup, instanceId, at: new Date().toISOString() };
-    await sqs.send(new SendMessageCommand({ QueueUrl: reportsUrl, MessageBody: JSON.stringify(report) }));
+    // The schema cuts long texts and clamps numbers, so that no receiver refuses the report because of them.
+    const parsed = v.safeParse(reportSchema, report);
+    const MessageBody = JSON.stringify(parsed.success ? parsed.output : report);
+    const limit = new AbortController();
+    const timer = setTimeout(
+      () => limit.abort(new Error(`the queue did not answer within ${TRY_LIMIT_MS / 1000} s`)),
+      TRY_LIMIT_MS,
+    );
+    const abortSignal = stop ? AbortSignal.any([limit.signal, stop]) : limit.signal;
+    const sending = sqs.send(new SendMessageCommand({ QueueUrl: reportsUrl, MessageBody }), { abortSignal });
+    await raceAbort(abortSignal, sending).finally(() => clearTimeout(timer));
   }
   return {
     async send(body, signal) {
       for (let wait = FIRST_WAIT_MS; ; wait = Math.min(LONGEST_WAIT_MS, wait * 2)) {
         signal?.throwIfAborted();
         try {
-          await post(body);
+          await post(body, signal);
           log(`reported: ${body.report}`);
           return;
         } catch (error) {
@@ -51,8 +66,10 @@ export function sqsReporter(
     async trySend(body) {
       try {
         await post(body);
+        return true;
       } catch (error) {
         log(`${body.report} could not be reported: ${errorText(error)}`);
+        return false;
       }
     },
   };

@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-test('is read as it was written, by the next program', async () => {
+test('is read by the next program as it was written', async () => {
   const restored = {
     outcome: 'previous',
     id: 's1',
@@ -19,17 +19,22 @@ test('is read as it was written, by the next program', async () => {
     fetchedBytes: 5,
     seconds: 1,
   } as const;
-  const state = { ...newState(id, 5), phase: 'ready', owed: { report: 'Runner Ready' }, restored } as const;
+  const state = {
+    ...newState(id, 5),
+    phase: 'ready',
+    pendingReport: { report: 'Runner Ready' },
+    restored,
+  } as const;
   await stateFile(directory).write(state);
   expect(await stateFile(directory).read(id)).toEqual(state);
 });
 
-test('of another instance is none of ours: an image may be made from a runner', async () => {
+test('of another instance is ignored: an image can be made from a runner', async () => {
   await stateFile(directory).write(newState(id, 5));
   expect(await stateFile(directory).read('i-0fedcba9876543210')).toBeUndefined();
 });
 
-test.each(['', '{', '{"version":2}', 'null'])('that is broken (%j) counts as none', async (text) => {
+test.each(['', '{', '{"version":2}', 'null'])('that is broken (%j) is ignored', async (text) => {
   writeFileSync(join(directory, 'runner.json'), text);
   expect(await stateFile(directory).read(id)).toBeUndefined();
 });
@@ -38,13 +43,13 @@ test('that cannot be read for another reason is an error, not a first boot', asy
   await expect(stateFile(join(directory, 'file\0')).read(id)).rejects.toThrow();
 });
 
-test('changes from two sides at once are all there, and no reader ever sees half a file', async () => {
+test('concurrent changes are all kept, and no reader gets half a file', async () => {
   const file = stateFile(directory);
   await file.write(newState(id, 5));
   const changes = Array.from({ length: 20 }, (_, index) =>
     index % 2 === 0 ? file.update(id, { since: index }) : file.update(id, { warmingRun: 'saved' }),
   );
-  for (let look = 0; look < 50; look += 1) JSON.parse(readFileSync(join(directory, 'runner.json'), 'utf8'));
+  for (let read = 0; read < 50; read += 1) JSON.parse(readFileSync(join(directory, 'runner.json'), 'utf8'));
   await Promise.all(changes);
   expect(await file.read(id)).toMatchObject({ since: 18, warmingRun: 'saved' });
 });

@@ -1,9 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { newState, type RunnerState } from './state.ts';
-import { IDLE_AGAIN_SECONDS, type Observation, SAY_AGAIN_SECONDS, watchStep } from './watch-step.ts';
+import {
+  heartbeat,
+  LAUNCH_HOOK_SECONDS,
+  type Observation,
+  REPEAT_IDLE_SECONDS,
+  REPEAT_SECONDS,
+  watchStep,
+} from './watch-step.ts';
 
 const NOW = 10_000_000;
-const times = { heartbeatSeconds: 60, idleTimeoutMinutes: 30, drainTimeoutSeconds: 3_600 };
+const times = { idleTimeoutMinutes: 30, drainTimeoutSeconds: 3_600 };
 const ready: RunnerState = { ...newState('i-0123456789abcdef0', NOW - 5_000_000), phase: 'ready' };
 const draining = (seconds: number): RunnerState => ({
   ...ready,
@@ -13,100 +20,129 @@ const draining = (seconds: number): RunnerState => ({
 const busy = { state: 'busy', job: '17' } as const;
 const idle = (seconds: number) => ({ state: 'idle', since: new Date(NOW - seconds * 1000) }) as const;
 
-const look = (
+const step = (
   state: RunnerState,
-  seen: Partial<Observation>,
-  said: Partial<Parameters<typeof watchStep>[2]> = {},
+  observation: Partial<Observation>,
+  last: Partial<Parameters<typeof watchStep>[2]> = {},
 ) =>
   watchStep(
     state,
-    { now: NOW, target: 'InService', reclaimed: false, agent: idle(1), unhealthy: undefined, ...seen },
-    { heartbeat: 0, drained: 0, idle: 0, ...said },
+    { now: NOW, target: 'InService', reclaimed: false, agent: idle(1), unhealthy: undefined, ...observation },
+    { ready: 0, drained: 0, idle: 0, ...last },
     times,
   );
 
-describe('a machine that serves', () => {
-  test('does nothing while it works, or has just stopped to', () => {
-    expect(look(ready, { agent: busy })).toEqual([]);
-    expect(look(ready, { agent: idle(1_799) })).toEqual([]);
+describe('an instance in service', () => {
+  test('does nothing while a job runs, or has just ended', () => {
+    expect(step(ready, { agent: busy })).toEqual([]);
+    expect(step(ready, { agent: idle(1_799) })).toEqual([]);
   });
 
-  test('says that it is idle, and again only after a while', () => {
-    expect(look(ready, { agent: idle(1_800) })).toEqual([{ do: 'say-idle', seconds: 1_800 }]);
-    const lately = { idle: NOW - IDLE_AGAIN_SECONDS * 1000 + 1 };
-    expect(look(ready, { agent: idle(1_900) }, lately)).toEqual([]);
-    expect(look(ready, { agent: idle(1_900) }, { idle: lately.idle - 1 })).toHaveLength(1);
+  test('reports that it is idle, and again only after a while', () => {
+    expect(step(ready, { agent: idle(1_800) })).toEqual([{ do: 'report-idle', seconds: 1_800 }]);
+    const lately = { idle: NOW - REPEAT_IDLE_SECONDS * 1000 + 1 };
+    expect(step(ready, { agent: idle(1_900) }, lately)).toEqual([]);
+    expect(step(ready, { agent: idle(1_900) }, { idle: lately.idle - 1 })).toHaveLength(1);
   });
 
   test.each([
     [{ target: 'Terminated' }, 'terminated'],
     [{ reclaimed: true }, 'reclaimed'],
     [{ target: 'Terminated', reclaimed: true, unhealthy: 'disk full' }, 'terminated'],
-  ])('drains before anything else: %j', (seen, why) => {
-    expect(look(ready, { ...seen, agent: idle(9_999) })).toEqual([{ do: 'begin-drain', why }]);
+  ])('drains before anything else: %j', (observation, why) => {
+    expect(step(ready, { ...observation, agent: idle(9_999) })).toEqual([{ do: 'begin-drain', why }]);
   });
 
-  test('that is broken takes no further job, and says so once', () => {
-    expect(look(ready, { unhealthy: 'Bazel exit 37', agent: busy })).toEqual([
+  test('that is unhealthy takes no further job, and reports it once', () => {
+    expect(step(ready, { unhealthy: 'Bazel exit 37', agent: busy })).toEqual([
       { do: 'stop-intake' },
-      { do: 'say-unhealthy', reason: 'Bazel exit 37' },
+      { do: 'report-unhealthy', reason: 'Bazel exit 37' },
     ]);
-    expect(look({ ...ready, unhealthyReported: true }, { unhealthy: 'Bazel exit 37', agent: busy })).toEqual(
+    expect(step({ ...ready, unhealthyReported: true }, { unhealthy: 'Bazel exit 37', agent: busy })).toEqual(
       [],
     );
   });
 
-  test('starts an agent that is gone, unless it was told to go', () => {
-    expect(look(ready, { agent: { state: 'gone' } })).toEqual([{ do: 'start-agent' }]);
-    expect(look({ ...ready, unhealthyReported: true }, { agent: { state: 'gone' } })).toEqual([]);
+  test('starts an agent that is gone, unless the instance is unhealthy', () => {
+    expect(step(ready, { agent: { state: 'gone' } })).toEqual([{ do: 'start-agent' }]);
+    expect(step({ ...ready, unhealthyReported: true }, { agent: { state: 'gone' } })).toEqual([]);
   });
 
-  test('does nothing on what it does not know', () => {
-    expect(look(ready, { target: undefined, reclaimed: undefined, agent: undefined })).toEqual([]);
+  test('does nothing without answers', () => {
+    expect(step(ready, { target: undefined, reclaimed: undefined, agent: undefined })).toEqual([]);
   });
 });
 
-test('a machine on its way into a warm pool is left alone: nobody starts an agent there', () => {
-  expect(look(ready, { target: 'Warmed:Stopped', agent: { state: 'gone' } })).toEqual([]);
+test('an instance that enters a warm pool gets no agent', () => {
+  expect(step(ready, { target: 'Warmed:Stopped', agent: { state: 'gone' } })).toEqual([]);
 });
 
-test('a machine whose boot failed does nothing but wait for its termination, and drain then', () => {
+test('an instance whose boot failed only waits for its termination, and drains then', () => {
   const failed: RunnerState = { ...ready, phase: 'failed' };
-  expect(look(failed, { agent: idle(9_999), unhealthy: 'disk full', reclaimed: true })).toEqual([]);
-  expect(look(failed, { target: 'Terminated' })).toEqual([{ do: 'begin-drain', why: 'terminated' }]);
+  expect(step(failed, { agent: idle(9_999), unhealthy: 'disk full', reclaimed: true })).toEqual([]);
+  expect(step(failed, { target: 'Terminated' })).toEqual([{ do: 'begin-drain', why: 'terminated' }]);
 });
 
-describe('a machine that drains', () => {
+describe('an instance that drains', () => {
   const leaving = { target: 'Terminated' };
 
-  test('keeps its hook alive for as long as the job runs', () => {
-    expect(look(draining(600), { ...leaving, agent: busy })).toEqual([{ do: 'heartbeat', job: '17' }]);
-    expect(look(draining(600), { ...leaving, agent: busy }, { heartbeat: NOW - 59_999 })).toEqual([]);
+  const due = (seconds: number, agent: Observation['agent']) =>
+    heartbeat(draining(seconds), { now: NOW, agent }, times);
+
+  test('sends heartbeats for as long as the job runs', () => {
+    expect(due(600, busy)).toEqual({ phase: 'drain', job: '17' });
+    expect(due(600, idle(1))).toBeUndefined();
+    expect(step(draining(600), { ...leaving, agent: busy })).toEqual([]);
   });
 
-  test('takes an agent that cannot be asked for a busy one', () => {
-    expect(look(draining(600), { ...leaving, agent: undefined })).toEqual([
-      { do: 'heartbeat', job: undefined },
+  test('counts an agent without an answer as busy', () => {
+    expect(due(600, undefined)).toEqual({ phase: 'drain' });
+    expect(step(draining(600), { ...leaving, agent: undefined })).toEqual([]);
+  });
+
+  test('stops its heartbeats at the drain timeout, so that no hung job holds an instance for ever', () => {
+    expect(due(3_600, busy)).toBeDefined();
+    expect(due(3_601, busy)).toBeUndefined();
+  });
+
+  test.each([idle(1), { state: 'gone' } as const])('reports when it is done: %j', (agent) => {
+    expect(step(draining(77), { ...leaving, agent })).toEqual([{ do: 'report-drained', seconds: 77 }]);
+  });
+
+  test('reports it again until it is gone: the first report can precede the hook', () => {
+    const last = { drained: NOW - REPEAT_SECONDS * 1000 };
+    expect(step(draining(77), leaving, last)).toHaveLength(1);
+    expect(step(draining(77), leaving, { drained: last.drained + 1 })).toEqual([]);
+  });
+
+  test('of a reclaimed instance is reported only when Auto Scaling waits for it', () => {
+    expect(step(draining(5), { reclaimed: true, target: 'InService' })).toEqual([]);
+    expect(step(draining(5), { reclaimed: true, ...leaving })).toEqual([
+      { do: 'report-drained', seconds: 5 },
     ]);
   });
+});
 
-  test('stops its heartbeats at the longest drain, so that no hung job holds a machine for ever', () => {
-    expect(look(draining(3_600), { ...leaving, agent: busy })).toHaveLength(1);
-    expect(look(draining(3_601), { ...leaving, agent: busy })).toEqual([]);
+describe('a launch', () => {
+  const launched = (seconds: number): RunnerState => ({
+    ...ready,
+    launch: { report: { report: 'Runner Ready' }, at: NOW - seconds * 1000 },
   });
 
-  test.each([idle(1), { state: 'gone' } as const])('says when it is done: %j', (agent) => {
-    expect(look(draining(77), { ...leaving, agent })).toEqual([{ do: 'say-drained', seconds: 77 }]);
+  test('reports Ready again, also beside other actions, until the launch hook has timed out', () => {
+    const again = { do: 'report-ready' };
+    expect(step(launched(31), { agent: busy })).toEqual([again]);
+    expect(step(launched(31), { agent: busy }, { ready: NOW - 29_000 })).toEqual([]);
+    expect(step(launched(31), { agent: { state: 'gone' } })).toEqual([again, { do: 'start-agent' }]);
+    expect(step(launched(31), { target: 'Warmed:Stopped' })).toEqual([again]);
+    expect(step(launched(LAUNCH_HOOK_SECONDS), { agent: busy })).toEqual([]);
   });
 
-  test('says it again for as long as it is still there: the first may have come before its hook', () => {
-    const said = { drained: NOW - SAY_AGAIN_SECONDS * 1000 };
-    expect(look(draining(77), leaving, said)).toHaveLength(1);
-    expect(look(draining(77), leaving, { drained: said.drained + 1 })).toEqual([]);
-  });
-
-  test('of a reclaimed machine is told only once Auto Scaling waits for it', () => {
-    expect(look(draining(5), { reclaimed: true, target: 'InService' })).toEqual([]);
-    expect(look(draining(5), { reclaimed: true, ...leaving })).toEqual([{ do: 'say-drained', seconds: 5 }]);
+  test('sends the heartbeats of a boot for as long', () => {
+    const due = (state: RunnerState) => heartbeat(state, { now: NOW, agent: busy }, times);
+    expect(due(launched(299))).toEqual({ phase: 'boot' });
+    expect(due(launched(300))).toBeUndefined();
+    expect(due({ ...launched(1), phase: 'failed' })).toBeUndefined();
+    expect(due(ready)).toBeUndefined();
   });
 });

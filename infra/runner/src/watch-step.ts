@@ -1,86 +1,112 @@
 import type { AgentStatus } from './agents/driver.ts';
 import type { RunnerState } from './state.ts';
 
-/** What one look at the machine has found. Undefined where it could not be found out. */
+/** One observation of the instance. A field is undefined if its source did not answer. */
 export type Observation = {
   now: number;
-  /** What Auto Scaling wants the instance to become. */
+  /** Target lifecycle state of Auto Scaling. */
   target: string | undefined;
-  /** Spot takes the instance back. */
+  /** There is a Spot interruption notice. */
   reclaimed: boolean | undefined;
   agent: AgentStatus | undefined;
   /** Why no further job should run here. */
   unhealthy: string | undefined;
 };
 
-/** What is to be done, in this order. */
+/** The actions of one step, in this order. */
 export type Action =
   | { do: 'stop-intake' }
   | { do: 'begin-drain'; why: 'terminated' | 'reclaimed' }
-  | { do: 'say-drained'; seconds: number }
-  | { do: 'heartbeat'; job: string | undefined }
-  | { do: 'say-unhealthy'; reason: string }
+  | { do: 'report-ready' }
+  | { do: 'report-drained'; seconds: number }
+  | { do: 'report-unhealthy'; reason: string }
   | { do: 'start-agent' }
-  | { do: 'say-idle'; seconds: number };
+  | { do: 'report-idle'; seconds: number };
 
-/** When things were last said; milliseconds since 1970. */
-export type LastSaid = { heartbeat: number; drained: number; idle: number };
+/** When each report was sent last; milliseconds since 1970. */
+export type LastReportedAt = { ready: number; drained: number; idle: number };
 
 export type WatchTimes = {
-  heartbeatSeconds: number;
+  /** Infinite for an instance that never reports Idle. */
   idleTimeoutMinutes: number;
   drainTimeoutSeconds: number;
 };
 
 /**
- * Drained and Idle are said again after so long, in seconds, for as long as the machine is still there: the first may have
- * come before the hook began, or while the group was at its minimum.
+ * Intervals at which a report is repeated, in seconds. A single Ready or Drained can be lost or can arrive before its hook is
+ * active; the group can be at its minimum at the first Idle.
  */
-export const SAY_AGAIN_SECONDS = 30;
-export const IDLE_AGAIN_SECONDS = 300;
+export const REPEAT_SECONDS = 30;
+export const REPEAT_IDLE_SECONDS = 300;
 
-/** What to do next; pure, so that every order of events can be tried. */
+/**
+ * Timeout of the launch hook, in seconds. The instance cannot observe that its launch hook is completed: its metadata reads
+ * InService throughout the hook. So Ready and the heartbeats of the boot go on for this long.
+ */
+export const LAUNCH_HOOK_SECONDS = 300;
+
+/** The actions of one step; pure, so that tests can try every order of events. */
 export function watchStep(
   state: RunnerState,
-  seen: Observation,
-  said: LastSaid,
+  observation: Observation,
+  last: LastReportedAt,
   times: WatchTimes,
 ): Action[] {
-  if (state.phase === 'draining') return drainStep(state, seen, said, times);
-  if (seen.target === 'Terminated') return [{ do: 'begin-drain', why: 'terminated' }];
-  // A machine in a warm pool is stopped, and boots again when it is needed.
-  if (state.phase === 'failed' || seen.target?.startsWith('Warmed:')) return [];
-  if (seen.reclaimed) return [{ do: 'begin-drain', why: 'reclaimed' }];
-  if (seen.unhealthy !== undefined && !state.unhealthyReported) {
-    return [{ do: 'stop-intake' }, { do: 'say-unhealthy', reason: seen.unhealthy }];
+  const { target, reclaimed, unhealthy, agent, now } = observation;
+  if (state.phase === 'draining') return drainStep(state, observation, last);
+  if (target === 'Terminated') return [{ do: 'begin-drain', why: 'terminated' }];
+  if (state.phase === 'failed') return [];
+  const ready: Action[] =
+    isLaunching(state, now) && now - last.ready >= REPEAT_SECONDS * 1000 ? [{ do: 'report-ready' }] : [];
+  // An instance in a warm pool is stopped, and boots again when it is needed.
+  if (target?.startsWith('Warmed:')) return ready;
+  if (reclaimed) return [{ do: 'begin-drain', why: 'reclaimed' }];
+  if (unhealthy !== undefined && !state.unhealthyReported) {
+    return [{ do: 'stop-intake' }, { do: 'report-unhealthy', reason: unhealthy }];
   }
-  // A machine without an agent would cost its price and never take a job again.
-  if (seen.agent?.state === 'gone' && !state.unhealthyReported) return [{ do: 'start-agent' }];
-  const idle = idleSeconds(seen);
-  if (idle >= times.idleTimeoutMinutes * 60 && seen.now - said.idle >= IDLE_AGAIN_SECONDS * 1000) {
-    return [{ do: 'say-idle', seconds: idle }];
+  // An instance without an agent costs its price and never takes a job.
+  if (agent?.state === 'gone' && !state.unhealthyReported) return [...ready, { do: 'start-agent' }];
+  const idle = idleSeconds(observation);
+  if (idle >= times.idleTimeoutMinutes * 60 && now - last.idle >= REPEAT_IDLE_SECONDS * 1000) {
+    return [...ready, { do: 'report-idle', seconds: idle }];
   }
-  return [];
+  return ready;
 }
 
 /**
- * Intake is stopped at every step, not only at the first: it must hold before the agent's answer is believed, also when
- * this program has just been started again. An agent that cannot be asked counts as busy.
+ * The heartbeat that is due, if any. An agent without an answer counts as busy. The heartbeats of a drain stop at its timeout,
+ * so that a hung job does not hold an instance for ever.
  */
-function drainStep(state: RunnerState, seen: Observation, said: LastSaid, times: WatchTimes): Action[] {
-  const drainSeconds = (seen.now - state.since) / 1000;
-  const isFree = seen.agent !== undefined && seen.agent.state !== 'busy';
-  if (isFree) {
-    // A reclaimed instance is not waiting in a hook until Auto Scaling has been asked to let it go.
-    if (seen.target !== 'Terminated') return [];
-    if (seen.now - said.drained < SAY_AGAIN_SECONDS * 1000) return [];
-    return [{ do: 'say-drained', seconds: drainSeconds }];
+export function heartbeat(
+  state: RunnerState,
+  observation: Pick<Observation, 'now' | 'agent'>,
+  times: WatchTimes,
+): { phase: 'boot' } | { phase: 'drain'; job?: string } | undefined {
+  const { now, agent } = observation;
+  if (state.phase === 'draining') {
+    if (!isBusy(agent) || (now - state.since) / 1000 > times.drainTimeoutSeconds) return undefined;
+    return { phase: 'drain', ...(agent?.state === 'busy' && { job: agent.job }) };
   }
-  if (drainSeconds > times.drainTimeoutSeconds) return [];
-  if (seen.now - said.heartbeat < times.heartbeatSeconds * 1000) return [];
-  return [{ do: 'heartbeat', job: seen.agent?.state === 'busy' ? seen.agent.job : undefined }];
+  return state.phase === 'ready' && isLaunching(state, now) ? { phase: 'boot' } : undefined;
 }
 
-function idleSeconds(seen: Observation): number {
-  return seen.agent?.state === 'idle' ? (seen.now - seen.agent.since.getTime()) / 1000 : 0;
+/** `watch` stops the intake before every observation of a drain, so an agent that is free now stays free. */
+function drainStep(state: RunnerState, observation: Observation, last: LastReportedAt): Action[] {
+  const { now, agent, target } = observation;
+  // A reclaimed instance waits in no hook until Auto Scaling has begun to terminate it.
+  if (isBusy(agent) || target !== 'Terminated') return [];
+  if (now - last.drained < REPEAT_SECONDS * 1000) return [];
+  return [{ do: 'report-drained', seconds: (now - state.since) / 1000 }];
+}
+
+function isBusy(agent: AgentStatus | undefined): boolean {
+  return agent === undefined || agent.state === 'busy';
+}
+
+function isLaunching({ launch }: RunnerState, now: number): boolean {
+  return launch !== undefined && now - launch.at < LAUNCH_HOOK_SECONDS * 1000;
+}
+
+function idleSeconds({ agent, now }: Observation): number {
+  return agent?.state === 'idle' ? (now - agent.since.getTime()) / 1000 : 0;
 }

@@ -1,95 +1,193 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../../shared/runtime/errors.ts';
-import { healthProblem } from './health.ts';
-import type { Runner } from './runner.ts';
+import { limitTime, raceAbort } from './abortable.ts';
+import { CALL_LIMIT_MS, START_LIMIT_MS } from './agents/driver.ts';
+import type { RunnerConfig } from './config.ts';
+import type { Runner } from './create-runner.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import type { ReportBody } from './reporter.ts';
 import { newState, type RunnerState } from './state.ts';
-import { type Action, type LastSaid, type Observation, watchStep } from './watch-step.ts';
+import {
+  type Action,
+  heartbeat,
+  type LastReportedAt,
+  type Observation,
+  type WatchTimes,
+  watchStep,
+} from './watch-step.ts';
 
-/** The longest text of a report's reason. */
-const MAX_REASON = 1000;
+/** What the loop and its heartbeat share. */
+type Watch = {
+  runner: Runner;
+  times: WatchTimes;
+  state: RunnerState;
+  agent: Observation['agent'];
+  last: LastReportedAt;
+  /** Whether the intake is stopped for an instance that takes no further job. */
+  isIntakeStopped: boolean;
+  /** A start of the agent that has not ended yet. */
+  isStarting: boolean;
+  /** The last error of each source: an error that persists is logged once. */
+  errors: Map<string, string>;
+  stopHeartbeat: () => void;
+};
 
 /**
- * Looks at the machine every few seconds, and does what `watchStep` says, until `signal` ends it. Survives restarts: what
- * matters is in the state file, and the rest is looked up again.
+ * Observes the instance every few seconds and performs the actions of `watchStep`, until `signal` is aborted. No failure ends
+ * the loop. It survives restarts: the state file has what matters, and everything else is observed again.
  */
 export async function watch(runner: Runner, signal: AbortSignal): Promise<void> {
-  let state = (await runner.states.read(runner.instanceId)) ?? newState(runner.instanceId, runner.now());
-  const said: LastSaid = { heartbeat: 0, drained: 0, idle: 0 };
-  while (!signal.aborted) {
-    const seen = await observe(runner, state);
-    try {
-      for (const action of watchStep(state, seen, said, runner.config)) {
-        state = await act(action, state, said, runner, signal);
-      }
-    } catch (error) {
-      // Told to end while a report was waiting for its next try: the next start says it.
-      if (!signal.aborted) throw error;
+  const state = (await runner.states.read(runner.instanceId)) ?? newState(runner.instanceId, runner.now());
+  const context: Watch = {
+    runner,
+    times: watchTimes(runner.config),
+    state,
+    agent: undefined,
+    last: { ready: state.launch?.at ?? 0, drained: 0, idle: 0 },
+    isIntakeStopped: false,
+    isStarting: false,
+    errors: new Map(),
+    stopHeartbeat: () => {},
+  };
+  restartHeartbeat(context);
+  try {
+    while (!signal.aborted) {
+      await raceAbort(signal, step(context)).catch((error: unknown) => {
+        if (!signal.aborted) runner.log(`watch: ${errorText(error)}`);
+      });
+      await sleep(runner.config.pollSeconds * 1000, undefined, { signal }).catch(() => undefined);
     }
-    await sleep(runner.config.pollSeconds * 1000, undefined, { signal }).catch(() => undefined);
+  } finally {
+    context.stopHeartbeat();
   }
 }
 
-/** In a drain the intake is stopped before the agent is asked, each time. */
-async function observe(runner: Runner, state: RunnerState): Promise<Observation> {
-  const { metadata, host, config } = runner;
-  const ask = <T>(what: string, question: () => Promise<T>): Promise<T | undefined> =>
-    question().catch((error: unknown) => {
-      runner.log(`${what}: ${errorText(error)}`);
-      return undefined;
-    });
-  if (state.phase === 'draining') await ask('stop of intake', () => host.stopIntake());
-  const [target, reclaimed, agent, unhealthy] = await Promise.all([
-    ask('target lifecycle state', () => metadata.targetLifecycleState()),
-    ask('spot notice', () => metadata.isReclaimed()),
-    ask('agent', () => host.status()),
-    ask('health', () => healthProblem(config.directories.state, config.directories.layers)),
-  ]);
-  return { now: runner.now(), target, reclaimed, agent, unhealthy };
+/**
+ * An instance of a warming group never reports Idle: the `warming` function alone sets the size of such a group, and an
+ * instance of the minimum that is terminated during a run would be replaced by one that repeats the run.
+ */
+function watchTimes({ warming, idleTimeoutMinutes, drainTimeoutSeconds }: RunnerConfig): WatchTimes {
+  return {
+    idleTimeoutMinutes: warming ? Number.POSITIVE_INFINITY : idleTimeoutMinutes,
+    drainTimeoutSeconds,
+  };
 }
 
-async function act(
-  action: Action,
-  state: RunnerState,
-  said: LastSaid,
-  runner: Runner,
-  signal: AbortSignal,
-): Promise<RunnerState> {
-  const { reporter, host, states, log } = runner;
+async function step(context: Watch): Promise<void> {
+  const { runner } = context;
+  const observation = await observe(context);
+  context.agent = observation.agent;
+  for (const action of watchStep(context.state, observation, context.last, context.times)) {
+    await perform(action, context);
+  }
+  await runner.states.flush();
+}
+
+/** On a timer of its own, so that a source that does not answer delays no heartbeat. */
+function restartHeartbeat(context: Watch): void {
+  const { runner } = context;
+  context.stopHeartbeat();
+  const stop = startHeartbeat(runner.config.heartbeatSeconds, async () => {
+    const due = heartbeat(context.state, { now: runner.now(), agent: context.agent }, context.times);
+    if (due) await runner.reporter.trySend({ report: 'Runner Heartbeat', ...due });
+  });
+  context.stopHeartbeat = () => void stop();
+}
+
+async function observe(context: Watch): Promise<Observation> {
+  const { metadata, agent, health, now } = context.runner;
+  await stopIntakeIfDue(context);
+  const [target, reclaimed, status, unhealthy] = await Promise.all([
+    ask(context, 'target lifecycle state', () => metadata.targetLifecycleState()),
+    ask(context, 'Spot interruption notice', () => metadata.isReclaimed()),
+    ask(context, 'status of the agent', () => agent.status()),
+    ask(context, 'health', () => health.problem()),
+  ]);
+  return { now: now(), target, reclaimed, agent: status, unhealthy };
+}
+
+/**
+ * In a drain at each observation: it must be in effect before the status counts, also after a restart of this program. For an
+ * instance that is unhealthy or whose boot failed, until it has succeeded once.
+ */
+async function stopIntakeIfDue(context: Watch): Promise<void> {
+  const { phase, unhealthyReported } = context.state;
+  const isOut = (phase === 'failed' || unhealthyReported) && !context.isIntakeStopped;
+  if (phase === 'draining' || isOut) await stopIntake(context);
+}
+
+async function stopIntake(context: Watch): Promise<void> {
+  const { agent } = context.runner;
+  const stopped = await ask(context, 'stop of intake', async () => {
+    await agent.stopIntake();
+    return true;
+  });
+  context.isIntakeStopped = stopped === true;
+}
+
+/** @returns the answer, or undefined if there is none in time */
+async function ask<T>(context: Watch, what: string, question: () => Promise<T>): Promise<T | undefined> {
+  const { errors, runner } = context;
+  try {
+    const answer = await limitTime(CALL_LIMIT_MS, what, question());
+    errors.delete(what);
+    return answer;
+  } catch (error) {
+    const text = errorText(error);
+    if (errors.get(what) !== text) runner.log(`${what}: ${text}`);
+    errors.set(what, text);
+    return undefined;
+  }
+}
+
+async function perform(action: Action, context: Watch): Promise<void> {
+  const { runner, state, last } = context;
+  const { reporter, states, log } = runner;
   const now = runner.now();
   switch (action.do) {
     case 'begin-drain': {
       log(`draining: the instance is ${action.why}`);
-      const draining = await states.update(state.instanceId, { phase: 'draining', since: now });
-      // Not left to the next look: every moment in which a job could still be given out counts.
-      await host.stopIntake().catch((error: unknown) => log(`stop of intake: ${errorText(error)}`));
-      return draining;
+      const change = { phase: 'draining', since: now } as const;
+      context.state = { ...state, ...change };
+      restartHeartbeat(context);
+      await stopIntake(context);
+      context.state = await states.update(state.instanceId, change);
+      return;
     }
     case 'stop-intake':
-      await host.stopIntake().catch((error: unknown) => log(`stop of intake: ${errorText(error)}`));
-      return state;
-    case 'say-drained':
-      await reporter.send({ report: 'Runner Drained', seconds: { drain: action.seconds } }, signal);
-      said.drained = now;
-      return state;
-    case 'heartbeat':
-      said.heartbeat = now;
-      await reporter.trySend({
-        report: 'Runner Heartbeat',
-        phase: 'drain',
-        ...(action.job !== undefined && { job: action.job }),
-      });
-      return state;
-    case 'say-unhealthy': {
-      await reporter.send({ report: 'Runner Unhealthy', reason: action.reason.slice(0, MAX_REASON) }, signal);
-      return states.update(state.instanceId, { unhealthyReported: true });
-    }
+      return stopIntake(context);
+    case 'report-ready':
+      if (state.launch && (await reporter.trySend(state.launch.report as ReportBody))) last.ready = now;
+      return;
+    case 'report-drained':
+      if (await reporter.trySend({ report: 'Runner Drained', seconds: { drain: action.seconds } })) {
+        log('reported: Runner Drained');
+        last.drained = now;
+      }
+      return;
+    case 'report-unhealthy':
+      if (await reporter.trySend({ report: 'Runner Unhealthy', reason: action.reason })) {
+        log(`reported: Runner Unhealthy: ${action.reason}`);
+        context.state = await states.update(state.instanceId, { unhealthyReported: true });
+      }
+      return;
     case 'start-agent':
-      log('the agent is gone: starting it');
-      await host.start().catch((error: unknown) => log(`agent: ${errorText(error)}`));
-      return state;
-    case 'say-idle':
-      said.idle = now;
-      await reporter.trySend({ report: 'Runner Idle', idleSeconds: action.seconds });
-      return state;
+      return startAgent(context);
+    case 'report-idle':
+      if (await reporter.trySend({ report: 'Runner Idle', idleSeconds: action.seconds })) last.idle = now;
+      return;
   }
+}
+
+/** Not awaited: a slow start must not delay a drain. */
+async function startAgent(context: Watch): Promise<void> {
+  const { agent, log } = context.runner;
+  if (context.isStarting) return;
+  log('the agent is gone: starting it');
+  context.isStarting = true;
+  limitTime(START_LIMIT_MS, 'start of the agent', agent.start())
+    .catch((error: unknown) => log(`start of the agent: ${errorText(error)}`))
+    .finally(() => {
+      context.isStarting = false;
+    });
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { agentProcess } from '../../../infra/runner/src/agents/process.ts';
-import { simulatedHost } from '../runners/simulated-driver.ts';
+import { simulatedDriver } from '../runners/simulated-driver.ts';
 import { type CiService, startCiService } from './service.ts';
 
 let ci: CiService;
@@ -59,8 +59,8 @@ describe('jobs', () => {
 
 describe('the driver of this host', () => {
   const absent = { ensure: async () => {}, isAlive: async () => true };
-  const host = (name: string, agent: Parameters<typeof simulatedHost>[2] = absent) =>
-    simulatedHost({ driver: 'simulated', url: ci.url, queue: 'q', command: ['x'] }, name, agent);
+  const host = (name: string, agent: Parameters<typeof simulatedDriver>[2] = absent) =>
+    simulatedDriver({ driver: 'simulated', url: ci.url, queue: 'q', command: ['x'] }, name, agent);
 
   test('says what the agent does', async () => {
     expect(await host('a').status()).toEqual({ state: 'gone' });

@@ -1,13 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
-import type { AgentDriver, AgentStatus } from '../../../infra/runner/src/agents/driver.ts';
+import type { AgentDriver, AgentFactory, AgentStatus } from '../../../infra/runner/src/agents/driver.ts';
+import { type AgentProcess, agentProcess } from '../../../infra/runner/src/agents/process.ts';
+import { BadConfig } from '../../../infra/runner/src/config.ts';
 import { RetryableError } from '../../../shared/runtime/errors.ts';
+import { issuesText } from '../../../shared/runtime/validate.ts';
 
-/** Settings of the simulated host, whose jobs take a given time and do nothing. */
-export const simulatedSettings = v.strictObject({
+/** Settings of the simulated CI provider, whose jobs take a given time and do nothing. */
+const simulatedSettings = v.strictObject({
   driver: v.literal('simulated'),
-  /** The CI service. */
+  /** The simulated CI provider. */
   url: v.pipe(v.string(), v.url()),
-  /** Which jobs the agent takes. */
+  /** The queue whose jobs the agent takes. */
   queue: v.string(),
   /** Program and arguments of the agent. */
   command: v.pipe(v.array(v.string()), v.minLength(1)),
@@ -15,16 +19,12 @@ export const simulatedSettings = v.strictObject({
 
 export type SimulatedSettings = v.InferOutput<typeof simulatedSettings>;
 
-/** How the agent process is kept: started, or found again after a restart of aw-runner. */
-export interface AgentProcess {
-  /** Starts the program unless it still runs. Its environment gets `env` added. */
-  ensure(command: readonly string[], env: Record<string, string>): Promise<void>;
-  isAlive(): Promise<boolean>;
-}
-
-/** The host waits this long for a new agent to register, in milliseconds. */
+/** Longest time until a new agent is registered, in milliseconds. */
 const REGISTER_MS = 15_000;
-const LOOK_EVERY_MS = 50;
+const POLL_MS = 50;
+
+/** Longest time of one request, in milliseconds. */
+const REQUEST_MS = 4_000;
 
 const agentSchema = v.object({
   state: v.picklist(['idle', 'busy']),
@@ -32,13 +32,22 @@ const agentSchema = v.object({
   since: v.pipe(v.string(), v.isoTimestamp()),
 });
 
-/** @param agentName unique on the host; the instance id */
-export function simulatedHost(
+/** Creates the driver from the `agent` part of the configuration. */
+export const simulatedAgent: AgentFactory = (settings, { instanceId, stateDirectory }) => {
+  const result = v.safeParse(simulatedSettings, settings);
+  if (!result.success) throw new BadConfig(`agent: ${issuesText(result.issues)}`);
+  return simulatedDriver(result.output, instanceId, agentProcess(stateDirectory));
+};
+
+/** @param agentName unique at the provider; the instance id */
+export function simulatedDriver(
   settings: SimulatedSettings,
   agentName: string,
   agent: AgentProcess,
 ): AgentDriver {
-  const about = new URL(`/agents/${encodeURIComponent(agentName)}`, settings.url);
+  const agentUrl = new URL(`/agents/${encodeURIComponent(agentName)}`, settings.url);
+  const request = (url: URL, method = 'GET') =>
+    fetch(url, { method, signal: AbortSignal.timeout(REQUEST_MS) });
   return {
     async start() {
       await agent.ensure(settings.command, {
@@ -47,19 +56,19 @@ export function simulatedHost(
         SIMULATED_CI_AGENT: agentName,
       });
       const end = performance.now() + REGISTER_MS;
-      while ((await fetch(about)).status !== 200) {
+      while ((await request(agentUrl)).status !== 200) {
         if (performance.now() > end)
           throw new Error(`agent ${agentName} did not register at ${settings.url}`);
-        await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+        await sleep(POLL_MS);
       }
     },
     async stopIntake() {
-      const response = await fetch(new URL(`${about.pathname}/stop`, about), { method: 'PUT' });
-      // 404: the host knows no such agent (any more), so it will give it no job.
+      const response = await request(new URL(`${agentUrl.pathname}/stop`, agentUrl), 'PUT');
+      // 404: the provider does not list the agent and assigns it no job.
       if (!response.ok && response.status !== 404) throw unexpected(response.status);
     },
     async status(): Promise<AgentStatus> {
-      const response = await fetch(about);
+      const response = await request(agentUrl);
       if (response.status === 404) return { state: 'gone' };
       if (!response.ok) throw unexpected(response.status);
       const { state, job, since } = v.parse(agentSchema, await response.json());
@@ -70,5 +79,5 @@ export function simulatedHost(
 }
 
 function unexpected(status: number): RetryableError {
-  return new RetryableError('host-unavailable', `the simulated CI service answered ${status}`);
+  return new RetryableError('provider-unavailable', `the simulated CI provider answered ${status}`);
 }

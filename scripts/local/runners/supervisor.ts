@@ -70,7 +70,7 @@ export function createRunners(options: RunnersOptions): Runners {
       if (entry.gone) return;
       entry.process = startProcess(
         nodeProgram(options.root),
-        [join(options.root, 'dist/aw-runner.mjs'), 'run', '--config', config],
+        [join(options.root, 'dist/local/aw-runner.mjs'), 'run', '--config', config],
         {
           cwd: folderOf(instance.id),
           env: environment(options, instance, key),

@@ -23,7 +23,7 @@ export async function machineOn(root: string, disk: string, bucket: Bucket): Pro
     autoScalingGroup: 'aw-gha-default',
     warmingSet: SET,
     directories,
-    agent: { driver: 'simulated', url: bucket.url, queue: 'q', command: ['true'] },
+    agent: { driver: 'gha' },
   };
   await writeFile(file, JSON.stringify(config));
   const program = join(root, 'dist/aw-runner.mjs');

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -49,19 +49,37 @@ test('is started again when it has died', async () => {
   expect(await agent.isAlive()).toBe(true);
 });
 
-test('another process that has its number now is not taken for it', async () => {
+test('another process with the same pid is not the agent', async () => {
   writeFileSync(join(directory, 'agent.pid'), `${process.pid} 1`);
   expect(await agentProcess(directory).isAlive()).toBe(false);
   rmSync(join(directory, 'agent.pid'));
 });
 
-test('a program that is not there is an error that names it', async () => {
+test('a missing program is an error that names it', async () => {
   await expect(agentProcess(directory).ensure(['/no/such/agent'], {})).rejects.toThrow('/no/such/agent');
 });
 
-test('gets its settings from the environment, and its words are kept', async () => {
+test('gets its settings from the environment, and its output is kept', async () => {
   const agent = agentProcess(directory);
   await agent.ensure(['sh', '-c', 'echo "queue $QUEUE"'], { QUEUE: 'default' });
   while (await agent.isAlive()) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(readFileSync(join(directory, 'agent.log'), 'utf8')).toBe('queue default\n');
+});
+
+test.runIf(process.platform === 'linux')('many starts leave no file open', async () => {
+  const agent = agentProcess(directory);
+  const openFiles = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).endsWith('/agent.log');
+      } catch {
+        return false;
+      }
+    });
+  for (let count = 0; count < 5; count += 1) {
+    await agent.ensure(['true'], {});
+    while (await agent.isAlive()) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await expect(agent.ensure(['/no/such/agent'], {})).rejects.toThrow('ENOENT');
+  expect(openFiles()).toEqual([]);
 });

@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AgentProcess } from '../../../../scripts/local/runners/simulated-driver.ts';
 import { startTime } from '../processes.ts';
 
+/** The process of an agent: started, or found again after a restart of aw-runner. */
+export interface AgentProcess {
+  /** Starts the program unless it runs already. `env` is added to its environment. */
+  ensure(command: readonly string[], env: Record<string, string>): Promise<void>;
+  isAlive(): Promise<boolean>;
+}
+
 /**
- * The agent's process, which outlives the program that started it: a restart of aw-runner must not end a job. It is found
- * again by its pid and the time at which it started, since pids are used again.
+ * The agent's process, which outlives the program that started it: a restart of aw-runner must not end a job. It is identified
+ * by its pid and its start time, since the kernel reuses pids.
  */
 export function agentProcess(directory: string): AgentProcess {
   const file = join(directory, 'agent.pid');
@@ -23,13 +28,21 @@ export function agentProcess(directory: string): AgentProcess {
     async ensure(command, env) {
       if (await isAlive()) return;
       await mkdir(directory, { recursive: true });
-      const log = openSync(join(directory, 'agent.log'), 'a');
-      const [program = '', ...args] = command;
-      const child = spawn(program, args, { stdio: ['ignore', log, log], env: { ...process.env, ...env } });
-      await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
-      child.unref();
-      if (child.pid !== undefined)
-        await writeFile(file, `${child.pid} ${(await startTime(child.pid)) ?? ''}`);
+      const log = await open(join(directory, 'agent.log'), 'a');
+      try {
+        const [program = '', ...args] = command;
+        const child = spawn(program, args, {
+          stdio: ['ignore', log.fd, log.fd],
+          env: { ...process.env, ...env },
+        });
+        await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
+        child.unref();
+        if (child.pid !== undefined)
+          await writeFile(file, `${child.pid} ${(await startTime(child.pid)) ?? ''}`);
+      } finally {
+        // The agent has its own copy. An agent that crashes at once is started every few seconds.
+        await log.close();
+      }
     },
   };
 }

@@ -1,15 +1,14 @@
-import type { CiProvider } from '../../../../shared/fleet/names.ts';
 import type { AgentDriver } from './driver.ts';
 
 /**
- * A host that this version has no driver for. Its runners fail their boot, which is reported, counted and paged, instead of
- * standing there without ever taking a job.
+ * The driver for a CI provider that this version does not support. Its runners fail their boot, which is reported, counted and
+ * paged; otherwise they would stay up without ever taking a job.
  */
-export function unsupportedAgent(host: CiProvider): AgentDriver {
+export function unsupportedAgent(provider: string): AgentDriver {
   return {
     async start() {
       throw new Error(
-        `this version of aw-runner has no driver for ${host}: it can warm snapshots, not run jobs`,
+        `this version of aw-runner has no driver for ${provider}: it can warm snapshots, not run jobs`,
       );
     },
     async stopIntake() {},

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util';
+import { S3Client } from '@aws-sdk/client-s3';
+import { clientSettings } from '../../../../shared/runtime/client-settings.ts';
 import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/snapshot/layout.ts';
 import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../../../shared/snapshot/verify.ts';
-import { s3Client } from '../clients.ts';
 import type { RunnerConfig } from '../config.ts';
 import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
 
@@ -31,7 +32,7 @@ export async function snapshotCommand(
     console.error('no warming set: name one with --set, or in the configuration');
     return 2;
   }
-  const s3 = s3Client(config.region);
+  const s3 = new S3Client(clientSettings('daemon', config.region));
   const { bucket, directories } = config;
   const store = s3Store(s3, bucket);
   switch (positionals[0]) {

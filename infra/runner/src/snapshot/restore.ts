@@ -10,7 +10,7 @@ import {
   UnsupportedFormat,
 } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
-import { within } from '../within.ts';
+import { raceAbort } from '../abortable.ts';
 import { removeUnused } from './clean-up.ts';
 import { BrokenLayer, downloadLayers } from './download.ts';
 import { extractLayers } from './extract.ts';
@@ -68,7 +68,7 @@ async function restoreInto(paths: Paths, options: RestoreOptions): Promise<Attem
   let broken: Attempt['broken'];
   try {
     const store = s3Store(options.s3, options.bucket);
-    const stored = await within(options.signal, readPointer(store, set));
+    const stored = await raceAbort(options.signal, readPointer(store, set));
     const candidates = stored ? [stored.pointer.current, ...stored.pointer.previous] : [];
     for (const id of candidates) {
       if (id === null) continue;
@@ -106,14 +106,14 @@ async function tryCandidate(
 ): Promise<{ fetchedBytes: number } | { broken: string } | { unusable: string }> {
   try {
     const { signal } = options;
-    const manifest = await within(signal, readManifest(store, set, id));
+    const manifest = await raceAbort(signal, readManifest(store, set, id));
     if (!manifest) return { broken: 'it has no manifest' };
     const problem = platformProblem(manifest);
     if (problem !== undefined) return { unusable: problem };
     const source = { s3: options.s3, bucket: options.bucket, set };
     const progress = options.progress ?? silentProgress;
     const download = downloadLayers(manifest.layers, source, paths, progress, signal);
-    const fetchedBytes = await within(signal, download);
+    const fetchedBytes = await raceAbort(signal, download);
     await show(manifest, paths, options);
     await removeUnused(paths, new Set(manifest.layers.map(({ sha256 }) => sha256)));
     return { fetchedBytes };

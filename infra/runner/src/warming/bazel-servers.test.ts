@@ -33,7 +33,7 @@ test.runIf(process.platform === 'linux')('ends the servers of the warm tree, and
     server(`${warm}/bazel/output/0123`),
     server(`${warm}-of-somebody-else/base`),
   ]);
-  expect((await bazelServers(warm)).sort()).toEqual([ours, deeper].sort());
+  expect((await bazelServers(warm)).map(({ pid }) => pid).sort()).toEqual([ours, deeper].sort());
   await endBazelServers(warm);
   expect(await bazelServers(warm)).toEqual([]);
   expect(await isAlive(other)).toBe(true);

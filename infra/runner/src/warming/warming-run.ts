@@ -55,7 +55,9 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
     outcome = 'failed';
     const reason = `warming run failed: ${errorText(error)}`;
     options.log(reason);
-    await markUnhealthy(options.config.directories.state, reason);
+    await markUnhealthy(options.config.directories.state, reason).catch((cause: unknown) =>
+      options.log(`the mark of an unhealthy instance cannot be written: ${errorText(cause)}`),
+    );
   }
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }

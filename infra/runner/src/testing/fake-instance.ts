@@ -1,17 +1,22 @@
 import type { AgentStatus } from '../agents/driver.ts';
 import { parseConfig } from '../config.ts';
+import type { Runner } from '../create-runner.ts';
+import { type Health, instanceHealth } from '../health.ts';
 import type { ReportBody } from '../reporter.ts';
-import type { Runner } from '../runner.ts';
 import type { RestoreResult } from '../snapshot/index.ts';
 import type { RunnerState, StateFile } from '../state.ts';
 import { newState } from '../state.ts';
 
 export const INSTANCE = 'i-0123456789abcdef0';
 
-/** What goes wrong, or stands, on a machine. */
-export type MachineSettings = {
+/** The faults and the state of a simulated instance. */
+export type InstanceSettings = {
   restore?: (signal: AbortSignal) => Promise<RestoreResult>;
   start?: () => Promise<void>;
+  stopIntake?: () => Promise<void>;
+  status?: () => Promise<AgentStatus>;
+  trySend?: (body: ReportBody) => Promise<boolean>;
+  health?: Partial<Health>;
   target?: () => Promise<string | undefined>;
   isReclaimed?: boolean;
   isWarm?: boolean;
@@ -19,10 +24,11 @@ export type MachineSettings = {
   directory: string;
 };
 
-/** A machine in memory: its disk survives `restart()`, a new program on the same machine. */
-export function fakeMachine(settings: MachineSettings) {
+/** An instance in memory. Its disk survives `restart()`, which is a new program on the same instance. */
+export function fakeInstance(settings: InstanceSettings) {
   const happened: string[] = [];
   const sent: ReportBody[] = [];
+  const heartbeats: ReportBody[] = [];
   const lines: string[] = [];
   let stored: RunnerState | undefined;
   let agent: AgentStatus = { state: 'gone' };
@@ -30,7 +36,7 @@ export function fakeMachine(settings: MachineSettings) {
   let killAt = Number.POSITIVE_INFINITY;
   let steps = 0;
 
-  /** Every step that a kill can come before or after. */
+  /** Every step that a kill can precede. */
   function step(what: string): void {
     steps += 1;
     if (steps >= killAt) throw new Killed();
@@ -45,6 +51,7 @@ export function fakeMachine(settings: MachineSettings) {
       step(`state ${state.phase}`);
       stored = structuredClone(state);
     },
+    async flush() {},
     async update(instanceId, change) {
       const next = { ...(stored ?? newState(instanceId, 0)), ...change };
       await states.write(next);
@@ -65,14 +72,14 @@ export function fakeMachine(settings: MachineSettings) {
           autoScalingGroup: 'aw-gha-default',
           warmingSet: 'default',
           directories: { layers: settings.directory, warm: settings.directory, state: settings.directory },
-          agent: { driver: 'simulated', url: 'http://127.0.0.1:1', queue: 'q', command: ['x'] },
+          agent: { driver: 'gha' },
           pollSeconds: 0.1,
           ...settings.config,
         }),
         'test',
       ),
       instanceId: INSTANCE,
-      host: {
+      agent: {
         async start() {
           step('agent starts');
           await settings.start?.();
@@ -80,8 +87,9 @@ export function fakeMachine(settings: MachineSettings) {
         },
         async stopIntake() {
           step('intake stops');
+          await settings.stopIntake?.();
         },
-        status: async () => agent,
+        status: settings.status ?? (async () => agent),
       },
       metadata: {
         instanceId: async () => INSTANCE,
@@ -91,17 +99,24 @@ export function fakeMachine(settings: MachineSettings) {
       reporter: {
         async send(body) {
           if (unsendable) throw new Error('no network');
-          step(`says ${body.report}`);
+          step(`sends ${body.report}`);
           sent.push(body);
         },
         async trySend(body) {
-          if (body.report !== 'Runner Heartbeat') sent.push(body);
+          if (unsendable || (await settings.trySend?.(body)) === false) return false;
+          if (body.report === 'Runner Heartbeat') heartbeats.push(body);
+          else sent.push(body);
+          return true;
         },
       },
       states,
       async restore(signal) {
         step('restores');
         return (await settings.restore?.(signal)) ?? defaults;
+      },
+      health: {
+        ...instanceHealth(settings.directory, [settings.directory], (line) => lines.push(line)),
+        ...settings.health,
       },
       isWarm: async () => settings.isWarm ?? true,
       now: Date.now,
@@ -112,7 +127,9 @@ export function fakeMachine(settings: MachineSettings) {
   return {
     happened,
     sent,
+    heartbeats,
     lines,
+    states,
     restart,
     state: () => stored,
     setAgent: (status: AgentStatus) => (agent = status),
@@ -126,5 +143,5 @@ export function fakeMachine(settings: MachineSettings) {
   };
 }
 
-/** The program is gone; nothing after it happens. */
+/** The program was killed; nothing after it happens. */
 export class Killed extends Error {}

@@ -1,0 +1,182 @@
+import { writeSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { CI_PROVIDERS } from '../../../shared/fleet/names.ts';
+import type { AgentFactories } from './agents/driver.ts';
+import { boot } from './boot.ts';
+import { BadConfig, CONFIG_FILE, type RunnerConfig, readConfig } from './config.ts';
+import { createRunner } from './create-runner.ts';
+import { jobFinished } from './health.ts';
+import { SNAPSHOT_USAGE, snapshotCommand } from './snapshot/cli.ts';
+import { version } from './version.ts';
+import { WARM_USAGE, warmCommand } from './warming/cli.ts';
+import { watch } from './watch.ts';
+
+const USAGE = `aw-runner ${version}: the daemon of a runner instance
+
+usage: aw-runner [--config FILE] COMMAND
+
+  boot                        from power-on to taking jobs; reports Runner Ready or Runner Failed
+  watch                       drains, and reports an idle or unhealthy instance, until it is stopped
+  run                         boot, then watch
+  job-finished --exit-code N  for the job hook of the CI provider, as root: marks an instance that breaks its jobs
+  version
+
+${SNAPSHOT_USAGE}
+
+${WARM_USAGE}
+
+FILE is ${CONFIG_FILE} by default. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.`;
+
+export type ProgramOptions = {
+  /** The agent drivers of this program. */
+  agents: AgentFactories;
+};
+
+/** The command line is wrong. */
+class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Writes one line to standard error, which goes to the log file. A full disk must not end the program. */
+export function log(line: string): void {
+  try {
+    writeSync(2, `${new Date().toISOString()} ${line}\n`);
+  } catch {
+    // There is no other place to report it.
+  }
+}
+
+/**
+ * Runs one command.
+ *
+ * @param argv without program and script
+ * @returns the exit code
+ */
+export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<number> {
+  // Progress and messages go to the same file as `log`.
+  for (const stream of [process.stdout, process.stderr]) {
+    if (stream.listenerCount('error') === 0) stream.on('error', () => {});
+  }
+  try {
+    return await runCommand(argv, options);
+  } catch (error) {
+    if (error instanceof BadConfig) {
+      console.error(error.message);
+      return isPermissionError(error.cause) ? 1 : 2;
+    }
+    if (!isUsageError(error)) throw error;
+    console.error(`${error.message}\n\n${USAGE}`);
+    return 2;
+  }
+}
+
+async function runCommand(argv: readonly string[], { agents }: ProgramOptions): Promise<number> {
+  const { file, isHelp, name, rest } = globalOptions(argv);
+  if (isHelp || name === undefined) {
+    console.log(USAGE);
+    return isHelp ? 0 : 2;
+  }
+  const config = () => readConfig(file, [...CI_PROVIDERS, ...Object.keys(agents)]);
+  switch (name) {
+    case 'version':
+      noArguments(rest);
+      console.log(version);
+      return 0;
+    case 'snapshot':
+      return snapshotCommand(rest, await config(), version);
+    case 'warm-bazel':
+      return warmCommand(rest, await config(), stopSignal(), log);
+    case 'job-finished':
+      return reportJob(exitCodeOption(rest), config);
+    case 'boot':
+    case 'watch':
+    case 'run':
+      noArguments(rest);
+      return runDaemon(name, await config(), agents);
+    default:
+      throw new UsageError(`no such command: ${name}`);
+  }
+}
+
+/** `--config FILE`, `--config=FILE` and `--help` are accepted before and after the command. */
+function globalOptions(argv: readonly string[]) {
+  const args = [...argv];
+  const others: string[] = [];
+  let file = CONFIG_FILE;
+  let isHelp = false;
+  for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
+    if (arg === '--') {
+      others.push(arg, ...args);
+      break;
+    }
+    if (arg === '--help') isHelp = true;
+    else if (arg === '--config' || arg.startsWith('--config=')) {
+      const value = arg === '--config' ? args.shift() : arg.slice('--config='.length);
+      if (!value || value.startsWith('-')) throw new UsageError('--config needs a file');
+      file = value;
+    } else others.push(arg);
+  }
+  const [name, ...rest] = others;
+  if (name?.startsWith('-')) throw new UsageError(`unknown option: ${name}`);
+  return { file, isHelp, name, rest };
+}
+
+function noArguments(args: readonly string[]): void {
+  parseArgs({ args: [...args], options: {} });
+}
+
+function exitCodeOption(args: readonly string[]): number {
+  const { values } = parseArgs({ args: [...args], options: { 'exit-code': { type: 'string' } } });
+  const text = values['exit-code'] ?? '';
+  if (!/^\d{1,3}$/.test(text) || Number(text) > 255)
+    throw new UsageError('job-finished needs --exit-code with a number from 0 to 255');
+  return Number(text);
+}
+
+async function reportJob(exitCode: number, config: () => Promise<RunnerConfig>): Promise<number> {
+  try {
+    const reason = await jobFinished((await config()).directories.state, exitCode);
+    if (reason !== undefined) log(`the instance is unhealthy: ${reason}`);
+    return 0;
+  } catch (error) {
+    const cause = error instanceof BadConfig ? error.cause : error;
+    if (!isPermissionError(cause)) throw error;
+    console.error(
+      `job-finished needs root, since a job must not mark its instance. Call it from the job hook as: sudo ${process.argv[1] ?? 'aw-runner'} job-finished --exit-code ${exitCode}`,
+    );
+    return 1;
+  }
+}
+
+async function runDaemon(
+  command: 'boot' | 'watch' | 'run',
+  config: RunnerConfig,
+  agents: AgentFactories,
+): Promise<number> {
+  const stop = stopSignal();
+  const runner = await createRunner(config, agents, log);
+  log(`aw-runner ${version} ${command} on ${runner.instanceId}, group ${config.group}`);
+  if (command !== 'watch') {
+    const outcome = await boot(runner, stop);
+    if (command === 'boot' || outcome === 'stopped') return outcome === 'failed' ? 1 : 0;
+  }
+  // Also after a boot that failed: the terminate hook of an instance that is replaced needs an answer.
+  await watch(runner, stop);
+  return 0;
+}
+
+/** Aborted by the first SIGTERM or SIGINT; the second one ends the process. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+}
+
+function isUsageError(error: unknown): error is Error {
+  if (error instanceof UsageError) return true;
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+}
+
+function isPermissionError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM');
+}

@@ -1,0 +1,5 @@
+import { runProgram } from '../../../infra/runner/src/program.ts';
+import { simulatedAgent } from './simulated-driver.ts';
+
+// aw-runner of the local cloud: the shipped program with the agent of the simulated CI provider added.
+process.exit(await runProgram(process.argv.slice(2), { agents: { simulated: simulatedAgent } }));
