@@ -25,7 +25,7 @@ locals {
 
   per_deployment = {
     for kind, alarm in {
-      unsent-incidents = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", summary = "PagerDuty rejected incidents, or sending failed" }
+      unsent-incidents = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", summary = "Incidents were not sent to PagerDuty, because the routing secret has no usable key" }
       many-incidents   = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
       parameter-drift  = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
     } : kind => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", statistic = "Sum", dimensions = {}, route = "default", enabled = true }, alarm)
