@@ -36,6 +36,12 @@ describe('links between pages', () => {
     }
   });
 
+  test.each(['README.md', 'docs/architecture.md'])('paths in %s exist', (page) => {
+    const paths = [...prose(page).matchAll(/`((?:docs|functions|infra|scripts|shared|test)\/[\w./-]*)`/g)];
+    expect(paths.length).toBeGreaterThan(5);
+    for (const [, path = ''] of paths) expect(existsSync(join(root, path)), `${page}: ${path}`).toBe(true);
+  });
+
   test('the index of runbooks lists every runbook', () => {
     const index = prose('docs/runbooks/README.md');
     const runbooks = pages.filter((page) => /^docs\/runbooks\/(?!README)/.test(page));
