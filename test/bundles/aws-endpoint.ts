@@ -2,16 +2,19 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** One call that a bundle made, as far as a test needs to know it. */
+/** One call of a function. */
 export type BundleCall = { operation: string; body: string };
 
-/** What a test wants an operation to be answered with. */
+/** The answer to an operation. */
 export type CannedAnswer = { status: number; body: string };
 
-/** Answers every call of a bundle with "nothing there", or as a test says, and remembers it. */
+/** Answers every call with an empty result, or with the answer that a test sets, and records it. */
 export async function startAwsEndpoint() {
   const calls: BundleCall[] = [];
   const answers = new Map<string, CannedAnswer>();
+  const cannedAnswer = (operation: string) =>
+    answers.get(operation) ??
+    [...answers].find(([start]) => start.includes(' /') && operation.startsWith(start))?.[1];
   const server = createServer(async (request, response) => {
     const pieces: Buffer[] = [];
     for await (const piece of request) pieces.push(piece);
@@ -21,14 +24,14 @@ export async function startAwsEndpoint() {
       .at(-1);
     const operation = target || /Action=(\w+)/.exec(body)?.[1] || `${request.method} ${request.url}`;
     calls.push({ operation, body });
-    const { status, type, text } = answerTo(operation, body, answers.get(operation));
+    const { status, type, text } = answerTo(operation, body, cannedAnswer(operation));
     response.writeHead(status, { 'content-type': type }).end(text);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls,
-    /** By operation, e.g. `DescribeAlarms`, or by method and path. */
+    /** By operation, such as `DescribeAlarms`, or by method and beginning of the path, such as `PUT /bucket/sets/`. */
     answers,
     close: () => new Promise((resolve) => server.close(resolve)),
   };
@@ -55,7 +58,7 @@ function answerTo(operation: string, body: string, canned: CannedAnswer | undefi
       text: `<${operation}Response><${operation}Result></${operation}Result></${operation}Response>`,
     };
   }
-  // SQS's client compares the checksum with that of what it sent.
+  // The SQS client compares this checksum with that of the body that it sent.
   const sent = operation === 'SendMessage' ? (JSON.parse(body) as { MessageBody: string }).MessageBody : '';
   return {
     status: 200,

@@ -10,12 +10,15 @@ import { startAwsEndpoint } from './aws-endpoint.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
-/** The part of a record's log line that says how it ended. */
-export type Ended = { outcome: string; reason?: string; messageId: string };
+/** The outcome of a record, from its log line. */
+export type LoggedOutcome = { outcome: string; reason?: string; messageId: string };
+
+/** The built bundle of a function, or its source with the complete SDK. */
+export type Code = 'bundle' | 'source';
 
 export type Bundles = Awaited<ReturnType<typeof openBundles>>;
 
-/** Builds every function and runs its bundle as Lambda would, against an AWS of the test's own. */
+/** Builds every function and runs it as Lambda does, against an AWS endpoint of the test. */
 export async function openBundles() {
   const folder = await mkdtemp(join(tmpdir(), 'hearth-bundle-'));
   const aws = await startAwsEndpoint();
@@ -24,9 +27,10 @@ export async function openBundles() {
   }
   await writeFile(join(folder, 'package.json'), '{"type":"commonjs"}');
 
-  function start(name: string) {
+  function start(name: string, code: Code) {
     const queue = (queueName: string) => `${aws.url}/123456789012/${queueName}`;
-    return spawn(process.execPath, [join(root, 'test/bundles/run-bundle.mjs'), join(folder, `${name}.js`)], {
+    const file = code === 'bundle' ? join(folder, `${name}.js`) : join(root, 'functions', name, 'handler.ts');
+    return spawn(process.execPath, [join(root, 'test/bundles/run-bundle.mjs'), file], {
       env: {
         ...FIRST_EVENTS[name]?.env,
         AWS_ENDPOINT_URL: aws.url,
@@ -41,17 +45,21 @@ export async function openBundles() {
 
   return {
     aws,
-    /** Sends all bodies in one batch, as messages `m0`, `m1`, … of one queue. */
-    async send(name: string, bodies: unknown[], options: { queue?: string; senderId?: string } = {}) {
+    /** Sends all bodies in one batch, as messages `m0`, `m1`, … of one queue; to the bundle unless `code` names the source. */
+    async send(
+      name: string,
+      bodies: unknown[],
+      options: { queue?: string; senderId?: string; code?: Code } = {},
+    ) {
       const Records = bodies.flatMap((body, index) =>
         batchOf(body, options.queue, options.senderId).Records.map((record) => ({
           ...record,
           messageId: `m${index}`,
         })),
       );
-      const child = start(name);
+      const child = start(name, options.code ?? 'bundle');
       child.stdin.end(JSON.stringify({ Records }));
-      // Lambda takes both: errors are logged to the one, everything else to the other.
+      // Errors go to standard error, all other lines to standard output.
       const [out, errors] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
       const text = `${out}\n${errors}`;
       const lines = text
@@ -59,7 +67,7 @@ export async function openBundles() {
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line));
       const answer: SQSBatchResponse = lines.find((line) => line.answer)?.answer;
-      const outcomes: Ended[] = lines
+      const outcomes: LoggedOutcome[] = lines
         .filter((line) => line.message === 'record handled')
         .map((line) => line.record);
       return {

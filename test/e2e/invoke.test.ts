@@ -15,7 +15,7 @@ type Line = {
   calls: { service: string; operation: string; status: number }[];
 };
 
-/** Runs the command as a person would, on every sample at once. */
+/** Runs the command with every sample. */
 async function invoke(functionName: string): Promise<Map<string, Line>> {
   const args = ['scripts/local/invoke.ts', functionName, ...files.map((name) => `${samples}/${name}`)];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root });
@@ -26,7 +26,7 @@ async function invoke(functionName: string): Promise<Map<string, Line>> {
   return new Map(lines.map((line) => [line.file.slice(samples.length + 1).replace('.json', ''), line]));
 }
 
-/** Samples that are no EventBridge event at all. */
+/** Samples that are not EventBridge events. */
 const FOREIGN = [
   'aspect-secret-cci-per-group',
   'buildkite-agent-metrics-response',
@@ -38,11 +38,11 @@ const FOREIGN = [
   'pagerduty-response-400',
 ];
 
-/** What some samples, which name groups, alarms and buckets of other deployments, come to. */
+/** Outcomes of some samples. They name groups, alarms and buckets of other deployments. */
 const EXPECTED: Record<string, Record<string, Pick<Line, 'outcome' | 'reason'>>> = {
   lifecycle: {
-    'autoscaling-launch-lifecycle-action': { outcome: 'skipped', reason: 'runner-reports-itself' },
-    'ec2-rebalance-recommendation': { outcome: 'skipped', reason: 'rebalance-is-advice' },
+    'autoscaling-launch-lifecycle-action': { outcome: 'dead', reason: 'unknown-event' },
+    'autoscaling-launch-unsuccessful-insufficient-capacity': { outcome: 'skipped', reason: 'foreign-group' },
     'ec2-spot-interruption-warning-terminate': { outcome: 'skipped', reason: 'not-in-group' },
     'cloudwatch-alarm-state-change-metric-ok-to-alarm': { outcome: 'dead', reason: 'unknown-event' },
   },
@@ -62,15 +62,17 @@ const EXPECTED: Record<string, Record<string, Pick<Line, 'outcome' | 'reason'>>>
 };
 
 describe.each(Object.entries(EXPECTED))('npm run invoke -- %s', (functionName, expected) => {
-  test('gives every sample an outcome with a reason, and says what was called', async () => {
+  test('gives every sample an outcome with a reason, and lists the calls', async () => {
     const lines = await invoke(functionName);
     expect([...lines.keys()].sort()).toEqual(files.map((name) => name.replace('.json', '')).sort());
     for (const [sample, { outcome, reason, calls }] of lines) {
       const text = `${sample}: ${outcome} ${reason}`;
       expect(['done', 'skipped', 'dead'], text).toContain(outcome);
       if (outcome !== 'done') expect(reason, text).toMatch(/^[a-z][a-z-]+$/);
-      const buried = calls.some(({ service, operation }) => `${service} ${operation}` === 'sqs SendMessage');
-      expect(buried, text).toBe(outcome === 'dead');
+      const deadLettered = calls.some(
+        ({ service, operation }) => `${service} ${operation}` === 'sqs SendMessage',
+      );
+      expect(deadLettered, text).toBe(outcome === 'dead');
       expect(
         calls.filter(({ status }) => status >= 500),
         text,
@@ -83,7 +85,7 @@ describe.each(Object.entries(EXPECTED))('npm run invoke -- %s', (functionName, e
   });
 });
 
-test('a function that does not exist is named, with those that do', async () => {
+test('an unknown function is an error that lists the functions', async () => {
   const running = promisify(execFile)(process.execPath, ['scripts/local/invoke.ts', 'nosuch', 'x.json'], {
     cwd: root,
   });
