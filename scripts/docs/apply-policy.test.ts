@@ -11,7 +11,7 @@ type Statement = { Action: string[]; Resource: string[]; Condition?: unknown };
 const statements = documents.flatMap(([, document]) => (document as { Statement: Statement[] }).Statement);
 
 describe('the policies for whoever applies', () => {
-  test('allow every action that a type asks for, and no other', () => {
+  test('allow exactly the actions that the resource types need', () => {
     const wanted = new Set(Object.values(types).flatMap(actionsOf));
     const allowed = new Set(statements.flatMap(({ Action }) => Action));
     expect([...allowed].sort()).toEqual([...wanted].sort());
@@ -21,15 +21,15 @@ describe('the policies for whoever applies', () => {
     expect(JSON.stringify(document).length).toBeLessThanOrEqual(POLICY_CHARACTERS);
   });
 
-  test('name resources of the deployment, except where AWS knows none', () => {
+  test('name resources of the deployment, except where AWS has no resource-level permission', () => {
     const everywhere = statements.filter(({ Resource }) => Resource.includes('*'));
-    // Auto Scaling asks whether the caller may run instances of the template, of whatever image and subnet.
+    // Auto Scaling checks that the caller may run instances of the template, with any AMI and subnet.
     const known =
       /^(autoscaling:Describe|ec2:Describe|ec2:RunInstances$|logs:DescribeLogGroups$|lambda:CreateEventSourceMapping$)/;
     for (const action of everywhere.flatMap(({ Action }) => Action)) expect(action).toMatch(known);
   });
 
-  test('pass roles only to the services that take them on', () => {
+  test('pass roles only to the services that use them', () => {
     const passing = statements.filter(({ Action }) => Action.includes('iam:PassRole'));
     expect(passing.map(({ Condition }) => Condition)).toEqual(
       ['ec2', 'lambda', 'scheduler'].map((service) => ({
@@ -39,7 +39,7 @@ describe('the policies for whoever applies', () => {
   });
 });
 
-test('a list that is no list of permissions is refused', () => {
+test('a list with invalid permissions is refused', () => {
   const type = {
     create: ['sqs:CreateQueue'],
     read: ['sqs:GetQueueAttributes'],

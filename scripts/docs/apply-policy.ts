@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 
 /**
- * `infra/docs/iam/permissions.json`: what `terraform apply` and `terraform destroy` ask of AWS for each resource type of the
- * module, and on which resources. The policy for whoever applies is made from it.
+ * Schema of `infra/docs/iam/permissions.json`: the actions that `terraform apply` and `terraform destroy` need per resource type
+ * of the module, and their resources. The policies for the applying role are derived from it.
  */
 const action = v.pipe(v.string(), v.regex(/^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$/));
 const resources = v.pipe(v.array(v.string()), v.minLength(1));
@@ -19,18 +19,18 @@ const grant = v.strictObject({
 const permissions = v.strictObject({
   create: v.pipe(v.array(action), v.minLength(1)),
   read: v.pipe(v.array(action), v.minLength(1)),
-  /** Empty where every change replaces the resource. */
+  /** Empty if every change replaces the resource. */
   update: v.array(action),
   delete: v.pipe(v.array(action), v.minLength(1)),
   on: resources,
-  /** What is asked for on something else, such as a role that is passed on. */
+  /** Actions on other resources, for example `iam:PassRole` on a role. */
   also: v.optional(v.array(grant), []),
 });
 
 type Grant = v.InferOutput<typeof grant>;
 export type Permissions = v.InferOutput<typeof permissions>;
 
-/** Actions that know no resource (Service Authorization Reference). */
+/** Actions without resource-level permissions (Service Authorization Reference). */
 const WITHOUT_RESOURCE =
   /^(autoscaling:Describe|ec2:Describe|logs:DescribeLogGroups$|lambda:CreateEventSourceMapping$)/;
 
@@ -39,22 +39,22 @@ export function parsePermissions(text: string): Record<string, Permissions> {
   return parseOrReject(v.record(v.string(), permissions), JSON.parse(text), 'permissions.json');
 }
 
-/** Every action that is asked for on behalf of one resource type. */
+/** Every action that one resource type needs. */
 export function actionsOf(type: Permissions): string[] {
   const own = [type.create, type.read, type.update, type.delete].flat();
   return [...new Set([...own, ...type.also.flatMap(({ actions }) => actions)])];
 }
 
-/** A managed policy holds no more than this, white space not counted (IAM quotas). */
+/** Maximum size of a managed policy without white space (IAM quotas). */
 export const POLICY_CHARACTERS = 6144;
 
-/** One policy would be larger than IAM takes: files by the services that each is about. */
+/** Files by service. One policy would exceed the size limit of IAM. */
 const FILES: Record<string, (service: string) => boolean> = {
   'apply-policy-fleet.json': (service) => /^(autoscaling|ec2|iam)$/.test(service),
   'apply-policy-services.json': (service) => !/^(autoscaling|ec2|iam)$/.test(service),
 };
 
-/** The policies for whoever applies, by file name: a statement for all that is asked of the same resources. */
+/** The policies for the applying role, by file name. Each statement has all actions on the same resources. */
 export function applyPolicies(types: Readonly<Record<string, Permissions>>): Record<string, object> {
   const grants = Object.values(types).flatMap(grantsOf);
   return Object.fromEntries(

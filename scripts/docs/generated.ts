@@ -7,12 +7,12 @@ import { inputTables, outputTable, replaceBlock } from './tables.ts';
 const PAGE = 'infra/README.md';
 const IAM = 'infra/docs/iam';
 
-/** In place of a page that nobody has written yet. */
+/** Content of a page that does not exist yet. */
 const EMPTY_PAGE =
   '# Terraform module\n\n## Inputs\n\n<!-- inputs -->\n<!-- /inputs -->\n\n## Outputs\n\n<!-- outputs -->\n<!-- /outputs -->\n';
 
 /**
- * Every file of the docs that is made of something else, as it should be.
+ * The expected content of every generated file of the docs.
  *
  * @param root the repository
  * @returns text by path
@@ -33,7 +33,7 @@ export function generatedDocs(root: string): Record<string, string> {
   };
 }
 
-/** Sources of the root module: what everybody needs first, what is refused last. */
+/** Sources of the root module: required inputs first, refused inputs last. */
 function rootModule(root: string): string[] {
   const rank = (file: string) =>
     ['variables.tf', 'variables-groups.tf', 'variables-operations.tf'].indexOf(file) + 1 || 9;

@@ -6,7 +6,7 @@ const source = `variable "plain" {
   type        = string
 }
 
-variable "machines" {
+variable "types" {
   description = "Kinds."
   type = map(object({
     image_id = string
@@ -46,7 +46,7 @@ output "bucket" {
 `;
 
 test('variables are read with their types, defaults and validations', () => {
-  const [plain, machines, regions, support] = readVariables(source);
+  const [plain, types, regions, support] = readVariables(source);
   expect(plain).toEqual({
     name: 'plain',
     description: 'With "quotes".',
@@ -55,7 +55,7 @@ test('variables are read with their types, defaults and validations', () => {
     attributes: [],
     validations: 0,
   });
-  expect(machines).toMatchObject({
+  expect(types).toMatchObject({
     type: 'map(object)',
     default: '{}',
     validations: 2,

@@ -1,7 +1,6 @@
 /**
- * Variables and outputs of a Terraform module, read from files that `terraform fmt` has formatted: a block begins and ends at
- * the start of a line, its arguments are indented by two spaces, and so on inwards. That is all the HCL that tables need; what
- * does not look like it is an error and never left out in silence.
+ * Reads variables and outputs of Terraform files in the format of `terraform fmt`: a block begins and ends at the start of a
+ * line, and its arguments are indented by two spaces per level. Anything else is an error, so nothing is omitted without notice.
  */
 
 export type Attribute = { name: string; type: string; default: string | undefined };
@@ -9,13 +8,13 @@ export type Attribute = { name: string; type: string; default: string | undefine
 export type Variable = {
   name: string;
   description: string;
-  /** As written, on one line; of an object only what it is, such as `map(object)`. */
+  /** On one line; an object without its attributes, for example `map(object)`. */
   type: string;
-  /** As written, on one line; undefined for what has to be given. */
+  /** On one line; undefined for a required input. */
   default: string | undefined;
-  /** Of an object, or of the objects of a map. */
+  /** Attributes of the object, or of the objects in the map. */
   attributes: Attribute[];
-  /** How many `validation` blocks it has. */
+  /** Number of `validation` blocks. */
   validations: number;
 };
 
@@ -56,7 +55,7 @@ function blocks(source: string, kind: string): { name: string; body: string[] }[
   });
 }
 
-/** The value of an argument, with the lines that it goes on for. */
+/** The value of an argument, which may span several lines. */
 function argument(body: readonly string[], name: string): string | undefined {
   const start = body.findIndex((line) => new RegExp(`^  ${name} += `).test(line));
   const first = body[start];
@@ -85,7 +84,7 @@ function readAttribute(line: string): Attribute {
     : { name, type: optional.slice(0, comma), default: optional.slice(comma + 2) };
 }
 
-/** Where the first argument ends: at the first comma that is in no brackets. */
+/** Position of the first comma outside of brackets, which ends the first argument. */
 function outerComma(text: string): number {
   let depth = 0;
   return [...text].findIndex((character) => {

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { generatedDocs } from './generated.ts';
 
-/** Writes what in the docs is made of something else. A test fails where it is out of date. */
+/** Writes the generated parts of the docs. A test fails if one of them is out of date. */
 const root = resolve(import.meta.dirname, '../..');
 const docs = generatedDocs(root);
 for (const [file, text] of Object.entries(docs)) writeFileSync(join(root, file), text);

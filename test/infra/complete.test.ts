@@ -9,7 +9,7 @@ import { aboutPermissions } from './complete/permissions.ts';
 import { aboutRunners } from './complete/runners.ts';
 import { aboutStorage } from './complete/storage.ts';
 
-// Applied once, looked at from every side.
+// One apply for all tests of the complete example.
 describe.skipIf(reason !== undefined)('the complete example, applied', () => {
   const made = applied();
   aboutFunctions(made);

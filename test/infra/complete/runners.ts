@@ -112,7 +112,7 @@ export function aboutRunners(made: Applied): void {
           health_check_type: 'EC2',
           instance_maintenance_policy: [{ min_healthy_percentage: 100, max_healthy_percentage: 200 }],
         });
-        // Two lost heartbeats end nothing, and a hundred timeouts, the most that Auto Scaling waits, outlast every drain.
+        // The hook survives two lost heartbeats. 100 timeouts, the maximum of Auto Scaling, are longer than the longest drain.
         const { heartbeatSeconds, bootTimeoutSeconds, drainTimeoutSeconds } = configOf(text(values.name));
         for (const { heartbeat_timeout: timeout } of values.initial_lifecycle_hook as {
           heartbeat_timeout: number;
@@ -137,7 +137,7 @@ export function aboutRunners(made: Applied): void {
       ]);
     });
 
-    test('tags of cost, deployment, type and group reach instances and volumes', () => {
+    test('instances and volumes have the tags of cost, deployment, type and group', () => {
       const template = of('aws_launch_template').find(({ values }) => values.name === 'aw-gha-default');
       const wanted = {
         'created-by': 'hearth',
@@ -161,7 +161,7 @@ export function aboutRunners(made: Applied): void {
       expect(Object.fromEntries(tags.map(({ key, value }) => [key, value]))).toMatchObject(wanted);
       expect(tags.every(({ propagate_at_launch }) => propagate_at_launch)).toBe(true);
       for (const { address, values } of made.all) {
-        // S3 takes ten tags an object, and users have more.
+        // S3 allows ten tags per object, and users may have more.
         if (address.includes('aws_s3_object.')) expect(values.tags ?? null, address).toBe(null);
         else if ('tags' in values)
           expect(values.tags, address).toMatchObject({ 'created-by': 'hearth', environment: 'ci' });

@@ -8,7 +8,7 @@ import { type Applied, bucket } from './applied.ts';
 export function aboutStorage(made: Applied): void {
   const { of } = made;
   describe('bucket and secrets', () => {
-    test('secrets are made empty, under their names', () => {
+    test('secrets are created empty, with their names', () => {
       const prefixes = of('aws_secretsmanager_secret').map(({ values }) => values.name_prefix);
       expect(prefixes.sort()).toEqual([
         'aw_bk_agent_token_',
@@ -20,7 +20,7 @@ export function aboutStorage(made: Applied): void {
       expect(made.state).not.toContain('secret_string');
     });
 
-    test('the bucket is versioned, encrypted, private, cleaned up and heard of', () => {
+    test('the bucket is versioned, encrypted, private, has a lifecycle rule and sends events', () => {
       expect(of('aws_s3_bucket_versioning')[0]?.values.versioning_configuration).toMatchObject([
         { status: 'Enabled' },
       ]);
@@ -54,7 +54,7 @@ export function aboutStorage(made: Applied): void {
       ]);
     });
 
-    test('the declared part of the tree is read by the function that keeps it', async () => {
+    test('the function parameters can read the declared part of the tree', async () => {
       const store = memoryStore();
       const object = only(of('aws_s3_object').filter(({ values }) => values.key === DECLARED_PARAMETERS_KEY));
       expect(object.values.bucket).toBe(bucket);
