@@ -1,5 +1,5 @@
 output "warming_management_policies" {
-  description = "Map from warming set to the IAM policy (`arn`, `name`) that allows to write snapshots of the set. Put the ARN into `policies = { warming_manage = … }` of the set's warming group."
+  description = "Map from warming set to the IAM policy (`arn`, `name`) that allows writing snapshots of the set. Put the ARN into `policies = { warming_manage = … }` of the set's warming group."
   value       = module.warming.management_policies
 }
 

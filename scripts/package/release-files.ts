@@ -1,15 +1,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, posix, sep } from 'node:path';
 
-/** Text or bytes by path, with slashes, relative to the archive's one folder. */
+/** Bytes by path. Paths have slashes and are relative to the only folder of the archive. */
 export type Files = Record<string, Uint8Array>;
 
-/** What terraform leaves behind where it ran, and what only developers of the module need. */
+/** Files that terraform writes, and files that only developers of the module need. */
 const LEFT_OUT =
   /(^|\/)(\.[^/]*|.*\.tfstate(\..*)?|.*\.tfplan|.*\.tfvars)(\/|$)|^infra\/(tests|runner\/src)\//;
 
 /**
- * The repository's own part of a release: the module, what each function listens to, and the docs.
+ * The files of the repository in a release: the module, function.json of each function, and the docs.
  *
  * @param root the repository
  */

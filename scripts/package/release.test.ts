@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { unzipSync } from 'fflate';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { packRelease } from './release.ts';
+import { releaseFiles } from './release-files.ts';
 
 const repository = resolve(import.meta.dirname, '../..');
 let root: string;
@@ -32,7 +33,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-test('what the module needs lies where the module looks for it, and nothing else is there', async () => {
+test('the archive has exactly the files that the module needs, at the paths that it reads', async () => {
   await put('infra/tests/a.tftest.hcl', 'test');
   await put('infra/.terraform/providers/x', 'binary');
   await put('infra/examples/github/.terraform.lock.hcl', 'lock');
@@ -54,6 +55,16 @@ test('what the module needs lies where the module looks for it, and nothing else
     'hearth/infra/modules/x/main.tf',
     'hearth/infra/version.json',
   ]);
+});
+
+test('the archive of the repository has what ends up on an instance, without the source of the runner program', async () => {
+  const paths = Object.keys(await releaseFiles(repository)).filter((path) =>
+    path.startsWith('infra/runner/'),
+  );
+  for (const file of ['bootstrap.sh', 'aw-runner.service', 'aw-runner.logrotate', 'user-data.yaml.tftpl'])
+    expect(paths).toContain(`infra/runner/${file}`);
+  expect(paths.filter((path) => path.startsWith('infra/runner/image/')).length).toBeGreaterThan(0);
+  expect(paths.filter((path) => path.startsWith('infra/runner/src/'))).toEqual([]);
 });
 
 test('bundles.json has the checksums as Lambda and sha256sum write them', async () => {

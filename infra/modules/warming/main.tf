@@ -1,4 +1,4 @@
-# The snapshot bucket, and the policies that allow to write to it. The function warming has the schedules of the sets.
+# The snapshot bucket, and the policies that allow writing to it. The function warming has the schedules of the sets.
 
 resource "aws_s3_bucket" "this" {
   bucket = var.bucket_name
