@@ -1,35 +1,41 @@
 import * as v from 'valibot';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
-import type { Alarm } from './alarm-source.ts';
+import type { Alarm, Suppression } from './ports.ts';
 
-/** CloudWatch's limit for an alarm's name. */
+/** Most characters of the name of an alarm (CloudWatch API reference). */
 const MAX_NAME = 255;
 
 const alarmName = v.pipe(v.string(), v.nonEmpty(), v.maxLength(MAX_NAME));
 
-/** `2024-05-14T16:20:12.204+0000`: CloudWatch leaves the colon out of the offset, which `Date` wants there. */
+/** `2024-05-14T16:20:12.204+0000`: CloudWatch leaves out the colon of the offset, which `Date` requires. */
 const timestamp = v.pipe(
   v.string(),
   v.transform((text) => new Date(text.replace(/([+-]\d\d)(\d\d)$/, '$1:$2'))),
   v.date(),
 );
 
+/** A field that only describes: null, absent or unreadable, it is the fallback. A page must not fail because of it. */
+const text = v.fallback(v.nullish(v.string(), ''), '');
+
 const configuration = v.object({
-  description: v.optional(v.string(), ''),
-  actionsEnabled: v.optional(v.boolean(), true),
-  metrics: v.optional(
-    v.array(
-      v.object({
-        metricStat: v.optional(
-          v.object({
-            metric: v.object({
-              name: v.string(),
-              dimensions: v.optional(v.record(v.string(), v.string()), {}),
+  description: text,
+  actionsEnabled: v.fallback(v.nullish(v.boolean(), true), true),
+  metrics: v.fallback(
+    v.nullish(
+      v.array(
+        v.object({
+          metricStat: v.nullish(
+            v.object({
+              metric: v.object({
+                name: v.string(),
+                dimensions: v.nullish(v.record(v.string(), v.string()), {}),
+              }),
             }),
-          }),
-        ),
-      }),
+          ),
+        }),
+      ),
+      [],
     ),
     [],
   ),
@@ -39,55 +45,41 @@ const stateChange = v.object({
   alarmName,
   state: v.object({
     value: v.picklist(['OK', 'ALARM', 'INSUFFICIENT_DATA']),
-    reason: v.optional(v.string(), ''),
-    // Only orders events: one that cannot be read falls back to the envelope's time.
-    timestamp: v.fallback(v.optional(timestamp), undefined),
-    /** On a composite alarm whose suppressor is in alarm. */
-    actionsSuppressedBy: v.optional(v.string()),
+    reason: text,
+    // Only orders events. The envelope has a time too.
+    timestamp: v.fallback(v.nullish(timestamp), undefined),
+    /** On a composite alarm: `Alarm`, `WaitPeriod` or `ExtensionPeriod`. */
+    actionsSuppressedBy: v.fallback(v.nullish(v.string()), undefined),
   }),
-  // Only describes: a page must not fail because a new kind of alarm is described in a new way.
-  configuration: v.fallback(v.optional(configuration), undefined),
+  previousState: v.fallback(v.nullish(v.object({ value: text, reason: text })), undefined),
+  configuration: v.fallback(v.nullish(configuration), undefined),
+  /** On an alarm inside the window of an alarm mute rule. */
+  muteDetail: v.fallback(v.nullish(v.object({ muteWindowEnd: timestamp })), undefined),
 });
 
 const configurationChange = v.object({ alarmName, operation: v.string() });
 
-/** What an event says about an alarm: a hint to look. */
-export type AlarmHint = {
+/** The reason of the state that CloudWatch gives a new alarm. */
+const FIRST_STATE_REASON = /^Unchecked: Initial alarm creation/;
+
+/** An event about an alarm: a hint to reconcile it. */
+export type AlarmEvent = {
   name: string;
   arn: string;
-  /** When it came into the state that the event reports. */
+  /** Start of the state that the event reports. */
   at: Date;
+  /** The end of the mute window that the alarm is in. */
+  mutedUntil?: Date;
 } & (
-  | { said: 'OK' | 'INSUFFICIENT_DATA' | 'deleted' }
-  /** With the alarm as the event describes it, for when it cannot be looked at. */
-  | { said: 'ALARM'; told: Alarm }
+  | { reportedState: 'OK' | 'INSUFFICIENT_DATA' | 'deleted' }
+  /** With the alarm as the event describes it, for when CloudWatch cannot be read. */
+  | { reportedState: 'ALARM'; snapshot: Alarm }
 );
 
-/**
- * @returns undefined if the event is about an alarm's settings, which change nothing about an incident
- * @throws {PermanentError} `malformed-detail`
- */
-export function parseAlarmEvent(event: Envelope): AlarmHint | undefined {
-  if (event.detailType === 'CloudWatch Alarm Configuration Change') {
-    const detail = parseOrReject(configurationChange, event.detail, 'malformed-detail');
-    if (detail.operation !== 'delete') return undefined;
-    return {
-      name: detail.alarmName,
-      arn: arnOf(event, detail.alarmName),
-      at: event.time,
-      said: 'deleted',
-    };
-  }
-  const detail = parseOrReject(stateChange, event.detail, 'malformed-detail');
-  const name = detail.alarmName;
-  const arn = arnOf(event, name);
-  const at = detail.state.timestamp ?? event.time;
-  const said = detail.state.value;
-  if (said !== 'ALARM') return { name, arn, at, said };
-  return { name, arn, at, said, told: alarmFrom(detail, arn, at) };
-}
+/** Events that require nothing, with the reason of their outcome. */
+export type IgnoredEvent = { ignored: 'configuration-changed' | 'first-state' };
 
-/** Whether this function knows what to do with such an event at all. */
+/** Whether the event is about an alarm. */
 export function isAlarmEvent(event: Envelope): boolean {
   return (
     event.source === 'aws.cloudwatch' &&
@@ -96,23 +88,77 @@ export function isAlarmEvent(event: Envelope): boolean {
   );
 }
 
-function alarmFrom(detail: v.InferOutput<typeof stateChange>, arn: string, at: Date): Alarm {
+/** @throws {PermanentError} `malformed-detail` */
+export function parseAlarmEvent(event: Envelope): AlarmEvent | IgnoredEvent {
+  if (event.detailType === 'CloudWatch Alarm Configuration Change') {
+    const { alarmName: name, operation } = parseOrReject(
+      configurationChange,
+      event.detail,
+      'malformed-detail',
+    );
+    if (operation !== 'delete') return { ignored: 'configuration-changed' };
+    return { name, arn: arnOf(event, name), at: event.time, reportedState: 'deleted' };
+  }
+  const detail = parseOrReject(stateChange, event.detail, 'malformed-detail');
+  const { state, previousState, muteDetail } = detail;
+  // The first data of a new alarm is no recovery: no incident of this alarm can be open.
+  if (state.value === 'OK' && FIRST_STATE_REASON.test(previousState?.reason ?? '')) {
+    return { ignored: 'first-state' };
+  }
+  const arn = arnOf(event, detail.alarmName);
+  const at = state.timestamp ?? event.time;
+  const common = {
+    name: detail.alarmName,
+    arn,
+    at,
+    ...(muteDetail && { mutedUntil: muteDetail.muteWindowEnd }),
+  };
+  if (state.value !== 'ALARM') return { ...common, reportedState: state.value };
+  return { ...common, reportedState: 'ALARM', snapshot: snapshotOf(detail, arn, at) };
+}
+
+function snapshotOf(detail: v.InferOutput<typeof stateChange>, arn: string, at: Date): Alarm {
   const { state, configuration: settings } = detail;
-  const metric = settings?.metrics.find(({ metricStat }) => metricStat)?.metricStat?.metric;
+  const metric = settings?.metrics?.find(({ metricStat }) => metricStat)?.metricStat?.metric;
   return {
     name: detail.alarmName,
     arn,
     state: state.value,
-    reason: state.reason,
+    reason: state.reason ?? '',
     since: at,
     description: settings?.description ?? '',
-    muted: settings?.actionsEnabled === false || state.actionsSuppressedBy !== undefined,
+    suppression: suppressionOf(detail),
     metric: metric?.name,
     dimensions: metric?.dimensions ?? {},
   };
 }
 
+function suppressionOf({ state, configuration: settings }: v.InferOutput<typeof stateChange>): Suppression {
+  if (settings?.actionsEnabled === false) return { kind: 'muted' };
+  switch (state.actionsSuppressedBy ?? undefined) {
+    case undefined:
+      return { kind: 'none' };
+    case 'WaitPeriod':
+    case 'ExtensionPeriod':
+      return { kind: 'held', until: undefined };
+    default:
+      return { kind: 'muted' };
+  }
+}
+
+/** Partitions by the start of their regions (AWS General Reference). */
+const PARTITIONS: readonly [RegExp, string][] = [
+  [/^cn-/, 'aws-cn'],
+  [/^us-gov-/, 'aws-us-gov'],
+  [/^eusc-/, 'aws-eusc'],
+  [/^us-iso-/, 'aws-iso'],
+  [/^us-isob-/, 'aws-iso-b'],
+  [/^eu-isoe-/, 'aws-iso-e'],
+  [/^us-isof-/, 'aws-iso-f'],
+];
+
 function arnOf(event: Envelope, name: string): string {
   const named = event.resources.find((resource) => resource.endsWith(`:alarm:${name}`));
-  return named ?? `arn:aws:cloudwatch:${event.region}:${event.account}:alarm:${name}`;
+  const partition = PARTITIONS.find(([region]) => region.test(event.region))?.[1] ?? 'aws';
+  return named ?? `arn:${partition}:cloudwatch:${event.region}:${event.account}:alarm:${name}`;
 }

@@ -2,10 +2,10 @@ import { text, url } from '../../shared/runtime/env.ts';
 
 /** Environment of `alarms`; `function.json` names the same values. */
 export const alarmsEnv = {
-  /** Only alarms whose name starts with it, and a dash, are ours. */
+  /** The prefix of the deployment: its alarms start with it and a dash. */
   NAME_PREFIX: text,
   /** Name or ARN of the secret with the routing key or routes. */
   ROUTING_SECRET_ID: text,
-  /** Where PagerDuty's Events API lives, without path: it has a host of its own in the EU. */
+  /** Base URL of PagerDuty's Events API, without a path. The EU has its own host. */
   PAGERDUTY_URL: url,
 };

@@ -3,12 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { outcomeOfError, recordHandler } from '../../shared/runtime/record.ts';
-import { message as inboxMessage, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
-
-import type { Alarm } from './alarm-source.ts';
-import { handleAlarmMessage, RETRY_FOR_MS } from './handle.ts';
+import { message as inboxMessage, outcomeOf, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
+import { handleAlarmMessage, retryForMs } from './handle.ts';
+import type { Alarm, AlarmDeps } from './ports.ts';
 import { parseRoutes, type Routes } from './routes.ts';
-import type { AlarmDeps } from './settle.ts';
 
 const folder = new URL('../../test/fixtures/events/', import.meta.url);
 const samples = readdirSync(folder).filter((name) => name.endsWith('.json'));
@@ -24,7 +22,7 @@ const inAlarm: Alarm = {
   reason: 'because',
   since: SENT_AT,
   description: '',
-  muted: false,
+  suppression: { kind: 'none' },
   metric: undefined,
   dimensions: {},
 };
@@ -35,8 +33,8 @@ function setting(
   const sent: string[] = [];
   const deps: AlarmDeps = {
     alarms: {
-      look: async () => ('alarm' in change ? change.alarm : inAlarm),
-      before: async () => undefined,
+      get: async () => ('alarm' in change ? change.alarm : inAlarm),
+      priorState: async () => 'unknown',
       tags: async () => ({}),
     },
     pager: {
@@ -46,8 +44,9 @@ function setting(
       },
     },
     routing: { get: async () => (change.routes ?? (() => parseRoutes(KEY)))(), refresh: () => {} },
-    count: () => {},
-    warn: () => {},
+    prefix: 'aw',
+    metrics: { add: () => {} },
+    logger: { warn: () => {} },
     clock: { now: () => SENT_AT },
   };
   return { deps, sent };
@@ -66,16 +65,20 @@ const ABOUT_ALARMS: Record<string, unknown> = {
     detail: { sent: 'trigger' },
   },
   'cloudwatch-alarm-configuration-change-delete.json': { outcome: 'done', detail: { sent: 'trigger' } },
-  'cloudwatch-alarm-configuration-change-create.json': { outcome: 'skipped', reason: 'settings-changed' },
-  'cloudwatch-alarm-configuration-change-update.json': { outcome: 'skipped', reason: 'settings-changed' },
+  'cloudwatch-alarm-configuration-change-create.json': {
+    outcome: 'skipped',
+    reason: 'configuration-changed',
+  },
+  'cloudwatch-alarm-configuration-change-update.json': {
+    outcome: 'skipped',
+    reason: 'configuration-changed',
+  },
 };
 
 describe.each(samples)('%s', (name) => {
-  test('comes to the outcome of what the alarm is now', async () => {
+  test('has the outcome of the present alarm', async () => {
     const { deps } = setting();
-    const outcome = await handleAlarmMessage(message(sample(name)), { prefix: 'aw', ...deps }).catch(
-      outcomeOfError,
-    );
+    const outcome = await handleAlarmMessage(message(sample(name)), deps).catch(outcomeOfError);
     if (ABOUT_ALARMS[name]) expect(outcome).toEqual(ABOUT_ALARMS[name]);
     else
       expect(outcome).toMatchObject({
@@ -85,7 +88,7 @@ describe.each(samples)('%s', (name) => {
   });
 });
 
-test('an alarm of somebody else is left alone', async () => {
+test('an alarm of another deployment is skipped', async () => {
   const { deps, sent } = setting();
   for (const prefix of ['other', 'aw-gha-default-bootstrap-failures', 'a']) {
     expect(await handleAlarmMessage(message(sample(IN_ALARM)), { ...deps, prefix })).toMatchObject({
@@ -99,7 +102,7 @@ test('an alarm of somebody else is left alone', async () => {
 test('an alarm that is gone has its incident resolved', async () => {
   const { deps, sent } = setting({ alarm: undefined });
   const body = sample('cloudwatch-alarm-configuration-change-delete.json');
-  expect(await handleAlarmMessage(message(body), { prefix: 'aw', ...deps })).toEqual({
+  expect(await handleAlarmMessage(message(body), deps)).toEqual({
     outcome: 'done',
     detail: { sent: 'resolve' },
   });
@@ -107,46 +110,55 @@ test('an alarm that is gone has its incident resolved', async () => {
 });
 
 describe('a page that cannot be sent', () => {
-  const deadline = new Date('2026-11-23T09:00:00Z');
+  const handle = (deps: AlarmDeps) => outcomeOf(handleAlarmMessage(message(sample(IN_ALARM)), deps));
 
-  test('waits as long as PagerDuty asks, six hours at most', async () => {
+  test('is retried when PagerDuty asks for it', async () => {
     const { deps } = setting({
       send: () => Promise.reject(new RetryableError('pagerduty-throttled', 'busy', { afterSeconds: 30 })),
     });
-    expect(await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps })).toMatchObject({
+    expect(await handle(deps)).toMatchObject({
       outcome: 'retry',
       reason: 'pagerduty-throttled',
       afterSeconds: 30,
-      deadline,
     });
   });
 
-  test('waits for somebody to repair the secret, and does not say what is in it', async () => {
+  test('is retried until the secret is repaired, and nothing of the secret is logged', async () => {
     const { deps } = setting({ routes: () => parseRoutes('{"default":"half-a-key"') });
-    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps });
-    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'configuration', deadline });
+    const outcome = await handle(deps);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'configuration' });
     expect(JSON.stringify(outcome)).not.toContain('half-a-key');
   });
 
-  test('because the secret does not exist waits for it', async () => {
+  test('is retried while the secret does not exist', async () => {
     const { deps } = setting({
       routes: () => {
         throw new ConfigurationError('secret aw_pd_routing_key does not exist');
       },
     });
-    const outcome = await handleAlarmMessage(message(sample(IN_ALARM)), { prefix: 'aw', ...deps });
-    expect(outcome).toMatchObject({ outcome: 'retry', deadline });
+    const outcome = await handle(deps);
+    expect(outcome).toMatchObject({ outcome: 'retry' });
+  });
+
+  test('is retried for six hours, and inside a mute window for six hours after its end', () => {
+    const body = sample(IN_ALARM);
+    expect(retryForMs({ body })).toBe(6 * 3_600_000);
+    const at = Date.parse('2024-05-14T16:20:12.204Z');
+    body.detail.muteDetail = { muteWindowEnd: new Date(at + 2 * 3_600_000).toISOString() };
+    expect(retryForMs({ body })).toBe(8 * 3_600_000);
+    body.detail.muteDetail = { muteWindowEnd: new Date(at + 30 * 86_400_000).toISOString() };
+    expect(retryForMs({ body })).toBe(13 * 86_400_000);
   });
 });
 
-test('no line that a record leaves behind has the key in it, whatever fails', async () => {
+test('no log line contains the routing key, whatever fails', async () => {
   const lines: string[] = [];
   const log = (...line: unknown[]) => {
     lines.push(JSON.stringify(line));
   };
   const { deps } = setting({ send: () => Promise.reject(new Error(`fetch to https://x?key=${KEY} failed`)) });
-  const handle = recordHandler((body) => handleAlarmMessage(body, { prefix: 'aw', ...deps }), {
-    retryFor: RETRY_FOR_MS,
+  const handle = recordHandler((body) => handleAlarmMessage(body, deps), {
+    retryFor: retryForMs,
     clock: deps.clock,
   });
   await handleBatch([sqsRecord(JSON.stringify(sample(IN_ALARM)), { sentAt: SENT_AT })], handle, 5_000, {

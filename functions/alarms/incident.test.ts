@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Alarm } from './alarm-source.ts';
 import { dedupKey, resolveEvent, triggerEvent } from './incident.ts';
+import type { Alarm } from './ports.ts';
 
 const ARN = 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:aw-gha-default-boot';
 const quiet = { severity: 'error', runbook: undefined, route: undefined, group: undefined } as const;
@@ -12,7 +12,7 @@ const alarm = (change: Partial<Alarm> = {}): Alarm => ({
   reason: 'Threshold Crossed',
   since: new Date('2026-11-23T03:00:00Z'),
   description: 'Runners fail to boot',
-  muted: false,
+  suppression: { kind: 'none' },
   metric: 'LaunchFailures',
   dimensions: { Group: 'gha/default' },
   ...change,
@@ -71,12 +71,22 @@ describe('an incident', () => {
   test.each([
     ['aws-cn', 'console.amazonaws.cn'],
     ['aws-us-gov', 'console.amazonaws-us-gov.com'],
+    ['aws-eusc', 'console.amazonaws-eusc.eu'],
   ])('links to the console of its own partition: %s', (partition, host) => {
     const event = triggerEvent(alarm({ arn: ARN.replace('aws', partition) }), quiet);
     expect(event).toMatchObject({ client_url: expect.stringContaining(`https://${host}/`) });
   });
 
-  test('stays within the limits of PagerDuty, whatever an alarm says, and cuts no character in two', () => {
+  test.each(['aws-iso', 'aws-iso-b', 'aws-new'])(
+    'has no link in a partition without a known console: %s',
+    (partition) => {
+      const event = triggerEvent(alarm({ arn: ARN.replace('aws', partition) }), quiet);
+      expect(event).not.toHaveProperty('client_url');
+      expect(event).toMatchObject({ links: [] });
+    },
+  );
+
+  test('stays within the limits of PagerDuty, whatever the alarm contains, and cuts no character in two', () => {
     const long = '🔥'.repeat(300_000);
     const event = triggerEvent(
       alarm({ name: '🔥'.repeat(127), reason: long, description: long, dimensions: { [long]: long } }),
@@ -89,7 +99,7 @@ describe('an incident', () => {
     expect(summary).toMatch(/🔥…$/u);
   });
 
-  test('is one an alarm, also where the ARN is longer than a key may be', () => {
+  test('has one dedup key per alarm, also where the ARN is too long for a key', () => {
     const long = `arn:aws:cloudwatch:us-west-2:210987654321:alarm:${'x'.repeat(255)}`;
     expect(dedupKey(long)).toMatch(/^[0-9a-f]{64}$/);
     expect(dedupKey(`${long}y`)).not.toBe(dedupKey(long));

@@ -1,22 +1,22 @@
 import { createHash } from 'node:crypto';
-import type { Alarm } from './alarm-source.ts';
 import type { Labels, Severity } from './labels.ts';
+import type { Alarm } from './ports.ts';
 
 /** Limits of PagerDuty's Events API v2, in characters. */
 const MAX_DEDUP_KEY = 255;
 const MAX_SUMMARY = 1024;
 
-/** Ours, so that an incident stays far below PagerDuty's 512 KB whatever an alarm says. */
+/** Most characters of a detail: an incident stays far below the 512 KB of PagerDuty. */
 const MAX_DETAIL = 4096;
 
-/** What is sent, without the routing key: that one is added last, where nothing is logged. */
+/** An event of PagerDuty without its routing key, which the adapter adds last, after all logging. */
 export type IncidentEvent =
   | { event_action: 'resolve'; dedup_key: string }
   | {
       event_action: 'trigger';
       dedup_key: string;
       client: string;
-      client_url: string;
+      client_url?: string;
       links: { href: string; text: string }[];
       payload: {
         summary: string;
@@ -30,7 +30,7 @@ export type IncidentEvent =
       };
     };
 
-/** One incident an alarm: its ARN, or the ARN's hash where that is too long. */
+/** The dedup key of an alarm: its ARN, or the hash of an ARN that is too long. One alarm has one incident. */
 export function dedupKey(arn: string): string {
   return arn.length <= MAX_DEDUP_KEY ? arn : createHash('sha256').update(arn).digest('hex');
 }
@@ -46,10 +46,10 @@ export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
     event_action: 'trigger',
     dedup_key: dedupKey(alarm.arn),
     client: 'Hearth',
-    client_url: console,
+    ...(console !== undefined && { client_url: console }),
     links: [
       ...(labels.runbook ? [{ href: labels.runbook, text: 'Runbook' }] : []),
-      { href: console, text: 'Alarm in CloudWatch' },
+      ...(console !== undefined ? [{ href: console, text: 'Alarm in CloudWatch' }] : []),
     ],
     payload: {
       summary: cut(alarm.reason ? `${alarm.name}: ${alarm.reason}` : alarm.name, MAX_SUMMARY),
@@ -72,7 +72,7 @@ export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
   };
 }
 
-/** At most `max` characters, without half a surrogate pair at the end. */
+/** At most `max` characters, without half of a surrogate pair at the end. */
 function cut(value: string, max: number): string {
   if (value.length <= max) return value;
   return `${value.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
@@ -83,13 +83,19 @@ function placeOf(arn: string): { partition: string; region: string; account: str
   return { partition, region, account };
 }
 
-/** Where the console of each partition lives (AWS General Reference). */
+/**
+ * Host of the console per partition (AWS General Reference). The consoles of the isolated partitions are not public, so their
+ * incidents have no link.
+ */
 const CONSOLES: Readonly<Record<string, string>> = {
+  aws: 'console.aws.amazon.com',
+  'aws-eusc': 'console.amazonaws-eusc.eu',
   'aws-cn': 'console.amazonaws.cn',
   'aws-us-gov': 'console.amazonaws-us-gov.com',
 };
 
-function consoleUrl(partition: string, region: string, name: string): string {
-  const host = CONSOLES[partition] ?? 'console.aws.amazon.com';
+function consoleUrl(partition: string, region: string, name: string): string | undefined {
+  const host = CONSOLES[partition];
+  if (host === undefined) return undefined;
   return `https://${host}/cloudwatch/home?region=${region}#alarmsV2:alarm/${encodeURIComponent(name)}`;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Alarm } from './alarm-source.ts';
 import { readLabels } from './labels.ts';
+import type { Alarm } from './ports.ts';
 
 const alarm = (change: Partial<Alarm> = {}): Alarm => ({
   name: 'aw-x',
@@ -9,7 +9,7 @@ const alarm = (change: Partial<Alarm> = {}): Alarm => ({
   reason: '',
   since: undefined,
   description: '',
-  muted: false,
+  suppression: { kind: 'none' },
   metric: undefined,
   dimensions: {},
   ...change,

@@ -1,36 +1,36 @@
 import * as v from 'valibot';
-import type { Alarm } from './alarm-source.ts';
+import type { Alarm } from './ports.ts';
 
 /** PagerDuty's severities. */
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** An alarm that says nothing about itself pages, but not as loudly as one that asks for it. */
+/** Severity of an alarm without a label. */
 const DEFAULT_SEVERITY: Severity = 'error';
 
-/** What an alarm's tags or description say about how to page for it. */
+/** How an alarm pages, from its tags or its description. */
 export type Labels = {
   severity: Severity;
   runbook: string | undefined;
   /** Name of a route in the routing secret. */
   route: string | undefined;
-  /** The runner group it is about, as `<host>/<name>`. */
+  /** Its runner group, as `<provider>/<name>`. */
   group: string | undefined;
 };
 
 /**
- * Tags win (`hearth:severity`, `hearth:runbook`, `hearth:route`, `hearth:group`); then lines of the description such as
- * `runbook: https://…`. Anything that is not what it should be counts as not said: a typo in a tag must not stop
- * a page. An alarm on a metric of a runner group needs not say which: its dimension does.
+ * Tags take precedence (`hearth:severity`, `hearth:runbook`, `hearth:route`, `hearth:group`) over lines of the description such
+ * as `runbook: https://…`. An invalid value counts as absent: a typo in a tag must not stop a page. An alarm on a metric of a
+ * runner group has its group in the dimension of the metric.
  */
 export function readLabels(alarm: Alarm, tags: Readonly<Record<string, string>>): Labels {
-  const said = (key: string) => tags[`hearth:${key}`] ?? lineOf(alarm.description, key);
-  const severity = said('severity')?.toLowerCase();
+  const label = (key: string) => tags[`hearth:${key}`] ?? lineOf(alarm.description, key);
+  const severity = label('severity')?.toLowerCase();
   return {
     severity: SEVERITIES.find((known) => known === severity) ?? DEFAULT_SEVERITY,
-    runbook: httpsUrl(said('runbook')),
-    route: said('route') || undefined,
-    group: said('group') || alarm.dimensions.Group || undefined,
+    runbook: httpsUrl(label('runbook')),
+    route: label('route') || undefined,
+    group: label('group') || alarm.dimensions.Group || undefined,
   };
 }
 

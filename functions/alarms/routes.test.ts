@@ -123,3 +123,8 @@ describe('routing', () => {
     expect((await routing.get()).get('default')).toBe(OTHER);
   });
 });
+
+test('routing_key is another name of the default route', () => {
+  const key = 'R0123456789abcdef0123456789abcde';
+  expect(parseRoutes(JSON.stringify({ routing_key: key })).get('default')).toBe(key);
+});

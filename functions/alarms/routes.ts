@@ -3,21 +3,22 @@ import type { SecretReader } from '../../shared/aws/secret-reader.ts';
 import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import { registerSecret } from '../../shared/runtime/redact.ts';
 import type { Labels } from './labels.ts';
+import type { Routing } from './ports.ts';
 
-/** PagerDuty's routing keys have 32 characters (Events API v2). */
+/** A routing key of PagerDuty has 32 characters (Events API v2). */
 const ROUTING_KEY = /^[A-Za-z0-9]{32}$/;
 
-/** What people and templates write where a key will be. */
+/** Placeholders for a key in templates. */
 const PLACEHOLDER = /^(|placeholder|empty|none|todo|tbd|change[-_ ]?me|replace[-_ ]?me|x+|0+)$/i;
 
-/** Routing keys by the name of a route; empty if none is set yet. */
+/** Routing keys by the name of a route; empty if no key is set. */
 export type Routes = ReadonlyMap<string, string>;
 
 /**
- * The routes in the text of the routing secret: one plain key, or JSON `{"default": key, "critical": key,
- * "<host>/<group>": key}`. Placeholders count as not there.
+ * The routes of the routing secret: one plain key, or JSON `{"default": key, "critical": key, "<provider>/<group>": key}`.
+ * `routing_key` is another name of `default`. A placeholder counts as no key.
  *
- * @throws {ConfigurationError} if it is neither; the text is not repeated, and neither is any part of it
+ * @throws {ConfigurationError} if it is neither. The error contains no part of the text.
  */
 export function parseRoutes(text: string | undefined): Routes {
   const trimmed = (text ?? '').trim();
@@ -32,7 +33,7 @@ export function parseRoutes(text: string | undefined): Routes {
       );
     }
     registerSecret(key.trim());
-    routes.set(name, key.trim());
+    routes.set(name === 'routing_key' ? 'default' : name, key.trim());
   }
   return routes;
 }
@@ -42,7 +43,7 @@ function jsonEntries(text: string): (readonly [string, string])[] {
   try {
     parsed = JSON.parse(text);
   } catch {
-    // The parser's own message repeats the text.
+    // The message of the parser contains the text.
     throw new ConfigurationError('the routing secret starts like JSON but is none');
   }
   const result = v.safeParse(v.record(v.string(), v.string()), parsed);
@@ -52,8 +53,8 @@ function jsonEntries(text: string): (readonly [string, string])[] {
 }
 
 /**
- * The keys to page with, best first, each once: that of the alarm's own route, of its runner group, of its severity, and the
- * default. The first is the one; the others are for when PagerDuty refuses it.
+ * The keys for a page, best first, each once: the key of the alarm's route, of its runner group, of its severity, and the
+ * default. The next key is used when PagerDuty refuses one.
  */
 export function keysFor(routes: Routes, labels: Labels): string[] {
   const names = [labels.route, labels.group, labels.severity, 'default'];
@@ -62,23 +63,16 @@ export function keysFor(routes: Routes, labels: Labels): string[] {
 }
 
 /**
- * Every key there is, once. A resolve goes to all of them: PagerDuty drops one that comes through another key than its
- * trigger, and routes, tags and severities may have changed since.
+ * Every key, once. A resolve uses all of them: PagerDuty drops a resolve that has another key than its trigger, and routes,
+ * tags and severities may have changed since the trigger.
  */
 export function allKeys(routes: Routes): string[] {
   return [...new Set(routes.values())];
 }
 
-/** Where the routes of now come from. */
-export type Routing = {
-  get(): Promise<Routes>;
-  /** Forgets them, because PagerDuty refused a key. */
-  refresh(): void;
-};
-
 /**
- * The routes of a secret. Only a secret that is in order is kept: whoever has just given it its first key, or repaired
- * it, expects the next alarm to page.
+ * The routes of a secret. Only a valid secret is cached: after an operator sets the first key or repairs the secret, the next
+ * alarm pages.
  */
 export function routingFrom(secret: SecretReader): Routing {
   return {

@@ -29,14 +29,14 @@ test('is read once, and again after five minutes: rotation needs no deployment',
   expect(await secret.get()).toBe('second');
 });
 
-test('is read again when somebody refused it', async () => {
+test('is read again after a refusal', async () => {
   const { secret } = reader(['old', 'new']);
   await secret.get();
   secret.refresh();
   expect(await secret.get()).toBe('new');
 });
 
-test('one without a value is looked up each time: its first value works at once', async () => {
+test('one without a value is read each time: its first value works at once', async () => {
   const { secret } = reader([
     named('ResourceNotFoundException', "can't find the specified secret value for staging label: AWSCURRENT"),
     '',
@@ -55,12 +55,22 @@ test('one that does not exist is an error of the deployment', async () => {
   await expect(secret.get()).rejects.toThrow('aw_pd_routing_key_x');
 });
 
+test('one that is marked for deletion is an error of the deployment', async () => {
+  const { secret } = reader([
+    named(
+      'InvalidRequestException',
+      "You can't perform this operation on the secret because it was marked for deletion.",
+    ),
+  ]);
+  await expect(secret.get()).rejects.toThrow(ConfigurationError);
+});
+
 test('an outage is not taken for an empty secret', async () => {
   const { secret } = reader([named('InternalServiceError')]);
   await expect(secret.get()).rejects.toThrow('InternalServiceError');
 });
 
-test('what was read can never be printed', async () => {
+test('a value that was read is never printed', async () => {
   const { secret } = reader(['value-read-from-a-secret']);
   await secret.get();
   expect(redactText('x value-read-from-a-secret')).toBe('x [redacted]');

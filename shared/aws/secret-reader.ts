@@ -1,23 +1,25 @@
 import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { isAwsError } from '../runtime/aws-errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { ConfigurationError } from '../runtime/errors.ts';
 import { registerSecret } from '../runtime/redact.ts';
 
-/** How long a read secret is used before it is read again, in milliseconds: rotation needs no redeploy. */
+/** Life of a cached secret, in milliseconds: a rotation needs no redeploy. */
 const FRESH_MS = 5 * 60_000;
 
-/** A secret that is read when first needed and again when it is old or was refused. */
+/** A secret that is read at its first use, and again when the cached value is old or was refused. */
 export type SecretReader = {
   /** The current text, or undefined if the secret exists but has no value yet. */
   get(): Promise<string | undefined>;
-  /** Forgets the text, because whoever it was shown to refused it. */
+  /** Drops the cached text, because its receiver refused it. */
   refresh(): void;
 };
 
 /**
- * @param client where to read it
+ * Reads one secret of Secrets Manager.
+ *
  * @param secretId name or ARN
- * @throws (from `get`) {ConfigurationError} if the secret does not exist; SDK errors otherwise
+ * @throws (from `get`) {ConfigurationError} if the secret does not exist or is marked for deletion; SDK errors otherwise
  */
 export function secretReader(
   client: Pick<SecretsManagerClient, 'send'>,
@@ -31,7 +33,7 @@ export function secretReader(
       if (cached && now - cached.at < FRESH_MS) return cached.text;
       const text = await read(client, secretId);
       if (text !== undefined) registerSecret(text);
-      // Somebody who has just given the secret its first value expects it to work.
+      // A first value works at once.
       cached = text === undefined ? undefined : { text, at: now };
       return text;
     },
@@ -49,8 +51,14 @@ async function read(
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: secretId }));
     return SecretString === '' ? undefined : SecretString;
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== 'ResourceNotFoundException') throw error;
-    // AWS answers the same name for a missing secret and for one that nobody has given a value yet.
+    if (
+      isAwsError(error, 'InvalidRequest') &&
+      /marked for deletion|scheduled for deletion/i.test(error.message)
+    ) {
+      throw new ConfigurationError(`secret ${secretId} is marked for deletion`, { cause: error });
+    }
+    if (!isAwsError(error, 'ResourceNotFound')) throw error;
+    // AWS has one error for a missing secret and for a secret without a value.
     if (/staging label|AWSCURRENT/i.test(error.message)) return undefined;
     throw new ConfigurationError(`secret ${secretId} does not exist`, { cause: error });
   }

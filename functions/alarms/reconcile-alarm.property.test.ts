@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RetryableError } from '../../shared/runtime/errors.ts';
-import type { AlarmHint } from './alarm-event.ts';
-import { lastDefinite } from './alarm-history.ts';
-import type { Alarm } from './alarm-source.ts';
-import { type AlarmDeps, settle } from './settle.ts';
+import { priorStateIn } from './adapters/alarm-history.ts';
+import type { AlarmEvent } from './alarm-event.ts';
+import type { Alarm, AlarmDeps } from './ports.ts';
+import { reconcileAlarm } from './reconcile-alarm.ts';
 
 /**
- * One alarm lives through any history, its events are delivered once or twice, in any order, at any time, and their
- * records run beside each other in any interleaving, some of their calls failing. In the end PagerDuty has an incident
- * open exactly if the alarm is, or was before it had no data, in alarm.
+ * One alarm has any history. Its events are delivered once or twice, in any order, at any time. Their records run side by side
+ * in any interleaving, and some of their calls fail. At the end PagerDuty has an open incident exactly if the alarm is in alarm,
+ * or was in alarm before its data were missing.
  */
 
 type State = Alarm['state'];
@@ -18,17 +18,19 @@ type Change = { to: State | 'gone'; severity: 'critical' | 'error'; copies: 1 | 
 const ARN = 'arn:aws:cloudwatch:us-east-1:123456789012:alarm:aw-x';
 const START = Date.UTC(2026, 10, 23, 3);
 
-/** CloudWatch and PagerDuty, as far as one alarm shows in them. */
+/** The part of CloudWatch and PagerDuty that concerns one alarm. */
 class World {
   seconds = 0;
   state: State | undefined = 'INSUFFICIENT_DATA';
   since = new Date(START);
   severity = 'error';
-  history: { type: string; data: string }[] = [];
+  history: { type: string; data: string }[] = [
+    { type: 'ConfigurationUpdate', data: JSON.stringify({ type: 'Create' }) },
+  ];
   /** Keys through which the incident is open. */
   readonly open = new Set<string>();
   /** Events that were sent, each as often as it is delivered. */
-  readonly events: AlarmHint[] = [];
+  readonly events: AlarmEvent[] = [];
 
   now(): Date {
     return new Date(START + this.seconds * 1000);
@@ -46,7 +48,7 @@ class World {
       return;
     }
     if (this.state === undefined) {
-      // Made anew: an alarm always begins without data, and tells nobody.
+      // Created again: an alarm begins without data and without an event.
       this.state = 'INSUFFICIENT_DATA';
       this.remember('ConfigurationUpdate', { type: 'Create' });
       return;
@@ -65,7 +67,7 @@ class World {
       reason: '',
       since: this.since,
       description: `severity: ${this.severity}`,
-      muted: false,
+      suppression: { kind: 'none' },
       metric: undefined,
       dimensions: {},
     };
@@ -73,25 +75,27 @@ class World {
 
   shouldBeOpen(): boolean {
     if (this.state === undefined) return false;
-    return (this.state === 'INSUFFICIENT_DATA' ? lastDefinite(this.history) : this.state) === 'ALARM';
+    return (this.state === 'INSUFFICIENT_DATA' ? priorStateIn(this.history) : this.state) === 'ALARM';
   }
 
   private remember(type: string, data: object): void {
     this.history.unshift({ type, data: JSON.stringify(data) });
   }
 
-  private emit(said: AlarmHint['said'], copies: number): void {
+  private emit(reportedState: AlarmEvent['reportedState'], copies: number): void {
     const common = { name: 'aw-x', arn: ARN, at: this.since };
-    const told = this.alarm();
-    const hint: AlarmHint =
-      said === 'ALARM' && told ? { ...common, said, told } : { ...common, said: said as 'OK' };
-    for (let copy = 0; copy < copies; copy += 1) this.events.push(hint);
+    const snapshot = this.alarm();
+    const event: AlarmEvent =
+      reportedState === 'ALARM' && snapshot
+        ? { ...common, reportedState, snapshot }
+        : { ...common, reportedState: reportedState as 'OK' };
+    for (let copy = 0; copy < copies; copy += 1) this.events.push(event);
   }
 }
 
 const throttled = () => Object.assign(new Error('Rate exceeded'), { name: 'ThrottlingException' });
 
-/** Every call takes a turn of the scheduler's choice before it reaches its service, and another before it is answered. */
+/** The scheduler decides when each call reaches its service and when its answer arrives. */
 function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[]): AlarmDeps {
   const call = async <T>(action: () => T): Promise<T> => {
     await turn();
@@ -102,8 +106,8 @@ function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[])
   };
   return {
     alarms: {
-      look: () => call(() => world.alarm()),
-      before: () => call(() => lastDefinite(world.history)),
+      get: () => call(() => world.alarm()),
+      priorState: () => call(() => priorStateIn(world.history) ?? 'unknown'),
       tags: () => call(() => ({})),
     },
     pager: {
@@ -121,18 +125,19 @@ function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[])
         ]),
       refresh: () => {},
     },
-    count: () => {},
-    warn: () => {},
+    prefix: 'aw',
+    metrics: { add: () => {} },
+    logger: { warn: () => {} },
     clock: { now: () => world.now() },
   };
 }
 
-/** Receives one message until it ends, as the inbox would. */
-async function receive(hint: AlarmHint, world: World, turn: () => Promise<unknown>, deps: AlarmDeps) {
+/** Receives one message until its record ends, as the inbox does. */
+async function receive(event: AlarmEvent, world: World, turn: () => Promise<unknown>, deps: AlarmDeps) {
   for (let receiveCount = 1; ; receiveCount += 1) {
     await turn();
     try {
-      await settle(hint, receiveCount, deps);
+      await reconcileAlarm(event, receiveCount, deps);
       return;
     } catch (error) {
       const expected = error instanceof RetryableError || (error as Error).name === 'ThrottlingException';
@@ -148,7 +153,7 @@ const change: fc.Arbitrary<Change> = fc.record({
   copies: fc.constantFrom(1, 2),
 });
 
-test('whatever the history and the order of its events, PagerDuty ends up agreeing with the alarm', async () => {
+test('after any history and any order of events PagerDuty agrees with the alarm', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(change, { minLength: 1, maxLength: 6 }),
@@ -158,16 +163,16 @@ test('whatever the history and the order of its events, PagerDuty ends up agreei
         const world = new World();
         const turn = () => scheduler.schedule(Promise.resolve());
         const deps = depsOf(world, turn, [...failures]);
-        const life = (async () => {
+        const history = (async () => {
           const records: Promise<void>[] = [];
           for (const next of changes) {
             await turn();
             world.apply(next);
-            for (const hint of world.events.splice(0)) records.push(receive(hint, world, turn, deps));
+            for (const event of world.events.splice(0)) records.push(receive(event, world, turn, deps));
           }
           await Promise.all(records);
         })();
-        await scheduler.waitFor(life);
+        await scheduler.waitFor(history);
         expect(world.open.size > 0).toBe(world.shouldBeOpen());
       },
     ),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
-import type { Alarm } from './alarm-source.ts';
-import { type TellDeps, tagsOf, tellResolve, tellTrigger } from './tell.ts';
+import { readTags, sendResolve, sendTrigger } from './notify.ts';
+import type { Alarm, AlarmDeps } from './ports.ts';
 
 const alarm: Alarm = {
   name: 'aw-x',
@@ -10,7 +10,7 @@ const alarm: Alarm = {
   reason: '',
   since: undefined,
   description: 'severity: critical',
-  muted: false,
+  suppression: { kind: 'none' },
   metric: undefined,
   dimensions: {},
 };
@@ -23,7 +23,9 @@ function setting(secrets: Record<string, string>[], answers: Record<string, Erro
   const sent: string[] = [];
   const warnings: string[] = [];
   let reading = 0;
-  const deps: TellDeps = {
+  const deps: Pick<AlarmDeps, 'pager' | 'routing' | 'logger'> & {
+    alarms: Pick<AlarmDeps['alarms'], 'tags'>;
+  } = {
     alarms: { tags: async () => ({}) },
     pager: {
       async send(event, key) {
@@ -38,7 +40,7 @@ function setting(secrets: Record<string, string>[], answers: Record<string, Erro
         reading += 1;
       },
     },
-    warn: (message) => warnings.push(message),
+    logger: { warn: (message) => void warnings.push(message) },
   };
   return { deps, sent, warnings };
 }
@@ -49,37 +51,37 @@ const busy = new RetryableError('pagerduty-throttled', 'too many');
 describe('a page', () => {
   test('goes through the key that fits', async () => {
     const { deps, sent } = setting([{ default: 'd', critical: 'c' }]);
-    expect(await tellTrigger(alarm, {}, deps)).toBe('sent');
+    expect(await sendTrigger(alarm, {}, deps)).toBe('sent');
     expect(sent).toEqual(['trigger c']);
   });
 
   test('goes nowhere without a key', async () => {
     const { deps, sent } = setting([{ warning: 'w' }]);
-    expect(await tellTrigger(alarm, {}, deps)).toBe('no-key');
+    expect(await sendTrigger(alarm, {}, deps)).toBe('no-key');
     expect(sent).toEqual([]);
   });
 
   test('goes through the new key where the old one is refused', async () => {
     const { deps, sent, warnings } = setting([{ default: 'old' }, { default: 'new' }], { old: refused });
-    expect(await tellTrigger(alarm, {}, deps)).toBe('sent');
+    expect(await sendTrigger(alarm, {}, deps)).toBe('sent');
     expect(sent).toEqual(['trigger new']);
     expect(warnings).toHaveLength(1);
   });
 
   test('goes through the next best route where its own is refused', async () => {
     const { deps, sent } = setting([{ critical: 'c', default: 'd' }], { c: refused });
-    expect(await tellTrigger(alarm, {}, deps)).toBe('sent');
+    expect(await sendTrigger(alarm, {}, deps)).toBe('sent');
     expect(sent).toEqual(['trigger d']);
   });
 
   test('is dead where every key is refused', async () => {
     const { deps } = setting([{ critical: 'c', default: 'd' }], { c: refused, d: refused });
-    await expect(tellTrigger(alarm, {}, deps)).rejects.toBe(refused);
+    await expect(sendTrigger(alarm, {}, deps)).rejects.toBe(refused);
   });
 
   test('waits for the right key where PagerDuty is busy', async () => {
     const { deps, sent } = setting([{ critical: 'c', default: 'd' }], { c: busy });
-    await expect(tellTrigger(alarm, {}, deps)).rejects.toBe(busy);
+    await expect(sendTrigger(alarm, {}, deps)).rejects.toBe(busy);
     expect(sent).toEqual([]);
   });
 });
@@ -87,23 +89,23 @@ describe('a page', () => {
 describe('a resolve', () => {
   test('goes through every key', async () => {
     const { deps, sent } = setting([{ default: 'd', critical: 'c', night: 'c' }]);
-    expect(await tellResolve('arn:x', deps)).toBe('sent');
+    expect(await sendResolve('arn:x', deps)).toBe('sent');
     expect(sent).toEqual(['resolve d', 'resolve c']);
   });
 
   test('goes nowhere without a key', async () => {
-    expect(await tellResolve('arn:x', setting([{}]).deps)).toBe('no-key');
+    expect(await sendResolve('arn:x', setting([{}]).deps)).toBe('no-key');
   });
 
   test('reaches the others where one key fails, and is tried again', async () => {
     const { deps, sent } = setting([{ a: 'a', b: 'b', c: 'c' }], { a: refused, b: busy });
-    await expect(tellResolve('arn:x', deps)).rejects.toBe(busy);
+    await expect(sendResolve('arn:x', deps)).rejects.toBe(busy);
     expect(sent).toEqual(['resolve c']);
   });
 
   test('is dead where a key is refused that is still in the secret, when the others have been told', async () => {
     const { deps, sent } = setting([{ a: 'a', b: 'b' }], { a: refused });
-    await expect(tellResolve('arn:x', deps)).rejects.toBe(refused);
+    await expect(sendResolve('arn:x', deps)).rejects.toBe(refused);
     expect(sent).toEqual(['resolve b']);
   });
 
@@ -115,7 +117,7 @@ describe('a resolve', () => {
       ],
       { old: refused },
     );
-    expect(await tellResolve('arn:x', deps)).toBe('sent');
+    expect(await sendResolve('arn:x', deps)).toBe('sent');
     expect(sent).toEqual(['resolve b', 'resolve new']);
   });
 });
@@ -128,12 +130,12 @@ describe('the tags of an alarm', () => {
 
   test('can be done without where they may not be read', async () => {
     const { deps, warnings } = failing(Object.assign(new Error('no'), { name: 'AccessDenied' }));
-    expect(await tagsOf(alarm, deps)).toEqual({});
+    expect(await readTags(alarm, deps)).toEqual({});
     expect(warnings).toHaveLength(1);
   });
 
   test('are waited for where CloudWatch is busy: they say whom to page', async () => {
     const { deps } = failing(Object.assign(new Error('slow down'), { name: 'ThrottlingException' }));
-    await expect(tagsOf(alarm, deps)).rejects.toThrow('slow down');
+    await expect(readTags(alarm, deps)).rejects.toThrow('slow down');
   });
 });

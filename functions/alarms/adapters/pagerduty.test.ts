@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
-import { registerSecret } from '../../shared/runtime/redact.ts';
+import { PermanentError, RetryableError } from '../../../shared/runtime/errors.ts';
+import { registerSecret } from '../../../shared/runtime/redact.ts';
 import { pagerDuty } from './pagerduty.ts';
 
 const KEY = 'P0123456789abcdef0123456789abcde';

@@ -1,6 +1,6 @@
-import type { CloudWatchClient } from '@aws-sdk/client-cloudwatch';
+import { AlarmType, type CloudWatchClient } from '@aws-sdk/client-cloudwatch';
 import { expect, test } from 'vitest';
-import { cloudWatchAlarms } from './alarm-source.ts';
+import { cloudWatchAlarms } from './cloudwatch-alarms.ts';
 
 /** A client that answers each operation with what is given, and keeps what it was asked. */
 function clientThatSays(answers: Record<string, object>) {
@@ -34,18 +34,18 @@ test('a metric alarm, by its name alone, of whichever kind', async () => {
       CompositeAlarms: [],
     },
   });
-  expect(await alarms.look('aw-x')).toEqual({
+  expect(await alarms.get('aw-x')).toEqual({
     name: 'aw-x',
     arn: 'arn:x',
     state: 'ALARM',
     reason: 'because',
     since,
     description: 'severity: critical',
-    muted: false,
+    suppression: { kind: 'none' },
     metric: 'LaunchFailures',
     dimensions: { Group: 'gha/default' },
   });
-  expect(asked).toEqual([{ AlarmNames: ['aw-x'], AlarmTypes: ['MetricAlarm', 'CompositeAlarm'] }]);
+  expect(asked).toEqual([{ AlarmNames: ['aw-x'], AlarmTypes: Object.values(AlarmType) }]);
 });
 
 test('an alarm on an expression is about the first metric in it', async () => {
@@ -57,25 +57,55 @@ test('an alarm on an expression is about the first metric in it', async () => {
       ],
     },
   });
-  expect(await alarms.look('aw-x')).toMatchObject({
+  expect(await alarms.get('aw-x')).toMatchObject({
     metric: 'Errors',
     dimensions: { FunctionName: 'aw_alarms' },
   });
 });
 
 test.each([
-  ['plain', {}, false],
-  ['suppressed', { ActionsSuppressedBy: 'Alarm' }, true],
-  ['muted', { ActionsEnabled: false }, true],
-])('a composite alarm that is %s', async (_, change, muted) => {
+  ['without suppression', {}, { kind: 'none' }],
+  ['with a suppressor in alarm', { ActionsSuppressedBy: 'Alarm' }, { kind: 'muted' }],
+  ['with disabled actions', { ActionsEnabled: false }, { kind: 'muted' }],
+  [
+    'in its wait period',
+    {
+      ActionsSuppressedBy: 'WaitPeriod',
+      ActionsSuppressorWaitPeriod: 120,
+      StateTransitionedTimestamp: since,
+    },
+    { kind: 'held', until: new Date(since.getTime() + 120_000) },
+  ],
+  ['in its extension period', { ActionsSuppressedBy: 'ExtensionPeriod' }, { kind: 'held', until: undefined }],
+])('a composite alarm %s', async (_, change, suppression) => {
   const { alarms } = clientThatSays({
     DescribeAlarmsCommand: { CompositeAlarms: [{ StateValue: 'ALARM', ...change }] },
   });
-  expect(await alarms.look('aw-x')).toMatchObject({ state: 'ALARM', muted, metric: undefined });
+  expect(await alarms.get('aw-x')).toMatchObject({ state: 'ALARM', suppression, metric: undefined });
+});
+
+test('an alarm of a type that the SDK does not know is read like any other', async () => {
+  const { alarms } = clientThatSays({
+    DescribeAlarmsCommand: {
+      MetricAlarms: [],
+      QuantumAlarms: [{ StateValue: 'ALARM', AlarmArn: 'arn:x', StateReason: 'because' }],
+      $metadata: {},
+    },
+  });
+  expect(await alarms.get('aw-x')).toMatchObject({ state: 'ALARM', arn: 'arn:x', metric: undefined });
+});
+
+test('a history without a definite state is read to its end, within bounds, and is unknown then', async () => {
+  const item = { HistoryItemType: 'Action', HistoryData: '{}' };
+  const { alarms, asked } = clientThatSays({
+    DescribeAlarmHistoryCommand: { AlarmHistoryItems: Array(100).fill(item), NextToken: 'more' },
+  });
+  expect(await alarms.priorState('aw-x')).toBe('unknown');
+  expect(asked).toHaveLength(5);
 });
 
 test('no alarm of that name', async () => {
-  expect(await clientThatSays({ DescribeAlarmsCommand: {} }).alarms.look('aw-x')).toBeUndefined();
+  expect(await clientThatSays({ DescribeAlarmsCommand: {} }).alarms.get('aw-x')).toBeUndefined();
 });
 
 test('what it was before, latest item first', async () => {
@@ -85,7 +115,7 @@ test('what it was before, latest item first', async () => {
       AlarmHistoryItems: [{ HistoryItemType: 'StateUpdate', HistoryData: JSON.stringify(data) }],
     },
   });
-  expect(await alarms.before('aw-x')).toBe('ALARM');
+  expect(await alarms.priorState('aw-x')).toBe('ALARM');
   expect(asked).toMatchObject([{ AlarmName: 'aw-x', ScanBy: 'TimestampDescending' }]);
 });
 

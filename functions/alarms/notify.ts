@@ -1,0 +1,93 @@
+import { isTransient } from '../../shared/runtime/aws-errors.ts';
+import { errorText, PermanentError } from '../../shared/runtime/errors.ts';
+import { resolveEvent, triggerEvent } from './incident.ts';
+import { readLabels } from './labels.ts';
+import type { Alarm, AlarmDeps } from './ports.ts';
+import { allKeys, keysFor } from './routes.ts';
+
+/** `no-key`: the routing secret has no key for the event. */
+export type SendResult = 'sent' | 'no-key';
+
+type NotifyDeps = Pick<AlarmDeps, 'pager' | 'routing' | 'logger'>;
+
+/**
+ * Opens the incident of an alarm, or adds to it if it is open. A key that PagerDuty refuses may have been rotated since it was
+ * read, so the secret is read again. If the key is the same, the next matching route is used: a page through the default route
+ * is better than no page.
+ *
+ * @throws {PermanentError} if PagerDuty refuses every key
+ */
+export async function sendTrigger(
+  alarm: Alarm,
+  tags: Readonly<Record<string, string>>,
+  { pager, routing, logger }: NotifyDeps,
+): Promise<SendResult> {
+  const labels = readLabels(alarm, tags);
+  const event = triggerEvent(alarm, labels);
+  const refused = new Set<string>();
+  let refusal: PermanentError | undefined;
+  for (;;) {
+    const key = keysFor(await routing.get(), labels).find((candidate) => !refused.has(candidate));
+    if (key === undefined) {
+      if (refusal) throw refusal;
+      logger.warn('no routing key: put one into the routing secret', { alarm: alarm.name });
+      return 'no-key';
+    }
+    try {
+      await pager.send(event, key);
+      return 'sent';
+    } catch (error) {
+      if (!(error instanceof PermanentError)) throw error;
+      refusal = error;
+      refused.add(key);
+      logger.warn('PagerDuty refused a routing key', { alarm: alarm.name, error: error.message });
+      routing.refresh();
+    }
+  }
+}
+
+/**
+ * Resolves the incident of an alarm through every key: PagerDuty drops a resolve that has another key than its trigger, and
+ * routes, tags and severities may have changed since the trigger. A key that fails does not stop the others. A key that is
+ * refused is read again first, since it may have been rotated.
+ *
+ * @throws the error of a key; {PermanentError} only if a refused key is still in the secret
+ */
+export async function sendResolve(arn: string, { pager, routing }: NotifyDeps): Promise<SendResult> {
+  const event = resolveEvent(arn);
+  const sent = new Set<string>();
+  const refusals = new Map<string, PermanentError>();
+  for (;;) {
+    const keys = allKeys(await routing.get());
+    const remaining = keys.filter((key) => !sent.has(key) && !refusals.has(key));
+    if (remaining.length === 0) {
+      const refusal = keys.map((key) => refusals.get(key)).find((error) => error !== undefined);
+      if (refusal) throw refusal;
+      return sent.size > 0 ? 'sent' : 'no-key';
+    }
+    const results = await Promise.allSettled(remaining.map((key) => pager.send(event, key)));
+    const errors: unknown[] = [];
+    for (const [index, result] of results.entries()) {
+      const key = remaining[index] ?? '';
+      if (result.status === 'fulfilled') sent.add(key);
+      else if (result.reason instanceof PermanentError) refusals.set(key, result.reason);
+      else errors.push(result.reason);
+    }
+    if (errors.length > 0) throw errors[0];
+    if (refusals.size > 0) routing.refresh();
+  }
+}
+
+/** The tags of an alarm. Without readable tags its description decides how it pages. */
+export async function readTags(
+  alarm: Alarm,
+  { alarms, logger }: Pick<AlarmDeps, 'logger'> & { alarms: Pick<AlarmDeps['alarms'], 'tags'> },
+): Promise<Record<string, string>> {
+  try {
+    return await alarms.tags(alarm.arn);
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    logger.warn('the tags of the alarm are not readable', { alarm: alarm.name, error: errorText(error) });
+    return {};
+  }
+}

@@ -1,0 +1,317 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { AlarmEvent } from './alarm-event.ts';
+import type { Alarm, AlarmDeps, PriorState } from './ports.ts';
+import { reconcileAlarm } from './reconcile-alarm.ts';
+import type { Routes } from './routes.ts';
+
+const NOW = new Date('2026-11-23T03:00:00Z');
+const ago = (seconds: number) => new Date(NOW.getTime() - seconds * 1000);
+
+const alarm = (state: Alarm['state'], change: Partial<Alarm> = {}): Alarm => ({
+  name: 'aw-x',
+  arn: 'arn:x',
+  state,
+  reason: 'because',
+  since: ago(5),
+  description: '',
+  suppression: { kind: 'none' },
+  metric: undefined,
+  dimensions: {},
+  ...change,
+});
+
+type ReportedState = AlarmEvent['reportedState'];
+const hint = (reportedState: ReportedState, secondsAgo = 5, change: Partial<Alarm> = {}): AlarmEvent => {
+  const common = { name: 'aw-x', arn: 'arn:x', at: ago(secondsAgo) };
+  return reportedState === 'ALARM'
+    ? { ...common, reportedState, snapshot: alarm('ALARM', change) }
+    : { ...common, reportedState };
+};
+
+/** What each observation of the alarm returns or throws; the last one is repeated. */
+let observations: (Alarm | undefined | Error)[];
+let prior: PriorState | Error;
+let routes: Routes;
+let sent: string[];
+let counted: string[];
+let warned: string[];
+
+beforeEach(() => {
+  prior = 'unknown';
+  routes = new Map([['default', 'key']]);
+  sent = [];
+  counted = [];
+  warned = [];
+});
+
+const deps: AlarmDeps = {
+  alarms: {
+    async get() {
+      const [shown] = observations;
+      if (observations.length > 1) observations.shift();
+      if (shown instanceof Error) throw shown;
+      return shown;
+    },
+    async priorState() {
+      if (prior instanceof Error) throw prior;
+      return prior;
+    },
+    tags: async () => ({}),
+  },
+  pager: {
+    async send(event) {
+      sent.push(event.event_action);
+    },
+  },
+  routing: { get: async () => routes, refresh: () => {} },
+  metrics: { add: (metric) => void counted.push(metric) },
+  logger: { warn: (message) => void warned.push(message) },
+  prefix: 'aw',
+  clock: { now: () => NOW },
+};
+
+const throttled = Object.assign(new Error('Rate exceeded'), { name: 'ThrottlingException' });
+const forbidden = Object.assign(new Error('no'), { name: 'AccessDenied' });
+
+describe('an event and the present alarm', () => {
+  test.each([
+    ['ALARM', alarm('ALARM'), ['trigger']],
+    ['OK', alarm('OK'), ['resolve']],
+    ['ALARM', alarm('OK', { since: ago(1) }), ['resolve']],
+    ['OK', alarm('ALARM', { since: ago(1) }), ['trigger']],
+    ['INSUFFICIENT_DATA', alarm('ALARM', { since: ago(1) }), ['trigger']],
+    ['deleted', undefined, ['resolve']],
+    ['deleted', alarm('ALARM', { since: ago(1) }), ['trigger']],
+  ] as const)('%s', async (said, now, expected) => {
+    observations = [now];
+    expect(await reconcileAlarm(hint(said), 1, deps)).toEqual({
+      outcome: 'done',
+      detail: { sent: expected[0] },
+    });
+    expect(sent).toEqual(expected);
+    expect(counted).toEqual(expected[0] === 'trigger' ? ['IncidentsSent'] : []);
+  });
+
+  test('missing data alone changes nothing', async () => {
+    observations = [alarm('INSUFFICIENT_DATA')];
+    const outcome = { outcome: 'skipped', reason: 'insufficient-data' };
+    expect(await reconcileAlarm(hint('INSUFFICIENT_DATA'), 1, deps)).toEqual(outcome);
+    expect(sent).toEqual([]);
+  });
+
+  test('a muted alarm does not page', async () => {
+    observations = [alarm('ALARM', { suppression: { kind: 'muted' } })];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toEqual({ outcome: 'skipped', reason: 'muted' });
+  });
+
+  test.each([
+    ['ALARM', 'ALARM', ['trigger']],
+    ['ALARM', 'OK', ['resolve']],
+    ['OK', 'ALARM', ['trigger']],
+    ['OK', 'OK', ['resolve']],
+  ] as const)('%s, followed by missing data: the history decides, %s', async (said, was, expected) => {
+    observations = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
+    prior = was;
+    await reconcileAlarm(hint(said), 1, deps);
+    expect(sent).toEqual(expected);
+  });
+
+  test.each([
+    ['ALARM', { outcome: 'skipped', reason: 'insufficient-data' }],
+    ['OK', { outcome: 'done', detail: { sent: 'resolve' } }],
+  ] as const)(
+    '%s, followed by missing data, without permission to read the history',
+    async (said, outcome) => {
+      observations = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
+      prior = forbidden;
+      expect(await reconcileAlarm(hint(said), 1, deps)).toEqual(outcome);
+      expect(new Set(warned)).toEqual(new Set(['the history of the alarm is not readable']));
+    },
+  );
+
+  test('a history that is throttled is retried', async () => {
+    observations = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
+    prior = throttled;
+    await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
+  });
+});
+
+describe('an alarm that changes while it is handled', () => {
+  test('is sent again', async () => {
+    observations = [alarm('ALARM'), alarm('OK', { since: ago(0) })];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toMatchObject({ detail: { sent: 'resolve' } });
+    expect(sent).toEqual(['trigger', 'resolve']);
+  });
+
+  test('without end is retried', async () => {
+    const flapping = [0, 1, 2, 3].map((look) => alarm(look % 2 ? 'OK' : 'ALARM'));
+    observations = flapping;
+    await expect(reconcileAlarm(hint('ALARM', 600), 1, deps)).rejects.toMatchObject({
+      reason: 'alarm-flapping',
+    });
+    expect(sent).toHaveLength(4);
+  });
+});
+
+describe('an observation that is behind a fresh event', () => {
+  test.each([
+    ['ALARM', alarm('OK', { since: ago(100) })],
+    ['OK', alarm('ALARM', { since: ago(100) })],
+    ['ALARM', undefined],
+    ['deleted', alarm('ALARM', { since: ago(100) })],
+  ] as const)('is not trusted: %s', async (said, now) => {
+    observations = [now];
+    await expect(reconcileAlarm(hint(said), 1, deps)).rejects.toMatchObject({
+      reason: 'event-ahead',
+      afterSeconds: 5,
+    });
+    expect(sent).toEqual([]);
+  });
+
+  test('is trusted when the event is a minute old', async () => {
+    observations = [alarm('OK', { since: ago(1000) })];
+    await reconcileAlarm(hint('ALARM', 61), 9, deps);
+    expect(sent).toEqual(['resolve']);
+  });
+});
+
+describe('an alarm that cannot be read', () => {
+  test('pages from its fresh event, once, and the record stays', async () => {
+    observations = [throttled];
+    await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
+    await expect(reconcileAlarm(hint('ALARM'), 2, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual(['trigger']);
+    expect(counted).toEqual(['IncidentsSent']);
+  });
+
+  test.each([
+    ['that recovered', hint('OK')],
+    ['that is muted', hint('ALARM', 5, { suppression: { kind: 'muted' } })],
+    ['of a while ago', hint('ALARM', 90)],
+  ])('does not page from an event %s', async (_, event) => {
+    observations = [forbidden];
+    await expect(reconcileAlarm(event, 1, deps)).rejects.toBe(forbidden);
+    expect(sent).toEqual([]);
+  });
+
+  test('does not page a second time', async () => {
+    observations = [alarm('OK', { since: ago(1) }), throttled];
+    await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual(['resolve']);
+  });
+});
+
+test('without a routing key the page is logged and counted, and nothing fails', async () => {
+  routes = new Map();
+  observations = [alarm('ALARM')];
+  expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toEqual({
+    outcome: 'skipped',
+    reason: 'no-routing-key',
+    detail: { alarm: 'aw-x' },
+  });
+  expect(counted).toEqual(['IncidentsUnsent']);
+  expect(warned).toHaveLength(1);
+});
+
+describe('an alarm that CloudWatch does not return', () => {
+  test('pages if nothing shows that it is deleted: its type may be unknown', async () => {
+    observations = [undefined];
+    for (const known of ['unknown', 'none', forbidden] as const) {
+      prior = known;
+      expect(await reconcileAlarm(hint('ALARM', 61), 2, deps)).toEqual({
+        outcome: 'done',
+        detail: { sent: 'trigger' },
+      });
+    }
+    expect(new Set(sent)).toEqual(new Set(['trigger']));
+  });
+
+  test('is resolved if its history shows that it is deleted', async () => {
+    observations = [undefined];
+    prior = 'deleted';
+    await reconcileAlarm(hint('ALARM', 61), 2, deps);
+    expect(sent).toEqual(['resolve']);
+  });
+
+  test('is not resolved after its event paged', async () => {
+    observations = [throttled, undefined];
+    await expect(reconcileAlarm(hint('ALARM', 5), 1, deps)).rejects.toBe(throttled);
+    await reconcileAlarm(hint('ALARM', 61), 2, deps);
+    expect(sent).toEqual(['trigger', 'trigger']);
+  });
+});
+
+describe('an alarm whose actions are suppressed for a period', () => {
+  const held = (until: Date | undefined) => alarm('ALARM', { suppression: { kind: 'held', until } });
+
+  test('is held until the end of the period', async () => {
+    observations = [held(new Date(NOW.getTime() + 115_000))];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toMatchObject({
+      outcome: 'retry',
+      reason: 'actions-suppressed',
+      afterSeconds: 115,
+    });
+    observations = [alarm('ALARM')];
+    await reconcileAlarm(hint('ALARM', 120), 2, deps);
+    expect(sent).toEqual(['trigger']);
+  });
+
+  test('is held and observed again where the end is unknown', async () => {
+    observations = [held(undefined)];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toMatchObject({
+      outcome: 'retry',
+      afterSeconds: 30,
+    });
+    expect(sent).toEqual([]);
+  });
+
+  test('that recovers meanwhile is resolved', async () => {
+    observations = [alarm('OK')];
+    await reconcileAlarm(hint('ALARM', 120), 2, deps);
+    expect(sent).toEqual(['resolve']);
+  });
+
+  test('does not page from its event when CloudWatch cannot be read', async () => {
+    observations = [throttled];
+    const suppression = { kind: 'held', until: undefined } as const;
+    await expect(reconcileAlarm(hint('ALARM', 5, { suppression }), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual([]);
+  });
+});
+
+describe('an alarm in a mute window', () => {
+  const muted = (seconds: number) => ({
+    ...hint('ALARM'),
+    mutedUntil: new Date(NOW.getTime() + seconds * 1000),
+  });
+
+  test('is held until the end of the window, at most 11 hours per receive', async () => {
+    observations = [alarm('ALARM')];
+    expect(await reconcileAlarm(muted(3_600), 1, deps)).toMatchObject({
+      outcome: 'retry',
+      afterSeconds: 3_600,
+    });
+    expect(await reconcileAlarm(muted(86_400), 1, deps)).toMatchObject({ afterSeconds: 39_600 });
+    expect(sent).toEqual([]);
+  });
+
+  test('pages at its end if it is still in alarm', async () => {
+    observations = [alarm('ALARM')];
+    await reconcileAlarm(muted(-1), 2, deps);
+    expect(sent).toEqual(['trigger']);
+  });
+
+  test('does not page from its event when CloudWatch cannot be read', async () => {
+    observations = [throttled];
+    await expect(reconcileAlarm(muted(3_600), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual([]);
+  });
+
+  test('that is longer than SQS keeps a message is skipped', async () => {
+    observations = [alarm('ALARM')];
+    expect(await reconcileAlarm(muted(14 * 86_400), 1, deps)).toMatchObject({
+      outcome: 'skipped',
+      reason: 'muted',
+    });
+  });
+});
