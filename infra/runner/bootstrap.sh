@@ -1,33 +1,34 @@
 #!/usr/bin/env bash
-# What aw-runner needs before it starts: logs on their way out, disks, tools, the program. systemd runs this before every
-# start of aw-runner, so all of it may be done already. What fails is tried again by systemd; a machine that never gets
-# through says nothing, and its launch hook runs out: Auto Scaling replaces it.
+# Prepares an instance for aw-runner: log agent, disks, tools, program. systemd runs this before every start of aw-runner, so
+# every step is idempotent and works on a full disk. systemd repeats a failed run; if none succeeds, the launch hook times out
+# and Auto Scaling replaces the instance.
 set -euo pipefail
 
-# Empty on a machine; a test runs everything in a folder of its own.
+# Empty on an instance; a test uses a folder of its own.
 root=${AW_BOOTSTRAP_ROOT:-}
 etc=$root/etc/aw-runner
 lib=$root/usr/local/lib/aw-runner
 ephemeral=$root/mnt/ephemeral
-# Lives as long as the kernel: what was decided in this boot.
+# The choice of disk of this boot; /run is empty after a reboot.
 decided=$root/run/aw-runner.disk
 
-say() { echo "bootstrap: $*" >&2; }
+# The log file can be on a full disk.
+log() { echo "bootstrap: $*" >&2 || true; }
 
-# First, so that the words of a boot that fails outlive the machine. The agent's own unit starts it after a reboot.
+# First, so that the log of a failed boot outlives the instance. After a reboot the agent's own unit starts it.
 ship_logs() {
   local control=$root/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl shipped=$root/run/aw-runner.logs
   [ ! -e "$shipped" ] || return 0
   if [ ! -x "$control" ]; then
-    say "no amazon-cloudwatch-agent on this image: the boot's log stays on the machine"
+    log "no amazon-cloudwatch-agent on this image: the boot's log stays on the instance"
   elif timeout 30 "$control" -a fetch-config -m ec2 -s -c "file:$etc/cloudwatch.json" >"$root/run/aw-runner.cwagent" 2>&1; then
     touch "$shipped"
   else
-    say "amazon-cloudwatch-agent does not start: $(tail -n 3 "$root/run/aw-runner.cwagent")"
+    log "amazon-cloudwatch-agent does not start: $(tail -n 3 "$root/run/aw-runner.cwagent")"
   fi
 }
 
-# Instance store disks that nobody uses. By the model that the kernel reads from the disk: udev's links differ by system.
+# Unused instance store disks, found by the model that the kernel reads: the links of udev differ between systems.
 free_disks() {
   local model block name
   for model in "$root"/sys/block/*/device/model; do
@@ -35,14 +36,14 @@ free_disks() {
     block=${model%/device/model} name=$(basename "${model%/device/model}")
     if compgen -G "$block/$name*" >/dev/null || findmnt -n --source "/dev/$name" >/dev/null ||
       [ -n "$(find "$block/holders" -mindepth 1 -not -name 'md*' 2>/dev/null)" ]; then
-      say "/dev/$name is in use: left alone"
+      log "/dev/$name is in use: left alone"
     else
       echo "/dev/$name"
     fi
   done
 }
 
-# The array of these disks: running, or known from before the reboot, or new. udev may have started it under any name.
+# The array of these disks: running, known from before a reboot, or new. udev can have started it under any name.
 array() {
   local held name=$root/dev/md/ephemeral
   for held in "$root/sys/block/$(basename "$1")"/holders/md*; do
@@ -54,14 +55,14 @@ array() {
   echo "$name"
 }
 
-# It is a cache: a file system that cannot be mounted is made anew.
+# The disk is a cache: a file system that cannot be mounted is created again.
 mount_disk() {
   mount -o noatime "$1" "$ephemeral" 2>/dev/null && return
   mkfs.ext4 -q -F -m 0 -E nodiscard "$1" && mount -o noatime "$1" "$ephemeral"
 }
 
-# All local NVMe disks as one; else, and whatever fails with them, a folder on the root volume: slow is better than dead.
-# Decided once a boot: a disk that came up later would hide what is at work by then.
+# All local NVMe disks as one file system. Without disks, or if they fail, a folder on the root volume: slow, but it works.
+# Decided once per boot: a mount at a later start would hide files in use.
 prepare_disk() {
   mkdir -p "$ephemeral" "$(dirname "$decided")"
   if ! mountpoint -q "$ephemeral" && ! grep -qs '^root$' "$decided"; then
@@ -69,21 +70,20 @@ prepare_disk() {
     case ${#disks[@]} in
       0) ;;
       1) device=${disks[0]} ;;
-      *) device=$(array "${disks[@]}") || say "no array of ${disks[*]}" ;;
+      *) device=$(array "${disks[@]}") || log "no array of ${disks[*]}" ;;
     esac
     if [ -n "$device" ] && mount_disk "$device"; then
-      say "$ephemeral is on $device (${#disks[@]} disks)"
+      log "$ephemeral is on $device (${#disks[@]} disks)"
       echo "$device" >"$decided"
     else
-      say "$ephemeral is on the root volume"
+      log "$ephemeral is on the root volume"
       echo root >"$decided"
     fi
   fi
   mkdir -p "$ephemeral/aw" "$root/var/lib/aw-runner"
 }
 
-# Node 24 or later: one that is there for us alone, so that jobs may have another; or what is on the PATH, by the name that
-# Amazon Linux gives it too.
+# Node 24 or later: a private one, so that jobs can use another version, or one on the PATH (Amazon Linux: node-24).
 find_node() {
   local node
   for node in "$lib/node" node-24 node; do
@@ -99,14 +99,14 @@ lacking() {
   find_node >/dev/null || echo nodejs24
 }
 
-# An image that was made for it (infra/runner/image) has everything, and nothing is installed here. Without mdadm a machine has its
-# root volume; without the others it has nothing.
+# An image built by infra/runner/image has all tools. Without mdadm the instance uses its root volume; the other tools are
+# required.
 install_tools() {
   local lacks
   mapfile -t lacks < <(lacking)
   [ ${#disks[@]} -lt 2 ] || command -v mdadm >/dev/null || lacks+=(mdadm)
   [ ${#lacks[@]} -gt 0 ] || return 0
-  say "this image lacks ${lacks[*]}: installing, at each boot"
+  log "this image lacks ${lacks[*]}: installing, at each boot"
   if command -v dnf >/dev/null; then
     timeout 120 dnf install -q -y "${lacks[@]}" >&2 || true
   elif command -v apt-get >/dev/null; then
@@ -114,39 +114,42 @@ install_tools() {
       sh "${lacks[@]}" >&2 || true
   fi
   mapfile -t lacks < <(lacking)
-  [ ${#lacks[@]} -eq 0 ] || { say "this image lacks ${lacks[*]}, which cannot be installed here: see infra/runner/image"; return 1; }
+  [ ${#lacks[@]} -eq 0 ] || { log "this image lacks ${lacks[*]}, which cannot be installed here: see infra/runner/image"; return 1; }
 }
 
 is_right() { echo "$RUNNER_SHA256  $1" | sha256sum --check --status; }
 
-# An image may bring the program, as long as it is this very one.
+# An image can contain the program. It is used if it has the checksum of the launch template.
+# The wrapper is written only if it differs: a write on a full disk would keep aw-runner from its restart.
 fetch_program() {
-  local program=$lib/aw-runner
+  local program=$lib/aw-runner wrapper
   if ! [ -e "$program.mjs" ] || ! is_right "$program.mjs"; then
     timeout 60 aws s3 cp --only-show-errors "$RUNNER_URL" "$program.mjs.new"
-    is_right "$program.mjs.new" || { say "$RUNNER_URL is not what the launch template says: sha256 differs"; return 1; }
+    is_right "$program.mjs.new" || { log "$RUNNER_URL is not the program of the launch template: sha256 differs"; return 1; }
     mv "$program.mjs.new" "$program.mjs"
   fi
-  printf '#!/bin/sh\nexec %s %s "$@"\n' "$(find_node)" "$program.mjs" >"$program.new"
+  wrapper=$(printf '#!/bin/sh\nexec %s %s "$@"' "$(find_node)" "$program.mjs")
+  if [ -x "$program" ] && [ "$(cat "$program")" = "$wrapper" ]; then return; fi
+  echo "$wrapper" >"$program.new"
   chmod 0755 "$program.new"
   mv "$program.new" "$program"
 }
 
-# Every Bazel of the machine uses the caches that a snapshot brings.
+# Makes every Bazel of the instance use the caches of the snapshot.
 point_bazel() {
   local line="try-import $etc/bazelrc" rc
   for rc in "$root/etc/bazel.bazelrc" "$root/etc/bazel/bazelrc"; do
-    # Debian's own build reads the second, and only that brings its folder.
+    # The Debian package of Bazel reads the second file and creates its folder.
     [ -d "$(dirname "$rc")" ] || continue
-    grep -qsxF "$line" "$rc" || echo "$line" >>"$rc"
+    grep -qsxF "$line" "$rc" || echo "$line" >>"$rc" || log "$rc cannot be written"
   done
 }
 
-# shellcheck disable=SC1091 # User data writes it.
+# shellcheck disable=SC1091 # User data writes this file.
 . "$etc/source.env"
 export AWS_DEFAULT_REGION
 ship_logs
-# udev may still be starting an array.
+# udev can still be starting an array.
 ! command -v udevadm >/dev/null || udevadm settle --timeout=10 || true
 mapfile -t disks < <(free_disks)
 install_tools

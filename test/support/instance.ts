@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -16,7 +18,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 const script = resolve(import.meta.dirname, '../../infra/runner/bootstrap.sh');
 
-/** What bootstrap.sh uses of any system; all else is missing, unless a test brings it. */
+/** The tools of the system that bootstrap.sh uses; a test adds others. */
 const TOOLS = [
   ...['basename', 'bash', 'blkid', 'cat', 'chmod', 'cp', 'dirname', 'find', 'findmnt', 'grep', 'mkdir'],
   ...['mkfs.ext4', 'mount', 'mountpoint', 'mv', 'rm', 'sh', 'sha256sum', 'tail', 'timeout', 'touch', 'ln'],
@@ -25,8 +27,8 @@ const TOOLS = [
 const PROGRAM = 'console.log("aw-runner")\n';
 
 /**
- * A machine whose file system is a folder: bootstrap.sh runs there as it is, on real loop devices that the folder's `/sys` calls
- * instance store, with a PATH that holds only what the test puts there.
+ * An instance whose file system is a folder. The unchanged bootstrap.sh runs there, on real loop devices that the folder's
+ * `/sys` lists as instance store, with a PATH that contains only the programs of the test.
  */
 export class Instance {
   readonly root = mkdtempSync(join(tmpdir(), 'hearth-instance-'));
@@ -52,7 +54,7 @@ export class Instance {
     symlinkSync(to, join(this.root, 'bin', name));
   }
 
-  /** A program that writes down how it was called, and then does what a shell makes of `body`. */
+  /** A program that records its arguments and then runs `body` in a shell. */
   stub(name: string, body: string): void {
     const file = join(this.root, 'bin', name);
     rmSync(file, { force: true });
@@ -83,10 +85,10 @@ export class Instance {
   }
 
   /**
-   * Stands in for mdadm, since few kernels of test machines have its driver: an array "is" its first disk. What it remembers is
-   * in a file, as mdadm's own superblocks are on the disks.
+   * Replaces mdadm, since few kernels of test environments have its driver: an array is a link to its first disk. A file
+   * replaces the superblocks that mdadm writes to the disks.
    */
-  standInForMdadm(): void {
+  fakeMdadm(): void {
     const array = join(this.root, 'array');
     this.stub(
       'mdadm',
@@ -99,22 +101,26 @@ export class Instance {
     );
   }
 
-  bootstrap(): { status: number | null; said: string } {
+  /** @param logFile gets the log instead of the result */
+  bootstrap(logFile?: string): { status: number | null; log: string } {
+    const output = logFile === undefined ? ('pipe' as const) : openSync(logFile, 'w');
     const { status, stderr } = spawnSync(join(this.root, 'bin/bash'), [script], {
       encoding: 'utf8',
+      stdio: ['ignore', 'ignore', output],
       env: { PATH: join(this.root, 'bin'), AW_BOOTSTRAP_ROOT: this.root },
       timeout: 60_000,
     });
-    return { status, said: stderr };
+    if (output !== 'pipe') closeSync(output);
+    return { status, log: stderr ?? '' };
   }
 
-  /** What `/mnt/ephemeral` is mounted from; undefined if it is a folder. */
+  /** The device of `/mnt/ephemeral`; undefined if it is a folder. */
   mountedFrom(): string | undefined {
     const table = readFileSync('/proc/self/mounts', 'utf8').split('\n');
     return table.map((line) => line.split(' ')).findLast(([, path]) => path === this.ephemeral)?.[0];
   }
 
-  /** Disks keep what they hold; mounts, `/run` and `/dev` do not. */
+  /** Disks keep their files; mounts, `/run` and `/dev` do not survive. */
   reboot(): void {
     this.#unmount();
     for (const folder of ['run', 'dev']) rmSync(join(this.root, folder), { recursive: true, force: true });
