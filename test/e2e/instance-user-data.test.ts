@@ -35,7 +35,7 @@ describe.skipIf(reason !== undefined)('user data', () => {
     const { write_files, runcmd } = v.parse(cloudConfig, parse(text));
     files = new Map(write_files.map(({ path, content }) => [path, content]));
     commands = runcmd;
-    // The machine's file system, as cloud-init would leave it.
+    // The file system of the instance after cloud-init.
     for (const { path, content, permissions } of write_files) {
       const file = join(folder, path);
       mkdirSync(dirname(file), { recursive: true });
@@ -45,16 +45,16 @@ describe.skipIf(reason !== undefined)('user data', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  test('is what cloud-init takes', () => {
+  test('is valid for cloud-init', () => {
     const file = join(folder, 'user-data');
     writeFileSync(file, text);
-    const said = execFileSync('cloud-init', ['schema', '--config-file', file], { encoding: 'utf8' });
-    expect(said).toContain('Valid');
+    const output = execFileSync('cloud-init', ['schema', '--config-file', file], { encoding: 'utf8' });
+    expect(output).toContain('Valid');
   });
 
-  test('brings a unit that systemd takes, with a program at every path that it names', () => {
+  test('contains a unit that is valid for systemd, with a program at each of its paths', () => {
     const unit = join(folder, 'etc/systemd/system/aw-runner.service');
-    // bootstrap.sh brings it before systemd looks.
+    // bootstrap.sh creates it before systemd starts it.
     const program = join(folder, 'usr/local/lib/aw-runner/aw-runner');
     writeFileSync(program, '#!/bin/sh\n');
     chmodSync(program, 0o755);
@@ -98,16 +98,16 @@ describe.skipIf(reason !== undefined)('user data', () => {
     expect(files.get('/etc/systemd/system/aw-runner.service')).toContain('=append:/var/log/aw-runner.log');
   });
 
-  test('points Bazel to the caches that a warming run fills', () => {
+  test('configures Bazel with the caches that a warming run fills', () => {
     expect(files.get('/etc/aw-runner/bazelrc')).toBe(bazelRc('/mnt/ephemeral/aw/warm'));
   });
 
-  test('leaves most of the 16 KB to the configuration', () => {
+  test('is far below the limit of 16 KB, so that a long configuration fits', () => {
     expect(Buffer.byteLength(text)).toBeLessThan(12_000);
   });
 });
 
-describe.skipIf(reason !== undefined)('shell scripts of machines', () => {
+describe.skipIf(reason !== undefined)('shell scripts of an instance', () => {
   const scripts = globSync('infra/**/*.sh', { cwd: root });
 
   test('are found', () => {
@@ -124,7 +124,7 @@ describe.skipIf(reason !== undefined)('shell scripts of machines', () => {
     expect(existsSync(join(root, script))).toBe(true);
   });
 
-  test('check.sh finds what aw-runner needs, and names what is not there', () => {
+  test('check.sh checks what aw-runner needs, and names what is missing', () => {
     const check = (path: string) =>
       spawnSync('bash', [join(root, 'infra/runner/image/check.sh')], {
         encoding: 'utf8',

@@ -7,7 +7,7 @@ const group = resolve(import.meta.dirname, '../../infra/modules/runner-group');
 const runner = resolve(import.meta.dirname, '../../infra/runner');
 const program = process.env.HEARTH_TERRAFORM ?? 'terraform';
 
-/** Why user data cannot be rendered here, or undefined; Terraform alone does it, without any provider. */
+/** Why user data cannot be rendered here, or undefined. Rendering needs Terraform and no provider. */
 export function whyNoTerraform(): string | undefined {
   const { status } = spawnSync(program, ['version']);
   if (status === 0) return undefined;
@@ -17,16 +17,16 @@ export function whyNoTerraform(): string | undefined {
 }
 
 /**
- * The block `locals` of the runner group with its own user data in it, evaluated without the rest of the module.
+ * The user data of a runner group: the block `locals` of its module, evaluated without the rest of the module.
  *
- * @param change variables of the module that differ from those of a plain group
+ * @param change variables of the module that differ from the defaults below
  */
 export function rendered(change: object = {}): string {
   const folder = mkdtempSync(join(tmpdir(), 'hearth-render-'));
   try {
     const main = readFileSync(join(group, 'main.tf'), 'utf8');
     const locals = /^locals \{\n.*?^\}\n/ms.exec(main)?.[0];
-    if (locals === undefined) throw new Error(`${group}/main.tf has no locals any more`);
+    if (locals === undefined) throw new Error(`${group}/main.tf has no block locals`);
     writeFileSync(
       join(folder, 'main.tf'),
       locals
@@ -39,13 +39,13 @@ export function rendered(change: object = {}): string {
       JSON.stringify({ locals: { given: { ...given, ...change } } }),
     );
     const { status, stdout, stderr } = spawnSync(program, [`-chdir=${folder}`, 'console'], {
-      // What has nothing that the console would quote.
+      // Base64 contains no character that the console quotes.
       input: 'base64encode(local.user_data.real)\n',
       encoding: 'utf8',
     });
     if (status !== 0) throw new Error(`terraform console: ${stdout}${stderr}`);
     const base64 = /^"([A-Za-z0-9+/=]+)"\s*$/.exec(stdout)?.[1];
-    if (base64 === undefined) throw new Error(`terraform console says ${stdout}${stderr}`);
+    if (base64 === undefined) throw new Error(`terraform console printed ${stdout}${stderr}`);
     return Buffer.from(base64, 'base64').toString('utf8');
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries what a runner needs of its machine, thing by thing: on an image to be, or where a boot fails. Leaves nothing behind.
-# Exits with 1 if something is missing that no boot can do without.
-# shellcheck disable=SC2317 # Functions are called by their names.
+# Tests the components that a runner needs, one by one: on an image under construction, or where a boot fails. Leaves no files.
+# Exits with 1 if a component is missing that every boot needs.
+# shellcheck disable=SC2317 # Functions are passed by name.
 set -uo pipefail
 
 missing=0
@@ -16,19 +16,19 @@ trap cleanup EXIT
 try() {
   local label=$1 what=$2 why=$3
   shift 3
-  if "$@" >"$folder/said" 2>&1; then
+  if "$@" >"$folder/output" 2>&1; then
     echo "ok       $what"
   else
-    echo "$label  $what: $why. $(tail -n 1 "$folder/said")"
+    echo "$label  $what: $why. $(tail -n 1 "$folder/output")"
     return 1
   fi
 }
 
-# The machine does not work without it.
+# A boot fails without it.
 need() { try MISSING "$@" || missing=1; }
 
-# It works, but not as well.
-want() { try without "$@" || true; }
+# A boot succeeds without it, with a restriction.
+prefer() { try without "$@" || true; }
 
 has() { command -v "$1" >/dev/null; }
 
@@ -52,7 +52,7 @@ mount_layer() {
   mount -t squashfs -o loop,ro,nodev,nosuid "$folder/layer.sqfs" "$folder/layer"
 }
 
-# A directory of a lower layer is renamed: only with redirect_dir can an overlay do that without a copy.
+# Renames a directory of a lower layer: without redirect_dir an overlay cannot do that without a copy.
 mount_overlay() {
   mkdir -p "$folder/upper" "$folder/work" "$folder/merged"
   mount -t overlay overlay -o "lowerdir=$folder/layer,upperdir=$folder/upper,workdir=$folder/work,redirect_dir=on,index=off,metacopy=off" \
@@ -60,17 +60,17 @@ mount_overlay() {
 }
 
 need 'systemd' 'it starts and restarts aw-runner' has systemctl
-need 'cloud-init' 'it brings the configuration of the group' has cloud-init
+need 'cloud-init' 'it writes the configuration of the group' has cloud-init
 need 'Node 24' 'aw-runner runs on it' node_24
 need 'AWS CLI' 'bootstrap.sh fetches aw-runner with it' has aws
-need 'findmnt, mountpoint, blkid' 'bootstrap.sh looks at the disks with them' eval 'has findmnt && has mountpoint && has blkid'
+need 'findmnt, mountpoint, blkid' 'bootstrap.sh inspects the disks with them' eval 'has findmnt && has mountpoint && has blkid'
 need 'mkfs.ext4' 'a new disk has no file system' has mkfs.ext4
 need 'squashfs-tools' 'a layer is packed with mksquashfs, with zstd' pack_layer
 need 'squashfs in the kernel' 'a layer is mounted' mount_layer
 need 'overlayfs in the kernel' 'jobs write above the layers' mount_overlay
-want 'mdadm' 'of several local disks none is used without it' has mdadm
-want 'amazon-cloudwatch-agent' 'logs of a boot go when the machine goes' test -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
-want 'logrotate' '/var/log/aw-runner.log grows' has logrotate
-want 'runuser, getent' 'a warming run cannot have a user of its own' eval 'has runuser && has getent'
-want 'git' 'jobs and warming runs check out with it' has git
+prefer 'mdadm' 'several local disks are not used without it' has mdadm
+prefer 'amazon-cloudwatch-agent' 'the log of a boot is lost with the instance' test -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+prefer 'logrotate' '/var/log/aw-runner.log grows' has logrotate
+prefer 'runuser, getent' 'a warming run cannot run as another user' eval 'has runuser && has getent'
+prefer 'git' 'jobs and warming runs check out with it' has git
 exit "$missing"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Brings what a runner's image needs to Amazon Linux 2023 or Ubuntu 24.04, arm64 or x86_64, and then tries it (check.sh).
-# Run as root, on the image to be. Running it again does no harm.
+# Installs the components of a runner image on Amazon Linux 2023 or Ubuntu 24.04, arm64 or x86_64, and tests them (check.sh).
+# Runs as root, on the image under construction. Running it again does no harm.
 set -euo pipefail
 
-# Ubuntu has no Node 24 of its own: this version comes from nodejs.org, with the checksum published there. It is put where
-# aw-runner alone finds it: which Node jobs have on their PATH is not our business.
+# Ubuntu has no package of Node 24: this version comes from nodejs.org, with the checksum published there. It is private to
+# aw-runner, so that jobs can have any version on their PATH.
 NODE_VERSION=${NODE_VERSION:-24.21.0}
 here=$(cd "$(dirname "$0")" && pwd)
 
-say() { echo "install: $*" >&2; }
+log() { echo "install: $*" >&2; }
 
 amazon_linux() {
   dnf install -q -y \
     amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git libicu logrotate mdadm nodejs24 rsyslog shadow-utils squashfs-tools tar \
     util-linux zstd
-  # Some of its kernels have squashfs in a package of their own.
+  # Some kernels have squashfs in a separate package.
   modprobe squashfs 2>/dev/null || dnf install -q -y "kernel-modules-extra-$(uname -r)"
 }
 
@@ -24,7 +24,7 @@ ubuntu() {
   apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
     ca-certificates curl e2fsprogs fuse3 git libicu74 logrotate mdadm rsyslog squashfs-tools tar udev util-linux xz-utils zstd
   node_from_upstream
-  # AWS keeps the snap; the PATH of a systemd unit has no /snap/bin.
+  # AWS maintains the snap; the PATH of a systemd unit has no /snap/bin.
   command -v aws >/dev/null || { snap install aws-cli --classic && ln -sf /snap/bin/aws /usr/local/bin/aws; }
   cloudwatch_agent_from_upstream
 }
@@ -35,7 +35,7 @@ node_from_upstream() {
   case $(uname -m) in
     x86_64) arch=x64 ;;
     aarch64) arch=arm64 ;;
-    *) say "no Node for $(uname -m)"; return 1 ;;
+    *) log "no Node for $(uname -m)"; return 1 ;;
   esac
   name=node-v$NODE_VERSION-linux-$arch.tar.xz
   folder=$(mktemp -d)
@@ -58,16 +58,16 @@ cloudwatch_agent_from_upstream() {
   rm "$package"
 }
 
-[ "$(id -u)" -eq 0 ] || { say "has to run as root"; exit 1; }
-# shellcheck disable=SC1091 # Of the system.
+[ "$(id -u)" -eq 0 ] || { log "must run as root"; exit 1; }
+# shellcheck disable=SC1091 # A file of the system.
 . /etc/os-release
 case "$ID:$VERSION_ID" in
   amzn:2023*) amazon_linux ;;
   ubuntu:24.04) ubuntu ;;
-  *) say "$PRETTY_NAME is neither Amazon Linux 2023 nor Ubuntu 24.04"; exit 1 ;;
+  *) log "$PRETTY_NAME is neither Amazon Linux 2023 nor Ubuntu 24.04"; exit 1 ;;
 esac
 
-# Optional: the program itself, so that a boot has nothing to fetch. It is used as long as it is the one of the launch template.
+# Optional: the program, which saves a download at boot while it is the one of the launch template.
 if [ -e "$here/aw-runner.mjs" ]; then
   install -D -m 0644 "$here/aw-runner.mjs" /usr/local/lib/aw-runner/aw-runner.mjs
 fi
