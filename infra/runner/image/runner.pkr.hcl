@@ -1,4 +1,4 @@
-# An image for runners, of one system and one architecture each:
+# Images for runners, one per system and architecture:
 #
 #   npm run build
 #   packer init infra/runner/image
@@ -60,7 +60,7 @@ source "amazon-ebs" "runner" {
   ssh_timeout   = "5m"
   run_tags      = { Name = "${var.name} (being made)" }
   snapshot_tags = { Name = var.name }
-  # A key that nobody has any more when the image is done.
+  # A temporary key, deleted when the image is built.
   temporary_key_pair_type   = "ed25519"
   ssh_clear_authorized_keys = true
 
@@ -119,7 +119,7 @@ build {
     }
   }
 
-  # Whatever the system does of its own at the first boot holds the package manager's lock.
+  # Tasks of the system's first boot hold the lock of the package manager.
   provisioner "shell" {
     inline = ["cloud-init status --wait || true", "mkdir -p /tmp/hearth-image"]
   }
@@ -133,7 +133,7 @@ build {
     inline = ["chmod +x /tmp/hearth-image/*.sh", "sudo /tmp/hearth-image/install.sh", "sudo rm -r /tmp/hearth-image"]
   }
 
-  # A machine made from the image is a new one: cloud-init has to do everything again.
+  # An instance launched from the image is new: cloud-init must run again.
   provisioner "shell" {
     inline = ["sudo cloud-init clean --logs --seed", "sudo rm -f /var/lib/aw-runner/runner.json"]
   }
