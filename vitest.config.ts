@@ -1,11 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests that start programs, clouds or mounts: one file at a time, since each takes a machine of two cores. */
+/** Tests that start programs, clouds or mounts. They run one file at a time: each needs two cores. */
 const slow = (name: string, include: string[]) => ({
   test: { name, include, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
 });
 
-// Unit tests stand beside the code they test; whatever needs more than the code lives under test/.
+// Unit tests are beside the code that they test. Tests with further needs are below test/.
 export default defineConfig({
   test: {
     projects: [
@@ -17,7 +17,7 @@ export default defineConfig({
       },
       slow('bundles', ['test/bundles/**/*.test.ts']),
       slow('simulation', ['test/simulation/**/*.test.ts']),
-      // Each on a copy of the module of its own, and most of the time is terraform's.
+      // Each file runs terraform on its own copy of the module.
       {
         test: {
           name: 'infra',
