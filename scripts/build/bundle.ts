@@ -33,7 +33,7 @@ export async function bundleFunction(root: string, name: string): Promise<Bundle
     // node:http a facade that loads all of fetch: 13 ms at the first call.
     supported: { 'dynamic-import': false },
     logLevel: 'warning',
-    // Powertools, middy and the SDK look at these at import; nothing in a bundle may.
+    // Powertools, middy and the SDK read NODE_ENV at import. The build fixes its value.
     define: { 'process.env.NODE_ENV': '"production"' },
     plugins: [replacedModules(), lightPackageJson(), unusedSchemas()],
   });

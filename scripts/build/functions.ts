@@ -5,15 +5,15 @@ import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { bundleFunction } from './bundle.ts';
 import { deterministicZip } from './zip.ts';
 
-/** What one function's build came to. */
+/** The result of the build of one function. */
 export type BuiltFunction = { name: string; file: string; bytes: number; sha256: string };
 
 /**
  * Builds every function of the repository: `<outDir>/functions/<name>.zip` with `index.js` in it, and esbuild's
- * metafile beside it, which tests read to know what is inside.
+ * metafile beside it, which tests read.
  *
  * @param options.root the repository
- * @param options.outDir usually `dist`; its `functions` folder is made anew
+ * @param options.outDir usually `dist`; its `functions` folder is replaced
  */
 export async function buildFunctions(options: { root: string; outDir: string }): Promise<BuiltFunction[]> {
   const folder = join(options.outDir, 'functions');

@@ -4,13 +4,13 @@ import { deterministicZip } from './zip.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-test('the same files give the same bytes, in whatever order and at whatever time', () => {
+test('the same files give the same bytes, in any order and at any time', () => {
   const one = deterministicZip({ 'index.js': bytes('a'), 'b.js': bytes('b') });
   const other = deterministicZip({ 'b.js': bytes('b'), 'index.js': bytes('a') });
   expect(Buffer.from(one).equals(Buffer.from(other))).toBe(true);
 });
 
-test('every file comes out as it went in', () => {
+test('every file is extracted unchanged', () => {
   const unzipped = unzipSync(deterministicZip({ 'index.js': bytes('exports.handler = 1') }));
   expect(Object.keys(unzipped)).toEqual(['index.js']);
   expect(new TextDecoder().decode(unzipped['index.js'])).toBe('exports.handler = 1');

@@ -1,12 +1,12 @@
 import { zipSync } from 'fflate';
 
-/** The earliest time a zip can say (MS-DOS date, 1980-01-01), in local time as zip stores it. */
+/** The earliest time in a zip (MS-DOS date, 1980-01-01), in local time as zip stores it. */
 const FIXED_TIME = new Date(1980, 0, 1);
 
 /** `-rw-r--r--` in the upper half of the external attributes, where Unix keeps the mode. */
 const READABLE = (0o100644 << 16) >>> 0;
 
-/** Unix, as the system that made the entry: only then is the mode read. */
+/** Unix, as the system of the entry. Readers use the mode only then. */
 const UNIX = 3;
 
 /**

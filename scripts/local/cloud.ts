@@ -25,11 +25,11 @@ export type CloudOptions = {
   alarms?: readonly AlarmSettings[];
   /** Which functions to deploy; all if absent. */
   functions?: readonly string[];
-  /** What a launched instance is: a runner process, or nothing, for tests that speak for their instances themselves. */
+  /** Whether a launched instance is a runner process, or nothing, for tests that send the reports themselves. */
   instances?: 'runners' | 'none';
   /** By how much CloudWatch's minutes are shortened; 60 makes them seconds, and is usual. */
   cloudWatchTimeScale?: number;
-  /** Records a batch, instead of what each function.json says. */
+  /** Records per batch, instead of the value in function.json. */
   batchSize?: number;
   /** How often an Auto Scaling event is delivered; once if absent. */
   deliveries?(event: OutgoingEvent): number;
@@ -52,7 +52,7 @@ export type Cloud = Deployed & {
   /** Every lifecycle action that is over. */
   endedActions: Feed<EndedAction>;
   runners: Runners;
-  /** The CI service whose jobs the runners' agents take. */
+  /** The simulated CI provider. */
   ci: CiService;
   cloudWatch: CloudWatch;
   pagerDuty: PagerDuty;
@@ -61,15 +61,15 @@ export type Cloud = Deployed & {
   /** Puts an event on the bus as an AWS service would. */
   publish: PublishEvent;
   ministackPid: number;
-  /** How another program reaches it; `writeDescriptor` opens it to them. */
+  /** The address for other programs; `writeDescriptor` publishes it. */
   descriptor: Descriptor;
-  /** Fulfilled with what happened if MiniStack ends by itself; the cloud is of no use then. */
+  /** Resolves with the cause if MiniStack ends by itself. */
   died: Promise<string>;
   /** Stops everything and removes what was written. May be called twice. */
   stop(): Promise<void>;
 };
 
-/** What has to be closed again, in the order in which it was started. */
+/** What `stop` closes, in the order of starting. */
 export type Disposables = (() => unknown)[];
 
 /**
@@ -98,7 +98,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   }
 }
 
-/** Stops in the reverse order of starting, whatever fails on the way, and cleans up at the end. */
+/** Stops everything in reverse order, continues after errors, and cleans up at the end. */
 async function stopAll(disposables: Disposables, folder: string): Promise<void> {
   const failures: unknown[] = [];
   for (const close of [...disposables].reverse()) {

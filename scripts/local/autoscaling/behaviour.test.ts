@@ -74,7 +74,7 @@ const complete = () =>
   });
 
 describe('what can be asked of the emulation', () => {
-  it('runs out of capacity, says so without an instance, and recovers', async () => {
+  it('without capacity publishes an event without an instance, and recovers', async () => {
     start({ behaviour: { hasCapacity: () => false } });
     await createGroup({ 'AvailabilityZones.member.1': 'us-west-2b', VPCZoneIdentifier: 'subnet-0b' });
     expect(launched).toEqual([]);

@@ -193,7 +193,7 @@ describe('the Auto Scaling API over its own client', () => {
     expect(autoScaling.facts(InstanceId ?? '')).toBeUndefined();
   });
 
-  it('says that an action is over, by token and by instance id', async () => {
+  it('refuses an action that has ended, by token and by instance id', async () => {
     await createFleet(1);
     await complete('aw-boot');
     await expect(complete('aw-boot')).rejects.toMatchObject({
@@ -284,7 +284,7 @@ describe('the Auto Scaling API over its own client', () => {
     await expect(protect(['i-00000000000000000'])).rejects.toThrow('is not part of Auto Scaling group');
   });
 
-  it('replaces what is unhealthy, and says that an instance is on its way already', async () => {
+  it('replaces an unhealthy instance, and refuses a second termination', async () => {
     await createFleet(1);
     await complete('aw-boot');
     const InstanceId = launched[0]?.id ?? '';
@@ -296,7 +296,7 @@ describe('the Auto Scaling API over its own client', () => {
     await expect(again).rejects.toBeInstanceOf(ScalingActivityInProgressFault);
   });
 
-  it('takes a reclaimed Spot instance after two minutes, whatever its hooks', async () => {
+  it('stops a reclaimed Spot instance after two minutes regardless of hooks', async () => {
     await createFleet(1, { spot: true });
     await complete('aw-boot');
     const id = launched[0]?.id ?? '';

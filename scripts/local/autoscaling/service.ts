@@ -15,7 +15,7 @@ import {
 } from './core/model.ts';
 import { answer } from './query/protocol.ts';
 
-/** An instance as the supervisor of the runner processes sees it. */
+/** A launched instance, for the supervisor of the runner processes. */
 export type LaunchedInstance = {
   id: string;
   group: string;
@@ -25,13 +25,13 @@ export type LaunchedInstance = {
   launchedAt: Date;
 };
 
-/** What an instance's own metadata service tells about it. */
+/** What the metadata service of an instance returns. */
 export type InstanceFacts = LaunchedInstance & {
   region: string;
   account: string;
-  /** What Auto Scaling wants it to become. */
+  /** The target of Auto Scaling for the instance. */
   targetLifecycleState: 'InService' | 'Terminated';
-  /** When EC2 takes it, if it has said so. */
+  /** When EC2 stops it, after an interruption notice. */
   reclaimAt: Date | undefined;
   rebalanceNoticedAt: Date | undefined;
 };
@@ -41,11 +41,11 @@ export type AutoScalingOptions = {
   publish: PublishEvent;
   /** Starts the instance. If it fails, the instance counts as stopped. */
   onLaunch(instance: LaunchedInstance): void | Promise<void>;
-  /** Stops the instance at once, whatever runs on it. */
+  /** Stops the instance at once. */
   onTerminate(instance: LaunchedInstance): void | Promise<void>;
-  /** Hears of what went wrong where nobody waits for an answer: a callback, or the bus. */
+  /** Called with errors of callbacks and of the event bus. */
   onError(error: unknown): void;
-  /** Hears of each lifecycle action's end. */
+  /** Called at the end of each lifecycle action. */
   onActionEnded?(instanceId: string, action: Readonly<LifecycleAction>): void;
   /** How often an event is delivered; once if absent. 0 loses it, as best effort may. */
   deliveries?(event: OutgoingEvent): number;
@@ -54,13 +54,13 @@ export type AutoScalingOptions = {
 };
 
 export type AutoScaling = EmulatedService & {
-  /** The groups as they are now, for tables and tests: to look at, not to change. */
+  /** The present groups, read-only. */
   groups(): readonly Readonly<Group>[];
   /** Undefined once the instance has left its group. */
   facts(instanceId: string): InstanceFacts | undefined;
-  /** The instance stopped by itself: its process ended. Says nothing about one that is gone already. */
+  /** The process of the instance ended by itself. Without effect on an instance that is stopped. */
   instanceStopped(instanceId: string): void;
-  /** EC2 gives a Spot instance its two minutes. @throws if it is no Spot instance of a group */
+  /** EC2 sends the interruption notice. @throws unless it is a Spot instance of a group */
   reclaim(instanceId: string): void;
   /** EC2 expects to reclaim it. @throws if it is no instance of a group */
   recommendRebalance(instanceId: string): void;
@@ -145,7 +145,7 @@ export function createAutoScaling(options: AutoScalingOptions): AutoScaling {
 
   return {
     name: 'autoscaling',
-    // Everything: the emulator's own Auto Scaling accepts anything, and that helps nobody.
+    // Every operation: the emulator behind the gateway accepts any call of Auto Scaling without an effect.
     serves: () => true,
     async handle(request) {
       return answer(request, (operation, form) => run(() => operation(world, form)));
@@ -170,7 +170,7 @@ async function deliver(options: AutoScalingOptions, event: OutgoingEvent): Promi
   for (let count = 0; count < times; count += 1) await options.publish(event);
 }
 
-/** Work that nobody waits for: events one after the other, callbacks side by side, failures to `onError`. */
+/** Background work: events one after the other, callbacks side by side, failures to `onError`. */
 function backgroundWork(onError: (error: unknown) => void) {
   let events = Promise.resolve();
   const asides = new Set<Promise<void>>();

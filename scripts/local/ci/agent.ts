@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * The agent of the simulated CI service: registers, takes one job after the other, and ends when the service has told it to
+ * The agent of the simulated CI provider: registers, runs one job after the other, and ends when the provider requests it
  * stop and no job runs. It gets its settings from the environment, as the agents of real hosts do.
  */
 const url = setting('SIMULATED_CI_URL');
@@ -20,7 +20,7 @@ for (;;) {
 }
 
 async function run(job: { id: string; seconds: number }) {
-  // Open for as long as the job runs: that the connection breaks is how the service learns that an instance has died.
+  // Open for as long as the job runs: the provider detects the end of an instance by the end of the connection.
   const line = request(new URL(`/jobs/${job.id}/run`, url), { method: 'POST' });
   line.on('response', (response) => response.resume());
   line.on('error', (error) => console.error(`job ${job.id}: ${error.message}`));

@@ -40,7 +40,7 @@ describe('jobs', () => {
     expect(job.state).toBe('queued');
   });
 
-  test('a job whose instance dies is killed, and stays so', async () => {
+  test('a job is killed when its instance dies, and stays killed', async () => {
     await register('a');
     const job = ci.enqueue('q', 60);
     await call('POST', '/agents/a/next');
@@ -57,12 +57,12 @@ describe('jobs', () => {
   });
 });
 
-describe('the driver of this host', () => {
+describe('the driver of the simulated provider', () => {
   const absent = { ensure: async () => {}, isAlive: async () => true };
   const host = (name: string, agent: Parameters<typeof simulatedDriver>[2] = absent) =>
     simulatedDriver({ driver: 'simulated', url: ci.url, queue: 'q', command: ['x'] }, name, agent);
 
-  test('says what the agent does', async () => {
+  test('returns the state of the agent', async () => {
     expect(await host('a').status()).toEqual({ state: 'gone' });
     await register('a');
     expect(await host('a').status()).toMatchObject({ state: 'idle' });
@@ -80,7 +80,7 @@ describe('the driver of this host', () => {
     await host('nobody').stopIntake();
   });
 
-  test('throws when the host cannot be asked: that says nothing about jobs', async () => {
+  test('throws when the provider cannot be reached, since the state of its jobs is unknown', async () => {
     await ci.close();
     await expect(host('a').status()).rejects.toThrow();
     await expect(host('a').stopIntake()).rejects.toThrow();

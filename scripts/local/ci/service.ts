@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import * as v from 'valibot';
 
 /**
- * A CI service that hands out jobs which take a given time and do nothing. It remembers everything, so that a test can
+ * A simulated CI provider whose jobs take a given time and do nothing. It records everything, so that a test can
  * show that each job ran exactly once and that none was killed.
  */
 
@@ -90,7 +90,7 @@ export async function startCiService(): Promise<CiService> {
     answer(response, 204);
   }
 
-  /** The agent keeps this open while it works: if it breaks, the instance has gone with the job on it. */
+  /** The agent keeps this request open during a job. When it ends early, the job is killed with its instance. */
   function holdWhileRunning(job: Job, response: ServerResponse) {
     response.writeHead(200).flushHeaders();
     response.once('close', () => {

@@ -10,7 +10,7 @@ import { liveRuns, openRunFolder } from './run-folder.ts';
 
 let root: string;
 beforeEach(async () => {
-  root = await realpath(await mkdtemp(join(tmpdir(), 'hearth-janitor-')));
+  root = await realpath(await mkdtemp(join(tmpdir(), 'hearth-cleanup-')));
 });
 afterEach(() => rm(root, { recursive: true }));
 
@@ -42,7 +42,7 @@ test('a new run removes what dead ones left', async () => {
   const reused = join(runs, String(process.ppid));
   await mkdir(reused);
   await writeFile(join(reused, 'owner'), 'long ago');
-  // One that died before it could even say who it was.
+  // A run that ended before it wrote its owner.
   await mkdir(join(runs, '999999999'));
   const mine = await openRunFolder(root);
   expect(await liveRuns(root)).toEqual([mine]);

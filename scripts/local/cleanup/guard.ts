@@ -5,7 +5,7 @@ import { join } from 'node:path';
 export function guard(root: string, folder: string): void {
   const child = spawn(process.execPath, [join(root, 'scripts/local/cleanup/main.ts'), `${folder}/`], {
     cwd: root,
-    // Standard input alone ties it to this process. Ctrl-C in the terminal must not reach it: hence its own session.
+    // Standard input alone ties it to this process. Detached, so that Ctrl-C in the terminal does not reach it.
     stdio: ['pipe', 'ignore', 'inherit'],
     detached: true,
   });

@@ -50,7 +50,7 @@ async function runs(root: string): Promise<{ path: string; alive: boolean }[]> {
   );
 }
 
-/** When a process started, in the instance's own words, or undefined if it is gone: tells two uses of one pid apart. */
+/** Start time of a process in the format of the system, or undefined after its end. Distinguishes two uses of one pid. */
 async function startOf(pid: number): Promise<string | undefined> {
   if (process.platform !== 'linux') {
     return spawnText('ps', ['-o', 'lstart=', '-p', String(pid)]).catch(() => undefined);

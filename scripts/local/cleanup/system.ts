@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { spawnText } from './spawn-text.ts';
 
-/** A process of this machine, as far as cleaning up after a cloud needs to know it. */
+/** A process of this machine. */
 export type RunningProcess = {
   pid: number;
   command: string;
@@ -9,7 +9,7 @@ export type RunningProcess = {
   run: string | undefined;
 };
 
-/** Environment variable by which the children of a cloud's processes are found, whatever their command line is. */
+/** Environment variable by which the cleanup finds child processes regardless of their command line. */
 export const RUN_VARIABLE = 'HEARTH_LOCAL_RUN';
 
 /** Every process that this user may see, with its whole command line. */

@@ -14,7 +14,7 @@ import { createHistory, type HistoryItem } from './history.ts';
 import { stateOf } from './messages.ts';
 import { type SampleStore, statisticOf } from './samples.ts';
 
-/** All alarms of the account, and what their changes say on the bus. */
+/** All alarms of the account, and the events of their changes. */
 export type AlarmBook = {
   all(): readonly Alarm[];
   put(settings: MetricAlarmSettings): void;
@@ -46,7 +46,7 @@ export function createAlarmBook({ home, samples, emit, now, timeScale }: AlarmBo
   function become(alarm: Alarm, state: AlarmState): void {
     const previous = alarm.state;
     if (state.value === previous.value) {
-      // No transition, no event; but what was set by hand says who set it.
+      // Without a transition there is no event. A state set by hand keeps its reason.
       alarm.state = { ...state, since: previous.since };
     } else {
       alarm.state = state;

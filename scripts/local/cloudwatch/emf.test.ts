@@ -71,7 +71,7 @@ describe('parseEmbeddedMetrics', () => {
     },
   );
 
-  it('says what CloudWatch would drop', () => {
+  it('reports what CloudWatch drops', () => {
     expect(parseEmbeddedMetrics(line({ Group: undefined })).problems).toEqual(['Took: no text for Group']);
     expect(parseEmbeddedMetrics(line({ Took: 'long' })).problems[0]).toMatch(/^Took: expected a number/);
     expect(parseEmbeddedMetrics(JSON.stringify({ _aws: { Timestamp: 1 } })).problems[0]).toMatch(

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 import { type MetricId, type Sample, sampleOf } from './samples.ts';
 
-/** CloudWatch's embedded metric format: a log line that says which of its own fields are metrics. */
+/** CloudWatch's embedded metric format: a log line that lists which of its fields are metrics. */
 const directiveSchema = v.object({
   _aws: v.object({
     Timestamp: v.number(),
@@ -64,7 +64,7 @@ export function parseEmbeddedMetrics(line: string): ParsedLine {
   return result;
 }
 
-/** The JSON object of a line, behind whatever a log driver put before it, if it speaks of metrics at all. */
+/** The JSON object of a line, after the prefix of a log driver, if it contains metrics. */
 function fieldsOf(line: string): Record<string, unknown> | undefined {
   if (!line.includes('"_aws"')) return undefined;
   try {

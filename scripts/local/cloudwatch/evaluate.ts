@@ -7,8 +7,8 @@ export type Datapoint = { start: number; value: number | undefined };
 export type Verdict = { value: AlarmStateValue; judged: Datapoint[]; missing: number } | undefined;
 
 /**
- * Periods that are looked at beyond those to evaluate, so that late data is not taken for missing. CloudWatch does
- * so, too, and says no number; its documented examples with three periods have two more.
+ * Periods that are read beyond those to evaluate, so that late data does not count as missing. CloudWatch does the same and
+ * documents no number; its documented examples with three periods have two more.
  */
 export const SPARE_PERIODS = 2;
 

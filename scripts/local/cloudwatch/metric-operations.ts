@@ -59,33 +59,33 @@ export const metricOperations: Record<string, Operation> = {
   },
 
   GetMetricStatistics({ samples }, input) {
-    const wanted = parseInput(statisticsInput, input);
-    const metric = metricOf(wanted.Namespace, wanted);
-    const period = wanted.Period * 1000;
-    const first = Math.floor((wanted.StartTime * 1000) / period) * period;
-    const found = samples.between(metric, first, wanted.EndTime * 1000, wanted.Unit);
+    const query = parseInput(statisticsInput, input);
+    const metric = metricOf(query.Namespace, query);
+    const period = query.Period * 1000;
+    const first = Math.floor((query.StartTime * 1000) / period) * period;
+    const found = samples.between(metric, first, query.EndTime * 1000, query.Unit);
     const byPeriod = Map.groupBy(found, ({ time }) => Math.floor(time / period) * period);
     return {
-      Label: wanted.MetricName,
+      Label: query.MetricName,
       Datapoints: [...byPeriod].map(([start, inPeriod]) => ({
         Timestamp: start / 1000,
         Unit: inPeriod[0]?.unit,
-        ...statistics(inPeriod, wanted.Statistics),
-        ...(wanted.ExtendedStatistics.length > 0 && {
-          ExtendedStatistics: statistics(inPeriod, wanted.ExtendedStatistics),
+        ...statistics(inPeriod, query.Statistics),
+        ...(query.ExtendedStatistics.length > 0 && {
+          ExtendedStatistics: statistics(inPeriod, query.ExtendedStatistics),
         }),
       })),
     };
   },
 
   ListMetrics({ samples }, input) {
-    const wanted = parseInput(listInput, input);
+    const query = parseInput(listInput, input);
     const found = samples
       .metrics()
-      .filter(({ namespace }) => namespace === (wanted.Namespace ?? namespace))
-      .filter((metric) => metric.name === (wanted.MetricName ?? metric.name))
+      .filter(({ namespace }) => namespace === (query.Namespace ?? namespace))
+      .filter((metric) => metric.name === (query.MetricName ?? metric.name))
       .filter((metric) =>
-        wanted.Dimensions.every(({ Name, Value }) => {
+        query.Dimensions.every(({ Name, Value }) => {
           const value = metric.dimensions[Name];
           return value !== undefined && value === (Value ?? value);
         }),
@@ -136,5 +136,5 @@ function statistics(
   samples: readonly Sample[],
   names: readonly string[],
 ): Record<string, number | undefined> {
-  return Object.fromEntries(names.map((wanted) => [wanted, statisticOf(samples, wanted)]));
+  return Object.fromEntries(names.map((name) => [name, statisticOf(samples, name)]));
 }

@@ -1,7 +1,7 @@
 import type { AlarmBook } from './alarms.ts';
 import type { SampleStore } from './samples.ts';
 
-/** What an operation may look at and change. */
+/** What an operation can read and change. */
 export type Service = { alarms: AlarmBook; samples: SampleStore; now(): number };
 
 /** One operation: parses its input, gives its output. */

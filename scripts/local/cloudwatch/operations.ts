@@ -51,18 +51,18 @@ export const OPERATIONS = new Map<string, Operation>(
     },
 
     DescribeAlarms({ alarms }, input) {
-      const wanted = parseInput(describeInput, input);
-      if (wanted.AlarmNames !== undefined && wanted.AlarmNamePrefix !== undefined) {
+      const query = parseInput(describeInput, input);
+      if (query.AlarmNames !== undefined && query.AlarmNamePrefix !== undefined) {
         throw new CloudWatchError('InvalidParameterCombination', 'Give AlarmNames or AlarmNamePrefix');
       }
       const found = alarms
         .all()
-        .filter(() => wanted.AlarmTypes.includes('MetricAlarm'))
-        .filter(({ settings }) => wanted.AlarmNames?.includes(settings.AlarmName) ?? true)
-        .filter(({ settings }) => settings.AlarmName.startsWith(wanted.AlarmNamePrefix ?? ''))
-        .filter(({ state }) => state.value === (wanted.StateValue ?? state.value));
-      const start = offset(wanted.NextToken);
-      const end = start + wanted.MaxRecords;
+        .filter(() => query.AlarmTypes.includes('MetricAlarm'))
+        .filter(({ settings }) => query.AlarmNames?.includes(settings.AlarmName) ?? true)
+        .filter(({ settings }) => settings.AlarmName.startsWith(query.AlarmNamePrefix ?? ''))
+        .filter(({ state }) => state.value === (query.StateValue ?? state.value));
+      const start = offset(query.NextToken);
+      const end = start + query.MaxRecords;
       return {
         MetricAlarms: found.slice(start, end).map(described),
         CompositeAlarms: [],
@@ -71,14 +71,14 @@ export const OPERATIONS = new Map<string, Operation>(
     },
 
     DescribeAlarmHistory({ alarms }, input) {
-      const wanted = parseInput(historyInput, input);
+      const query = parseInput(historyInput, input);
       const found = alarms
-        .history(wanted.AlarmName)
-        .filter(() => wanted.AlarmTypes.includes('MetricAlarm'))
-        .filter(({ type }) => type === (wanted.HistoryItemType ?? type));
-      if (wanted.ScanBy === 'TimestampAscending') found.reverse();
-      const start = offset(wanted.NextToken);
-      const end = start + wanted.MaxRecords;
+        .history(query.AlarmName)
+        .filter(() => query.AlarmTypes.includes('MetricAlarm'))
+        .filter(({ type }) => type === (query.HistoryItemType ?? type));
+      if (query.ScanBy === 'TimestampAscending') found.reverse();
+      const start = offset(query.NextToken);
+      const end = start + query.MaxRecords;
       return {
         AlarmHistoryItems: found.slice(start, end).map((item) => ({
           AlarmName: item.name,
@@ -112,16 +112,16 @@ export const OPERATIONS = new Map<string, Operation>(
     },
 
     TagResource({ alarms }, input) {
-      const wanted = parseInput(v.object({ ...arnInput.entries, Tags: tagsSchema }), input);
-      const { tags } = alarms.byArn(wanted.ResourceARN);
-      for (const { Key, Value } of wanted.Tags) tags.set(Key, Value);
+      const query = parseInput(v.object({ ...arnInput.entries, Tags: tagsSchema }), input);
+      const { tags } = alarms.byArn(query.ResourceARN);
+      for (const { Key, Value } of query.Tags) tags.set(Key, Value);
       return {};
     },
 
     UntagResource({ alarms }, input) {
-      const wanted = parseInput(v.object({ ...arnInput.entries, TagKeys: names }), input);
-      const { tags } = alarms.byArn(wanted.ResourceARN);
-      for (const key of wanted.TagKeys) tags.delete(key);
+      const query = parseInput(v.object({ ...arnInput.entries, TagKeys: names }), input);
+      const { tags } = alarms.byArn(query.ResourceARN);
+      for (const key of query.TagKeys) tags.delete(key);
       return {};
     },
   }),

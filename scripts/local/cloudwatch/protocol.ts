@@ -10,7 +10,7 @@ const MAX_BYTES = 1024 * 1024;
 
 /**
  * Answers one call in AWS JSON 1.0, the protocol of today's SDK clients. Older clients speak the query protocol or CBOR
- * to CloudWatch; they get an error that says so.
+ * to CloudWatch; they get an error.
  */
 export function answer(service: Service, request: ServiceRequest): ServiceResponse {
   try {

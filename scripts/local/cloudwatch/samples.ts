@@ -16,7 +16,7 @@ export type Sample = {
   values: readonly number[] | undefined;
 };
 
-/** How long samples are kept, in milliseconds: longer than any alarm of a local day looks back. */
+/** How long samples are kept, in milliseconds: longer than the evaluation range of every alarm. */
 const RETENTION_MS = 24 * 3_600_000;
 
 export type SampleStore = {

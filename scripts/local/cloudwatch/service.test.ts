@@ -102,7 +102,7 @@ async function changes() {
 }
 
 describe('CloudWatch over its own client', () => {
-  it('tells an alarm by its dimensions and its time, and says so as AWS does', async () => {
+  it('distinguishes alarms by dimensions and time, with the messages of AWS', async () => {
     await putAlarm();
     await put(2, 'bk/default');
     timers.advance(60_000);
@@ -204,7 +204,7 @@ describe('CloudWatch over its own client', () => {
     expect(await alarm()).toMatchObject({ StateValue: 'OK' });
   });
 
-  it('says what becomes of the alarms themselves', async () => {
+  it('publishes changes of the alarms', async () => {
     await putAlarm();
     await putAlarm({ Threshold: 3 });
     await client.send(new DeleteAlarmsCommand({ AlarmNames: ['aw-launch-failures', 'never-was'] }));
@@ -277,7 +277,7 @@ describe('history', () => {
   const history = (input: object = {}) =>
     client.send(new DescribeAlarmHistoryCommand({ AlarmName: 'aw-launch-failures', ...input }));
 
-  it('tells transitions and changes, latest first, also of an alarm that is deleted', async () => {
+  it('lists transitions and changes, latest first, also of a deleted alarm', async () => {
     await putAlarm();
     await setState('OK');
     await setState('ALARM');

@@ -6,7 +6,7 @@ import { parseEmbeddedMetrics } from './emf.ts';
 import { answer } from './protocol.ts';
 import { createSampleStore, type SampleStore } from './samples.ts';
 
-/** CloudWatch looks at alarms once a minute, or more often where a period is shorter. */
+/** CloudWatch evaluates alarms once per minute, or more often where a period is shorter. */
 const EVALUATION_SECONDS = 60;
 
 /** However short the scaled minute: more often than this only costs. */
@@ -15,7 +15,7 @@ const SHORTEST_EVALUATION_MS = 100;
 export type CloudWatchOptions = {
   home: Home;
   publish: PublishEvent;
-  /** Hears of events that could not be published, and of embedded metrics that CloudWatch would drop in silence. */
+  /** Called with events that could not be published, and with embedded metrics that CloudWatch drops silently. */
   onError(error: unknown): void;
   timers?: Timers;
   /** Periods and the time between evaluations are divided by this; 1 is real time. */

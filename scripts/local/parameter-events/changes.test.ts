@@ -16,7 +16,7 @@ const put = (Version: number, request: Record<string, unknown> = {}): ParameterC
 });
 
 describe('parameterEvents', () => {
-  it('tells a new parameter from a changed one, and gives away no value', () => {
+  it('distinguishes a new parameter from a changed one, and contains no value', () => {
     const events = history(
       put(1, { Description: 'What is deployed' }),
       put(2, { Type: undefined, Overwrite: true }),
@@ -51,7 +51,7 @@ describe('parameterEvents', () => {
     expect(one).toMatchObject([{ detail: { operation: 'Delete', name: NAME } }]);
   });
 
-  it('says that a version was labelled, unless no label was taken', () => {
+  it('publishes an event when a version gets a label, unless every label was invalid', () => {
     const label = (InvalidLabels: string[]): ParameterCall => ({
       operation: 'LabelParameterVersion',
       request: { Name: NAME, Labels: ['a', 'b'] },

@@ -2,13 +2,13 @@ import * as v from 'valibot';
 import type { Home, OutgoingEvent } from '../service.ts';
 
 /**
- * The `Parameter Store Change` events that Parameter Store puts on the bus and the emulator does not: told from a call
+ * The `Parameter Store Change` events that Parameter Store publishes and the emulator does not, derived from a call
  * and its answer, since every call passes the gateway.
  */
 
 type Operation = 'Create' | 'Update' | 'Delete' | 'LabelParameterVersion';
 
-/** What the call was about; the answer says whether and how it happened. */
+/** The request and the answer of a call. */
 export type ParameterCall = {
   /** The operation's name in `X-Amz-Target`. */
   operation: string;
@@ -43,7 +43,7 @@ const labelSchema = v.object({
   response: v.object({ InvalidLabels: v.optional(v.array(v.string()), []) }),
 });
 
-/** Operations after which there may be something to say; the gateway need not read the bodies of others. */
+/** Operations that can cause an event. The gateway does not read the bodies of other operations. */
 export const CHANGING_OPERATIONS: ReadonlySet<string> = new Set([
   'PutParameter',
   'DeleteParameter',
@@ -52,11 +52,11 @@ export const CHANGING_OPERATIONS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The events that a call makes, in order. Name and type are in them, never a value or a version: who hears one must read
+ * The events that a call makes, in order. They have name and type, never a value or a version: a subscriber must read
  * the parameter again.
  *
  * @param types is updated
- * @throws {v.ValiError} if the call or its answer is not what the API says
+ * @throws {v.ValiError} if the call or its answer does not conform to the API
  */
 export function parameterEvents(call: ParameterCall, types: ParameterTypes, home: Home): OutgoingEvent[] {
   switch (call.operation) {
@@ -93,7 +93,7 @@ function remove(name: string, types: ParameterTypes, home: Home): OutgoingEvent 
 /** Labels that were all refused change nothing. */
 function label(call: ParameterCall, types: ParameterTypes, home: Home): OutgoingEvent[] {
   const { request, response } = v.parse(labelSchema, call);
-  if (request.Labels.every((wanted) => response.InvalidLabels.includes(wanted))) return [];
+  if (request.Labels.every((label) => response.InvalidLabels.includes(label))) return [];
   const type = types.get(request.Name) ?? 'String';
   return [event('LabelParameterVersion', request.Name, type, home)];
 }

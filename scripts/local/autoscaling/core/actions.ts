@@ -11,11 +11,11 @@ import {
   type World,
 } from './model.ts';
 
-/** Longest wait whatever the heartbeats: 48 hours or 100 heartbeat timeouts (User Guide, "Lifecycle hooks"). */
+/** Longest wait regardless of heartbeats: 48 hours or 100 heartbeat timeouts (User Guide, "Lifecycle hooks"). */
 const LONGEST_WAIT_SECONDS = 48 * 3600;
 const LONGEST_WAIT_TIMEOUTS = 100;
 
-/** Begins one action for each hook of the transition, and says so. Returns whether there is anything to wait for. */
+/** Begins one action per hook of the transition and publishes it. Returns whether an action is active. */
 export function startActions(
   world: World,
   group: Group,
@@ -53,7 +53,7 @@ export function endAction(
   world.effects.push({ kind: 'action-ended', instance: { ...instance }, action: { ...action } });
 }
 
-/** Ends whatever the instance still waits for. */
+/** Ends the active actions of the instance. */
 export function endOpenActions(
   world: World,
   instance: Instance,

@@ -5,7 +5,7 @@ import { enterLaunchWait, enterService, leaveLaunchWait } from './launch.ts';
 import type { Effect, Group, Instance, World } from './model.ts';
 import { enterTerminateWait, leaveGroup, leaveTerminateWait } from './terminate.ts';
 
-/** Rounds in which everything due must have settled; more means that two rules undo each other. */
+/** Most rounds until nothing is due. More rounds mean that two rules undo each other. */
 const MOST_ROUNDS = 100_000;
 
 /**
@@ -18,7 +18,7 @@ export function advance(world: World, now: number): Effect[] {
   let rounds = 0;
   while (advanceOnce(world)) {
     rounds += 1;
-    if (rounds > MOST_ROUNDS) throw new Error('the Auto Scaling groups do not settle');
+    if (rounds > MOST_ROUNDS) throw new Error('the Auto Scaling groups do not converge');
   }
   const { effects } = world;
   world.effects = [];

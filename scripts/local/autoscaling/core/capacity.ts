@@ -20,7 +20,7 @@ export function reconcile(world: World, group: Group): boolean {
   return false;
 }
 
-/** Whether the group wants to launch and only its back-off keeps it. */
+/** Whether the group is below its desired capacity and only its back-off prevents a launch. */
 export function isBackingOff(group: Group): boolean {
   return !group.deleting && group.instances.filter(counts).length < group.desired;
 }

@@ -11,7 +11,7 @@ export class AutoScalingError extends Error {
   }
 }
 
-/** Most refusals of Auto Scaling carry this one code; only the message tells them apart. */
+/** Most refusals of Auto Scaling have this code and differ only in their message. */
 export function validationError(message: string): AutoScalingError {
   return new AutoScalingError('ValidationError', message);
 }

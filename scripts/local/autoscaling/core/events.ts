@@ -40,7 +40,7 @@ export function launchSuccessfulEvent(world: World, group: Group, instance: Inst
   });
 }
 
-/** @param instanceId empty if no instance came to be */
+/** @param instanceId empty if no instance was launched */
 export function launchUnsuccessfulEvent(world: World, group: Group, activity: Activity, instanceId: string) {
   return activityEvent(world, group, 'EC2 Instance Launch Unsuccessful', activity, instanceId);
 }
@@ -62,7 +62,7 @@ function activityEvent(
 ) {
   const resources = [group.arn, ...(instanceId === '' ? [] : [instanceArn(world, instanceId)])];
   return event(world, detailType, resources, {
-    // Successful ones say InProgress, too: the event is made before the activity is closed.
+    // Events of success also have the status InProgress: they precede the end of the activity.
     StatusCode: activity.status === 'Failed' ? 'Failed' : 'InProgress',
     AutoScalingGroupName: group.name,
     ActivityId: activity.id,

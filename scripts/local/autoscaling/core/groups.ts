@@ -34,37 +34,37 @@ export function requireGroup(world: World, name: string): Group {
 }
 
 /** CreateAutoScalingGroup. */
-export function createGroup(world: World, wanted: NewGroup): Group {
-  if (world.groups.has(wanted.name)) {
+export function createGroup(world: World, settings: NewGroup): Group {
+  if (world.groups.has(settings.name)) {
     throw new AutoScalingError(
       'AlreadyExists',
-      `AutoScalingGroup by this name already exists - A group with the name ${wanted.name} already exists`,
+      `AutoScalingGroup by this name already exists - A group with the name ${settings.name} already exists`,
     );
   }
-  const { min, max } = wanted;
+  const { min, max } = settings;
   if (min === undefined || max === undefined) throw validationError('MinSize and MaxSize are required');
-  const desired = wanted.desired ?? min;
+  const desired = settings.desired ?? min;
   checkBounds(min, max, desired);
   const { region, account } = world.home;
   const group: Group = {
-    name: wanted.name,
-    arn: `arn:aws:autoscaling:${region}:${account}:autoScalingGroup:${world.newId()}:autoScalingGroupName/${wanted.name}`,
+    name: settings.name,
+    arn: `arn:aws:autoscaling:${region}:${account}:autoScalingGroup:${world.newId()}:autoScalingGroupName/${settings.name}`,
     createdAt: world.now,
     min,
     max,
     desired,
-    zones: wanted.zones.length > 0 ? wanted.zones : [`${region}a`, `${region}b`],
-    subnets: wanted.subnets,
-    instanceType: wanted.instanceType ?? 'c5ad.xlarge',
-    purchase: wanted.purchase ?? 'on-demand',
-    launchTemplate: wanted.launchTemplate,
-    defaultCooldown: wanted.defaultCooldown ?? 300,
-    healthCheckType: wanted.healthCheckType ?? 'EC2',
-    healthCheckGracePeriod: wanted.healthCheckGracePeriod ?? 0,
-    newInstancesProtected: wanted.newInstancesProtected ?? false,
-    capacityRebalance: wanted.capacityRebalance ?? false,
-    tags: wanted.tags,
-    hooks: wanted.hooks,
+    zones: settings.zones.length > 0 ? settings.zones : [`${region}a`, `${region}b`],
+    subnets: settings.subnets,
+    instanceType: settings.instanceType ?? 'c5ad.xlarge',
+    purchase: settings.purchase ?? 'on-demand',
+    launchTemplate: settings.launchTemplate,
+    defaultCooldown: settings.defaultCooldown ?? 300,
+    healthCheckType: settings.healthCheckType ?? 'EC2',
+    healthCheckGracePeriod: settings.healthCheckGracePeriod ?? 0,
+    newInstancesProtected: settings.newInstancesProtected ?? false,
+    capacityRebalance: settings.capacityRebalance ?? false,
+    tags: settings.tags,
+    hooks: settings.hooks,
     instances: [],
     activities: [],
     cause: `At ${stamp(world.now)} a user request created an AutoScalingGroup changing the desired capacity from 0 to ${desired}.`,
@@ -78,25 +78,25 @@ export function createGroup(world: World, wanted: NewGroup): Group {
 }
 
 /** UpdateAutoScalingGroup: new bounds pull the desired capacity along, unless it is given, too. */
-export function updateGroup(world: World, name: string, wanted: GroupSettings): void {
+export function updateGroup(world: World, name: string, settings: GroupSettings): void {
   const group = requireGroup(world, name);
-  const min = wanted.min ?? group.min;
-  const max = wanted.max ?? group.max;
-  const desired = wanted.desired ?? Math.min(max, Math.max(min, group.desired));
+  const min = settings.min ?? group.min;
+  const max = settings.max ?? group.max;
+  const desired = settings.desired ?? Math.min(max, Math.max(min, group.desired));
   checkBounds(min, max, desired);
   const before = group.desired;
   Object.assign(group, {
     min,
     max,
     desired,
-    instanceType: wanted.instanceType ?? group.instanceType,
-    purchase: wanted.purchase ?? group.purchase,
-    launchTemplate: wanted.launchTemplate ?? group.launchTemplate,
-    defaultCooldown: wanted.defaultCooldown ?? group.defaultCooldown,
-    healthCheckType: wanted.healthCheckType ?? group.healthCheckType,
-    healthCheckGracePeriod: wanted.healthCheckGracePeriod ?? group.healthCheckGracePeriod,
-    newInstancesProtected: wanted.newInstancesProtected ?? group.newInstancesProtected,
-    capacityRebalance: wanted.capacityRebalance ?? group.capacityRebalance,
+    instanceType: settings.instanceType ?? group.instanceType,
+    purchase: settings.purchase ?? group.purchase,
+    launchTemplate: settings.launchTemplate ?? group.launchTemplate,
+    defaultCooldown: settings.defaultCooldown ?? group.defaultCooldown,
+    healthCheckType: settings.healthCheckType ?? group.healthCheckType,
+    healthCheckGracePeriod: settings.healthCheckGracePeriod ?? group.healthCheckGracePeriod,
+    newInstancesProtected: settings.newInstancesProtected ?? group.newInstancesProtected,
+    capacityRebalance: settings.capacityRebalance ?? group.capacityRebalance,
   } satisfies Partial<Group>);
   if (desired !== before) {
     group.cause = `At ${stamp(world.now)} a user request update of AutoScalingGroup constraints to min: ${min}, max: ${max}, desired: ${desired} changing the desired capacity from ${before} to ${desired}.`;

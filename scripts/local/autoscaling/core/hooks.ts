@@ -8,47 +8,47 @@ const MOST_HOOKS = 50;
 const SHORTEST_HEARTBEAT = 30;
 const LONGEST_HEARTBEAT = 7200;
 
-/** What PutLifecycleHook says; undefined keeps what the hook has, or takes the default for a new one. */
+/** Input of PutLifecycleHook. Undefined keeps the present value, or sets the default of a new hook. */
 export type HookSettings = { name: string } & { [K in Exclude<keyof Hook, 'name'>]: Hook[K] | undefined };
 
-/** A whole hook out of what was said and what it was. @throws {AutoScalingError} ValidationError */
-export function toHook(wanted: HookSettings, existing: Hook | undefined): Hook {
-  const transition = wanted.transition ?? existing?.transition;
+/** The hook that results from the input and the existing hook. @throws {AutoScalingError} ValidationError */
+export function toHook(settings: HookSettings, existing: Hook | undefined): Hook {
+  const transition = settings.transition ?? existing?.transition;
   if (transition === undefined) {
     throw validationError('LifecycleTransition is required when you create a lifecycle hook');
   }
   if (existing !== undefined && transition !== existing.transition) {
-    throw validationError(`Lifecycle hook ${wanted.name} cannot change its lifecycle transition`);
+    throw validationError(`Lifecycle hook ${settings.name} cannot change its lifecycle transition`);
   }
-  const heartbeatTimeout = wanted.heartbeatTimeout ?? existing?.heartbeatTimeout ?? 3600;
+  const heartbeatTimeout = settings.heartbeatTimeout ?? existing?.heartbeatTimeout ?? 3600;
   if (heartbeatTimeout < SHORTEST_HEARTBEAT || heartbeatTimeout > LONGEST_HEARTBEAT) {
     throw validationError(
       `HeartbeatTimeout ${heartbeatTimeout} must be between ${SHORTEST_HEARTBEAT} and ${LONGEST_HEARTBEAT} seconds`,
     );
   }
   return {
-    name: wanted.name,
+    name: settings.name,
     transition,
     heartbeatTimeout,
-    defaultResult: wanted.defaultResult ?? existing?.defaultResult ?? 'ABANDON',
-    notificationMetadata: wanted.notificationMetadata ?? existing?.notificationMetadata,
-    notificationTargetArn: wanted.notificationTargetArn ?? existing?.notificationTargetArn,
-    roleArn: wanted.roleArn ?? existing?.roleArn,
+    defaultResult: settings.defaultResult ?? existing?.defaultResult ?? 'ABANDON',
+    notificationMetadata: settings.notificationMetadata ?? existing?.notificationMetadata,
+    notificationTargetArn: settings.notificationTargetArn ?? existing?.notificationTargetArn,
+    roleArn: settings.roleArn ?? existing?.roleArn,
   };
 }
 
 /** PutLifecycleHook. Actions under way keep the hook as it was. */
-export function putHook(world: World, groupName: string, wanted: HookSettings): void {
+export function putHook(world: World, groupName: string, settings: HookSettings): void {
   const group = requireGroup(world, groupName);
-  const existing = group.hooks.find((hook) => hook.name === wanted.name);
-  const hook = toHook(wanted, existing);
+  const existing = group.hooks.find((hook) => hook.name === settings.name);
+  const hook = toHook(settings, existing);
   if (existing === undefined && group.hooks.length >= MOST_HOOKS) {
     throw new AutoScalingError(
       'LimitExceeded',
       `You have reached the limit of ${MOST_HOOKS} lifecycle hooks`,
     );
   }
-  group.hooks = [...group.hooks.filter((other) => other.name !== wanted.name), hook];
+  group.hooks = [...group.hooks.filter((other) => other.name !== settings.name), hook];
 }
 
 /** DeleteLifecycleHook: open actions end first, ABANDON for a launch and CONTINUE for a termination (API reference). */

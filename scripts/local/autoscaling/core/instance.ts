@@ -9,23 +9,23 @@ import { beginTermination, stopInstance } from './terminate.ts';
 /** Time between a Spot interruption notice and the end of the instance, in seconds (EC2 User Guide, "Spot"). */
 const SPOT_NOTICE_SECONDS = 120;
 
-/** EC2 wants a Spot instance back: it says so now, and takes it two minutes later, whoever holds it. */
+/** EC2 reclaims a Spot instance: the interruption notice comes now, the termination two minutes later, regardless of hooks. */
 export function reclaim(world: World, instance: Instance): void {
   if (instance.purchase !== 'spot') {
-    throw validationError(`${instance.id} is no Spot instance: EC2 reclaims no other`);
+    throw validationError(`${instance.id} is not a Spot instance`);
   }
   if (instance.reclaim !== undefined || instance.stopped) return;
   instance.reclaim = { noticedAt: world.now, goneAt: world.now + span(world, SPOT_NOTICE_SECONDS) };
   world.effects.push({ kind: 'event', event: interruptionEvent(world, instance) });
 }
 
-/** EC2 thinks that it will want the instance back. */
+/** EC2 expects to reclaim the instance. */
 export function recommendRebalance(world: World, instance: Instance): void {
   instance.rebalanceNoticedAt ??= world.now;
   world.effects.push({ kind: 'event', event: rebalanceEvent(world, instance) });
 }
 
-/** Takes a reclaimed instance whose notice has run out; no hook holds it. Returns whether something changed. */
+/** Stops a reclaimed instance after its notice period. Hooks do not delay it. Returns whether something changed. */
 export function takeReclaimed(world: World, group: Group, instance: Instance): boolean {
   const { reclaim: notice } = instance;
   if (notice === undefined || notice.goneAt > world.now || instance.stopped) return false;
@@ -37,9 +37,9 @@ export function takeReclaimed(world: World, group: Group, instance: Instance): b
 }
 
 /**
- * The instance stopped without being told to: reclaimed, crashed, shut down from inside. Auto Scaling finds that out by a
- * health check and then runs the terminate hooks as for any other, although nobody is left to answer them (so says AWS
- * Support; getsocial-rnd/ecs-drain-lambda#6): their timeout ends that.
+ * The instance stopped by itself: reclaimed, crashed, shut down from inside. Auto Scaling detects it by a health check and then
+ * runs the terminate hooks until their timeout, although no program is left to complete them (AWS Support, quoted in
+ * getsocial-rnd/ecs-drain-lambda#6).
  */
 export function endInstance(world: World, group: Group, instance: Instance): void {
   instance.stopped = true;

@@ -78,7 +78,7 @@ function hook(
   };
 }
 
-/** A world, what came out of it so far, and the checks that must hold whenever it has settled. */
+/** A world, its effects so far, and the checks that hold whenever nothing is due. */
 function simulation() {
   let ids = 0;
   let hasCapacity = true;
@@ -120,7 +120,7 @@ function simulation() {
   const running = new Set<string>();
   const seen = { launches: 0, waits: new Map<string, number>() };
 
-  function hear(effect: Effect): void {
+  function record(effect: Effect): void {
     if (effect.kind === 'launch') {
       seen.launches += 1;
       running.add(effect.instance.id);
@@ -133,8 +133,8 @@ function simulation() {
     }
   }
 
-  function settle(now: number): void {
-    for (const effect of advance(world, now)) hear(effect);
+  function advanceTo(now: number): void {
+    for (const effect of advance(world, now)) record(effect);
     checkSettled(world, group, started, ended);
   }
 
@@ -142,9 +142,9 @@ function simulation() {
   function pass(milliseconds: number): void {
     const end = world.now + milliseconds;
     for (let next = nextDeadline(world); next !== undefined && next <= end; next = nextDeadline(world)) {
-      settle(next);
+      advanceTo(next);
     }
-    settle(end);
+    advanceTo(end);
   }
 
   return {
@@ -158,7 +158,7 @@ function simulation() {
     setCapacity: (value: boolean) => {
       hasCapacity = value;
     },
-    settle: () => settle(world.now),
+    advanceTo: () => advanceTo(world.now),
   };
 }
 
@@ -175,7 +175,7 @@ function checkSettled(
 ): void {
   // Plain assertions: these run a million times, and a matcher is slow.
   const active = group.instances.filter(counts).length;
-  assert(active <= group.max + protectedCount(group), `${active} instances, at most ${group.max} wanted`);
+  assert(active <= group.max + protectedCount(group), `${active} instances, at most ${group.max} allowed`);
   assert(group.min <= group.desired && group.desired <= group.max, 'desired leaves its bounds');
   for (const [token, times] of ended) assert(times === 1, `${token} ended ${times} times`);
   for (const instance of group.instances) {
@@ -226,7 +226,7 @@ function apply(sim: ReturnType<typeof simulation>, event: Happening): void {
     // A refused call changes nothing; which calls are refused is tested elsewhere.
     if (!(error instanceof AutoScalingError)) throw error;
   }
-  sim.settle();
+  sim.advanceTo();
 }
 
 function fail(): never {
@@ -250,7 +250,7 @@ describe('any history of a group', () => {
     fc.assert(
       fc.property(fc.array(happening, { maxLength: 60 }), (history) => {
         const sim = simulation();
-        sim.settle();
+        sim.advanceTo();
         for (const event of history) apply(sim, event);
 
         // Left alone, with capacity to be had and nobody answering the hook that gives up: everything waits, then ends.
@@ -293,7 +293,7 @@ describe('any history of a group', () => {
     const sim = simulation();
     sim.group.hooks = HOOKS.slice(0, 1);
     setDesiredCapacity(sim.world, NAME, 1);
-    sim.settle();
+    sim.advanceTo();
     sim.pass(20_000);
     const [instance] = sim.group.instances;
     const token = instance?.actions[0]?.token ?? fail();
@@ -315,11 +315,11 @@ describe('any history of a group', () => {
     sim.pass(20_000);
     const [instance] = sim.group.instances;
     terminateInstance(sim.world, instance?.id ?? fail(), false);
-    sim.settle();
+    sim.advanceTo();
     const [drain, save] = instance?.actions ?? [];
     const reference = { group: NAME, hook: 'drain', token: drain?.token, instanceId: undefined };
     completeAction(sim.world, reference, 'ABANDON');
-    sim.settle();
+    sim.advanceTo();
     expect(save?.ended).toMatchObject({ cause: 'skipped' });
     expect(instance?.state).toBe('Terminating:Proceed');
   });

@@ -4,11 +4,11 @@ import { launchSuccessfulEvent, launchUnsuccessfulEvent } from './events.ts';
 import { counts, type Group, type Instance, span, type World } from './model.ts';
 import { beginTermination } from './terminate.ts';
 
-/** Waits between launches once they keep failing, in seconds; AWS throttles them and says no more than that. */
+/** Pauses between failing launches, in seconds. AWS throttles them and documents no numbers. */
 const FIRST_BACKOFF_SECONDS = 5;
 const LONGEST_BACKOFF_SECONDS = 300;
 
-/** Asks EC2 for one more instance: an instance in `Pending`, or a failed activity if no zone has room. */
+/** Requests one more instance from EC2: an instance in `Pending`, or a failed activity if no zone has room. */
 export function launchInstance(world: World, group: Group): void {
   const zones = byFewestInstances(group);
   const instanceType = group.instanceType;
@@ -59,7 +59,7 @@ export function launchInstance(world: World, group: Group): void {
   world.effects.push({ kind: 'launch', instance });
 }
 
-/** The instance runs: the launch hooks get their say. */
+/** Begins the launch hooks of a running instance. */
 export function enterLaunchWait(world: World, group: Group, instance: Instance): void {
   if (startActions(world, group, instance, 'autoscaling:EC2_INSTANCE_LAUNCHING')) {
     instance.state = 'Pending:Wait';
@@ -70,7 +70,7 @@ export function enterLaunchWait(world: World, group: Group, instance: Instance):
   }
 }
 
-/** Looks whether the launch hooks are through. Returns whether something changed. */
+/** Continues a launch whose hooks have ended. Returns whether something changed. */
 export function leaveLaunchWait(world: World, group: Group, instance: Instance): boolean {
   const outcome = outcomeOfWait(world, instance);
   if (outcome === undefined) return false;
@@ -113,7 +113,7 @@ function abandonLaunch(world: World, group: Group, instance: Instance): void {
   );
 }
 
-/** A launch that does not reach `InService` by its own fault: said, and counted for the back-off. */
+/** Publishes a launch that failed before `InService`, and counts it for the back-off. */
 export function failLaunch(world: World, group: Group, instance: Instance, message: string): void {
   endActivity(world, instance.launch, 'Failed', message);
   countFailure(world, group);

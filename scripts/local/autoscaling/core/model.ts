@@ -1,8 +1,13 @@
 import type { Home, OutgoingEvent } from '../../service.ts';
 
 /**
- * What the emulated Auto Scaling service knows. Plain values, changed only by the functions beside this file; those
- * start no timer and call nobody: they read the time from `World.now` and leave what is to be done in `World.effects`.
+ * The model of Auto Scaling for the local cloud and for simulations: a `World` of groups and instances. It consists of plain
+ * values that only the functions in this folder change. They start no timer and make no call: they read the time from
+ * `World.now` and add what the caller must do to `World.effects`.
+ *
+ * Operations: `groups.ts`, `hooks.ts`, `actions.ts`. What EC2 does to an instance: `instance.ts`. Time: `advance` and
+ * `nextDeadline` in `advance.ts`.
+ *
  * All times are milliseconds since 1970.
  */
 
@@ -36,12 +41,12 @@ export type EndCause =
   | 'completed'
   | 'heartbeat-timeout'
   | 'global-timeout'
-  /** Another hook's ABANDON made it moot. */
+  /** Another hook had the result ABANDON. */
   | 'skipped'
-  /** The instance was told to go while it was still launching. */
+  /** The instance was terminated while it was launching. */
   | 'superseded'
   | 'hook-deleted'
-  /** The instance is no more: nothing to wait for. */
+  /** The instance is stopped. */
   | 'instance-gone';
 
 export type LifecycleAction = {
@@ -126,22 +131,22 @@ export type Group = {
   instances: Instance[];
   /** Newest first. */
   activities: Activity[];
-  /** Who asked for the desired capacity, in AWS's words; empty once the group has it. */
+  /** The cause of the desired capacity in the wording of AWS; empty once the group has it. */
   cause: string;
   /** Launches in a row that did not reach `InService`. */
   launchFailures: number;
   nextLaunchAt: number;
   deleting: boolean;
-  /** Whether it has been said that protection keeps the group above its desired capacity. */
+  /** Whether the failed activity for scale-in protection is published. */
   scaleInBlocked: boolean;
 };
 
-/** What the outside must now do or hear. */
+/** An effect that the caller must apply. */
 export type Effect =
   | { kind: 'event'; event: OutgoingEvent }
   /** The instance starts now. */
   | { kind: 'launch'; instance: Readonly<Instance> }
-  /** The instance stops now, whatever runs on it. */
+  /** The instance stops now, with everything that runs on it. */
   | { kind: 'terminate'; instance: Readonly<Instance> }
   | { kind: 'action-ended'; instance: Readonly<Instance>; action: Readonly<LifecycleAction> };
 
@@ -149,11 +154,11 @@ export type Effect =
 export type Behaviour = {
   /** Durations are divided by this; 1 is real time. Points in time stay real. */
   timeScale: number;
-  /** From the request for an instance until it runs, in seconds. */
+  /** From the request of an instance until it runs, in seconds. */
   launchSeconds: number;
-  /** From the order to stop an instance until it is gone, in seconds. */
+  /** From the request to stop an instance until it is terminated, in seconds. */
   terminateSeconds: number;
-  /** Whether EC2 has an instance of this kind right now. */
+  /** Whether EC2 has capacity for the request. */
   hasCapacity(request: { group: string; zone: string; instanceType: string }): boolean;
   /**
    * How long after its event an action cannot be completed yet, in seconds: on AWS the event is sometimes the faster of
@@ -179,7 +184,7 @@ export function span(world: World, seconds: number): number {
   return (seconds * 1000) / world.behaviour.timeScale;
 }
 
-/** Whether the instance counts towards the group's capacity: everything that is not on its way out. */
+/** Whether the instance counts towards the group's capacity: all instances that do not terminate. */
 export function counts(instance: Instance): boolean {
   return instance.state === 'InService' || instance.state.startsWith('Pending');
 }

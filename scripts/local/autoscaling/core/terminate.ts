@@ -24,7 +24,7 @@ export function beginTermination(world: World, group: Group, instance: Instance,
   return activity;
 }
 
-/** The terminate hooks get their say, while the instance still runs. */
+/** Begins the terminate hooks while the instance still runs. */
 export function enterTerminateWait(world: World, group: Group, instance: Instance): void {
   if (startActions(world, group, instance, 'autoscaling:EC2_INSTANCE_TERMINATING')) {
     instance.state = 'Terminating:Wait';
@@ -35,7 +35,7 @@ export function enterTerminateWait(world: World, group: Group, instance: Instanc
   }
 }
 
-/** Looks whether the terminate hooks are through; either result lets the instance go. */
+/** Continues a termination whose hooks have ended; both results terminate the instance. */
 export function leaveTerminateWait(world: World, instance: Instance): boolean {
   if (outcomeOfWait(world, instance) === undefined) return false;
   stopMachine(world, instance);
@@ -56,7 +56,7 @@ export function stopInstance(world: World, instance: Instance): void {
   world.effects.push({ kind: 'terminate', instance });
 }
 
-/** The instance is gone, and with it the instance. */
+/** Removes the terminated instance from its group. */
 export function leaveGroup(world: World, group: Group, instance: Instance): void {
   instance.state = 'Terminated';
   instance.stepAt = undefined;

@@ -4,7 +4,7 @@ import type { Form } from './form.ts';
 import { page } from './page.ts';
 import type { XmlValue } from './xml.ts';
 
-/** The operations that only look. Page sizes are those of the API reference. */
+/** The operations without changes. Page sizes are those of the API reference. */
 export const describeOperations: Record<string, (world: World, form: Form) => XmlValue> = {
   DescribeAutoScalingGroups(world, form) {
     const names = form.texts('AutoScalingGroupNames');
@@ -54,12 +54,12 @@ export const describeOperations: Record<string, (world: World, form: Form) => Xm
 
   DescribeTags(world, form) {
     const filters = form.structures('Filters');
-    const wanted = (name: string, value: string) =>
+    const matches = (name: string, value: string) =>
       filters.filter((f) => f.text('Name') === name).every((f) => f.texts('Values').includes(value));
-    const groups = [...world.groups.values()].filter((group) => wanted('auto-scaling-group', group.name));
+    const groups = [...world.groups.values()].filter((group) => matches('auto-scaling-group', group.name));
     const tags = groups.flatMap((group) =>
       group.tags
-        .filter((tag) => wanted('key', tag.key) && wanted('value', tag.value))
+        .filter((tag) => matches('key', tag.key) && matches('value', tag.value))
         .map((tag) => tagXml(group, tag)),
     );
     const { items, nextToken } = page(tags, form, 50, 100);

@@ -2,7 +2,7 @@ import { validationError } from '../core/errors.ts';
 
 /**
  * The parameters of one call in the AWS Query protocol: flat names such as `Tags.member.1.Key`, read through what the
- * operation knows of their shape.
+ * operation depends on their shape.
  */
 export type Form = {
   text(name: string): string | undefined;

@@ -7,7 +7,7 @@ import { describeOperations } from './describe.ts';
 import { type Form, parseForm } from './form.ts';
 import { errorXml, successXml, type XmlValue } from './xml.ts';
 
-/** One operation of the API: reads the form, looks at or changes the world, gives the result's members. */
+/** One operation of the API: reads the form, reads or changes the world, and returns the members of the result. */
 export type Operation = (world: World, form: Form) => XmlValue;
 
 const OPERATIONS = new Map<string, Operation>(Object.entries({ ...describeOperations, ...changeOperations }));

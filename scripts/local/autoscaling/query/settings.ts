@@ -5,7 +5,7 @@ import type { HookSettings } from '../core/hooks.ts';
 import type { ActionResult, Group, Tag, Transition } from '../core/model.ts';
 import type { Form } from './form.ts';
 
-/** Reads what is said of a group; anything about networks, load balancers and policies is taken and not used. */
+/** Reads the settings of a group. Settings of networks, load balancers and policies are accepted and not used. */
 export function groupSettings(form: Form): GroupSettings {
   const mixed = form.structure('MixedInstancesPolicy');
   const override = mixed.structure('LaunchTemplate').structures('Overrides')[0];
