@@ -10,7 +10,8 @@ const code = reasonsInCode(root);
 /** Reasons of the calls whose argument is a variable. Each reason must be a literal in the folder of the function. */
 const VARIABLE: Record<string, string[]> = {
   'warming: dead(problem)': ['no-warming-group', 'no-room'],
-  'alarms: skipped(wanted.reason)': ['insufficient-data', 'muted'],
+  'alarms: skipped(desired.reason)': ['insufficient-data', 'muted'],
+  'alarms: skipped(alarmEvent.ignored)': ['configuration-changed', 'first-state'],
   // The record loop maps errors to outcomes; the reasons are those of the errors.
   'shared: dead(error.reason)': [],
   'shared: retryLater(error.reason)': [],
