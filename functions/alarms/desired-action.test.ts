@@ -60,6 +60,7 @@ describe('the action for an alarm that CloudWatch does not return', () => {
     [{ ...common, reportedState: 'INSUFFICIENT_DATA' }, 'unknown', 'nothing'],
     [{ ...common, reportedState: 'ALARM', snapshot: alarm('ALARM') }, 'unknown', 'trigger'],
     [{ ...common, reportedState: 'ALARM', snapshot: alarm('ALARM') }, 'ALARM', 'trigger'],
+    [{ ...common, reportedState: 'ALARM', snapshot: alarm('ALARM') }, 'OK', 'resolve'],
     [{ ...common, reportedState: 'ALARM', snapshot: alarm('ALARM') }, 'deleted', 'resolve'],
   ] as const)('%o, %s: %s', (event, prior, action) => {
     expect(decideWithoutAlarm(event, prior, now).action).toBe(action);

@@ -9,7 +9,7 @@ export type DesiredAction =
   | { action: 'hold'; until: Date | undefined }
   | { action: 'nothing'; reason: 'insufficient-data' | 'muted' };
 
-/** An alarm without data and without a known past says nothing about its incident. */
+/** The past of an alarm without data is unknown, so its incident stays as it is. */
 export const NO_DATA: DesiredAction = { action: 'nothing', reason: 'insufficient-data' };
 
 /**
@@ -38,12 +38,14 @@ export function decideAction(
 
 /**
  * The action for an alarm that CloudWatch does not return. A deleted alarm can never recover, so its incident is resolved. An
- * event that reports ALARM pages if nothing shows that the alarm is deleted: its type may be newer than this version.
+ * event that reports ALARM pages unless the history shows that the alarm is deleted or has recovered since: the type of the
+ * alarm may be newer than this version.
  */
 export function decideWithoutAlarm(event: AlarmEvent, prior: PriorState, now: Date): DesiredAction {
   if (event.reportedState === 'deleted' || prior === 'deleted') return { action: 'resolve' };
   switch (event.reportedState) {
     case 'ALARM':
+      if (prior === 'OK') return { action: 'resolve' };
       return decideAction(event.snapshot, 'ALARM', { now, mutedUntil: event.mutedUntil });
     case 'OK':
       return { action: 'resolve' };

@@ -151,7 +151,7 @@ describe('a page that cannot be sent', () => {
   });
 });
 
-test('no log line contains the routing key, whatever fails', async () => {
+test('no log line contains the routing key after a failure of any kind', async () => {
   const lines: string[] = [];
   const log = (...line: unknown[]) => {
     lines.push(JSON.stringify(line));

@@ -19,7 +19,7 @@ const alarm = (change: Partial<Alarm> = {}): Alarm => ({
 });
 
 describe('an incident', () => {
-  test('says what, where, how bad, and where to look', () => {
+  test('contains the alarm, its place, its severity and its links', () => {
     const labels = {
       ...quiet,
       severity: 'critical',
@@ -56,7 +56,7 @@ describe('an incident', () => {
     });
   });
 
-  test('leaves out what the alarm does not say', () => {
+  test('leaves out what the alarm does not contain', () => {
     const bare = alarm({ reason: '', since: undefined, metric: undefined, dimensions: {} });
     const event = triggerEvent(bare, quiet);
     expect(event).toMatchObject({ payload: { summary: 'aw-gha-default-boot' } });
@@ -86,7 +86,7 @@ describe('an incident', () => {
     },
   );
 
-  test('stays within the limits of PagerDuty, whatever the alarm contains, and cuts no character in two', () => {
+  test('stays within the limits of PagerDuty for texts of any length, and cuts no character in two', () => {
     const long = '🔥'.repeat(300_000);
     const event = triggerEvent(
       alarm({ name: '🔥'.repeat(127), reason: long, description: long, dimensions: { [long]: long } }),

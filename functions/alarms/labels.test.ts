@@ -16,7 +16,7 @@ const alarm = (change: Partial<Alarm> = {}): Alarm => ({
 });
 
 describe('how to page for an alarm', () => {
-  test('that says nothing about itself', () => {
+  test('without labels: the defaults', () => {
     expect(readLabels(alarm(), {})).toEqual({
       severity: 'error',
       runbook: undefined,
@@ -40,7 +40,7 @@ describe('how to page for an alarm', () => {
     });
   });
 
-  test('by lines of its description, where no tag says otherwise', () => {
+  test('by lines of its description, where no tag has the label', () => {
     const description =
       'Runners fail to boot.\n  Severity: warning\nrunbook: https://wiki.example/boot \r\nroute:night';
     expect(readLabels(alarm({ description }), { 'hearth:severity': 'info' })).toMatchObject({
@@ -60,7 +60,7 @@ describe('how to page for an alarm', () => {
     ['runbook', 'javascript:alert(1)'],
     ['runbook', 'http://wiki.example'],
     ['runbook', 'see the wiki'],
-  ])('a %s of "%s" counts as not said', (key, value) => {
+  ])('a %s of "%s" counts as absent', (key, value) => {
     expect(readLabels(alarm(), { [`hearth:${key}`]: value })).toEqual(readLabels(alarm(), {}));
   });
 });

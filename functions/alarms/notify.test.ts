@@ -103,7 +103,7 @@ describe('a resolve', () => {
     expect(sent).toEqual(['resolve c']);
   });
 
-  test('is dead where a key is refused that is still in the secret, when the others have been told', async () => {
+  test('is dead where a key is refused that is still in the secret, after the other keys received it', async () => {
     const { deps, sent } = setting([{ a: 'a', b: 'b' }], { a: refused });
     await expect(sendResolve('arn:x', deps)).rejects.toBe(refused);
     expect(sent).toEqual(['resolve b']);
@@ -134,7 +134,7 @@ describe('the tags of an alarm', () => {
     expect(warnings).toHaveLength(1);
   });
 
-  test('are waited for where CloudWatch is busy: they say whom to page', async () => {
+  test('are retried where CloudWatch throttles: the route depends on them', async () => {
     const { deps } = failing(Object.assign(new Error('slow down'), { name: 'ThrottlingException' }));
     await expect(readTags(alarm, deps)).rejects.toThrow('slow down');
   });

@@ -29,8 +29,8 @@ export type Alarm = {
 };
 
 /**
- * What the history of an alarm says about its past: its last state other than INSUFFICIENT_DATA since it was created, `none` if
- * it had no other, `deleted` if it does not exist any more, `unknown` if the history does not tell.
+ * The past of an alarm according to its history: its last state other than INSUFFICIENT_DATA since it was created, `none` if it
+ * had no other, `deleted` if it does not exist any more, `unknown` if the history does not contain it.
  */
 export type PriorState = 'OK' | 'ALARM' | 'none' | 'deleted' | 'unknown';
 

@@ -82,9 +82,9 @@ describe('an event and the present alarm', () => {
     ['INSUFFICIENT_DATA', alarm('ALARM', { since: ago(1) }), ['trigger']],
     ['deleted', undefined, ['resolve']],
     ['deleted', alarm('ALARM', { since: ago(1) }), ['trigger']],
-  ] as const)('%s', async (said, now, expected) => {
+  ] as const)('%s', async (reported, now, expected) => {
     observations = [now];
-    expect(await reconcileAlarm(hint(said), 1, deps)).toEqual({
+    expect(await reconcileAlarm(hint(reported), 1, deps)).toEqual({
       outcome: 'done',
       detail: { sent: expected[0] },
     });
@@ -109,10 +109,10 @@ describe('an event and the present alarm', () => {
     ['ALARM', 'OK', ['resolve']],
     ['OK', 'ALARM', ['trigger']],
     ['OK', 'OK', ['resolve']],
-  ] as const)('%s, followed by missing data: the history decides, %s', async (said, was, expected) => {
+  ] as const)('%s, followed by missing data: the history decides, %s', async (reported, was, expected) => {
     observations = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
     prior = was;
-    await reconcileAlarm(hint(said), 1, deps);
+    await reconcileAlarm(hint(reported), 1, deps);
     expect(sent).toEqual(expected);
   });
 
@@ -121,10 +121,10 @@ describe('an event and the present alarm', () => {
     ['OK', { outcome: 'done', detail: { sent: 'resolve' } }],
   ] as const)(
     '%s, followed by missing data, without permission to read the history',
-    async (said, outcome) => {
+    async (reported, outcome) => {
       observations = [alarm('INSUFFICIENT_DATA', { since: ago(1) })];
       prior = forbidden;
-      expect(await reconcileAlarm(hint(said), 1, deps)).toEqual(outcome);
+      expect(await reconcileAlarm(hint(reported), 1, deps)).toEqual(outcome);
       expect(new Set(warned)).toEqual(new Set(['the history of the alarm is not readable']));
     },
   );
@@ -144,7 +144,7 @@ describe('an alarm that changes while it is handled', () => {
   });
 
   test('without end is retried', async () => {
-    const flapping = [0, 1, 2, 3].map((look) => alarm(look % 2 ? 'OK' : 'ALARM'));
+    const flapping = [0, 1, 2, 3].map((index) => alarm(index % 2 ? 'OK' : 'ALARM'));
     observations = flapping;
     await expect(reconcileAlarm(hint('ALARM', 600), 1, deps)).rejects.toMatchObject({
       reason: 'alarm-flapping',
@@ -159,9 +159,9 @@ describe('an observation that is behind a fresh event', () => {
     ['OK', alarm('ALARM', { since: ago(100) })],
     ['ALARM', undefined],
     ['deleted', alarm('ALARM', { since: ago(100) })],
-  ] as const)('is not trusted: %s', async (said, now) => {
+  ] as const)('is not trusted: %s', async (reported, now) => {
     observations = [now];
-    await expect(reconcileAlarm(hint(said), 1, deps)).rejects.toMatchObject({
+    await expect(reconcileAlarm(hint(reported), 1, deps)).rejects.toMatchObject({
       reason: 'event-ahead',
       afterSeconds: 5,
     });
@@ -262,6 +262,14 @@ describe('an alarm whose actions are suppressed for a period', () => {
       outcome: 'retry',
       afterSeconds: 30,
     });
+    expect(sent).toEqual([]);
+  });
+
+  test('that outlasts its period gets the back-off of the inbox and keeps within the receive limit', async () => {
+    observations = [held(ago(1))];
+    const outcome = await reconcileAlarm(hint('ALARM', 120), 2, deps);
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'actions-suppressed' });
+    expect(outcome).not.toHaveProperty('afterSeconds');
     expect(sent).toEqual([]);
   });
 

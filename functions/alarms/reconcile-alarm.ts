@@ -10,7 +10,7 @@ import type { Alarm, AlarmDeps, PriorState } from './ports.ts';
 /** Most observations of an alarm per receive. An alarm that changes more often within a second is flapping. */
 const MAX_OBSERVATIONS = 4;
 
-/** Age of an event, in milliseconds, after which the observed alarm counts, whatever the event reports. */
+/** Age of an event, in milliseconds, after which the observed alarm counts even if the event reports another state. */
 const FRESH_MS = 60_000;
 
 /** Wait after an observation that is older than the event, in seconds. */
@@ -82,7 +82,7 @@ async function observeAlarm(event: AlarmEvent, deps: AlarmDeps, untouched: boole
   }
   const { mutedUntil } = event;
   if (alarm.state !== 'INSUFFICIENT_DATA') return decideAction(alarm, 'unknown', { now, mutedUntil });
-  // Missing data alone changes nothing. A record that may have sent an event must know whether that event still holds.
+  // Missing data alone changes nothing. A record that may have sent an event checks that this event still holds.
   if (event.reportedState === 'INSUFFICIENT_DATA' && untouched) return NO_DATA;
   return decideAction(alarm, await readPriorState(event, deps), { now, mutedUntil });
 }
@@ -124,7 +124,8 @@ function hold(until: Date | undefined, event: AlarmEvent, deps: AlarmDeps): Outc
   }
   const seconds = until ? Math.ceil((until.getTime() - deps.clock.now().getTime()) / 1000) : HOLD_SECONDS;
   return retryLater('actions-suppressed', {
-    afterSeconds: Math.min(MAX_HOLD_SECONDS, Math.max(1, seconds)),
+    // A suppression that lasts past its end gets the inbox's back-off: one receive per second uses up the receive limit.
+    ...(seconds > 0 && { afterSeconds: Math.min(MAX_HOLD_SECONDS, seconds) }),
     detail: { alarm: event.name, ...(until && { until: until.toISOString() }) },
   });
 }

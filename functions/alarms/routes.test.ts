@@ -49,6 +49,8 @@ describe('the routing secret', () => {
     ['a key of another length', 'R0123456789abcdef0123456789abcdeSECRET'],
     ['broken JSON', `{"default": "${KEY}SECRET"`],
     ['a list', `{"default": ["${KEY}SECRET"]}`],
+    ['a key in place of the name', `{"${KEY}SECRET": "critical"}`],
+    ['a key between other names', `{"default": "${KEY}", "${OTHER}": "SECRET"}`],
     ['a route with a key that is none', `{"default": "${KEY}", "critical": "${KEY}SECRET"}`],
   ])('that is %s is named, and none of it is repeated', (_, text) => {
     const error = (() => {
@@ -60,7 +62,7 @@ describe('the routing secret', () => {
     })();
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(errorText(error)).toMatch(/routing secret/);
-    expect(errorText(error)).not.toMatch(/SECRET|R0123/);
+    expect(errorText(error)).not.toMatch(/SECRET|R0123|Rfedc/);
   });
 
   test('never shows a key in a log again', () => {
@@ -81,8 +83,8 @@ describe('the key for an alarm', () => {
     ['its runner group', labels({ group: 'gha/default', severity: 'critical' }), [THIRD, OTHER, KEY]],
     ['its severity', labels({ severity: 'critical' }), [OTHER, KEY]],
     ['the default', labels({ route: 'nowhere', group: 'bk/x' }), [KEY]],
-  ])('is that of %s, then of what would fit next', (_, wanted, keys) => {
-    expect(keysFor(routes, wanted)).toEqual(keys);
+  ])('is that of %s, then of what would fit next', (_, alarmLabels, keys) => {
+    expect(keysFor(routes, alarmLabels)).toEqual(keys);
   });
 
   test('is none where no route fits', () => {

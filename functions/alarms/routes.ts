@@ -18,18 +18,18 @@ export type Routes = ReadonlyMap<string, string>;
  * The routes of the routing secret: one plain key, or JSON `{"default": key, "critical": key, "<provider>/<group>": key}`.
  * `routing_key` is another name of `default`. A placeholder counts as no key.
  *
- * @throws {ConfigurationError} if it is neither. The error contains no part of the text.
+ * @throws {ConfigurationError} if it is neither. The error contains no part of the text: a name can be a key on the wrong side.
  */
 export function parseRoutes(text: string | undefined): Routes {
   const trimmed = (text ?? '').trim();
   const entries = trimmed.startsWith('{') ? jsonEntries(trimmed) : [['default', trimmed] as const];
   const routes = new Map<string, string>();
-  for (const [name, key] of entries) {
+  for (const [index, [name, key]] of entries.entries()) {
     if (PLACEHOLDER.test(key.trim())) continue;
     if (!ROUTING_KEY.test(key.trim())) {
       throw new ConfigurationError(
-        `the routing secret's key for route "${name.slice(0, 64)}" is not 32 letters and digits: put the integration key of ` +
-          'a PagerDuty service (Events API v2) there',
+        `key ${index + 1} of the routing secret is not 32 letters and digits: put the integration key of a PagerDuty ` +
+          'service (Events API v2) there',
       );
     }
     registerSecret(key.trim());

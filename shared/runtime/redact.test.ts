@@ -36,7 +36,7 @@ describe('by name', () => {
     },
   );
 
-  test('what is not set can be seen to be not set', () => {
+  test('an empty value is printed as it is', () => {
     expect(printed({ token: '', secret: null, password: false })).toBe(
       '{"token":"","secret":null,"password":false}',
     );
@@ -50,17 +50,17 @@ describe('by value', () => {
     expect(printed({ error: new Error('bad key s3cr3t-value-of-a-test') })).not.toContain('s3cr3t');
   });
 
-  test('a secret with signs that mean something to a pattern is still one', () => {
+  test('a secret with the special characters of regular expressions is redacted', () => {
     registerSecret('a+b(c)*[d]$.^|\\');
     expect(redactText('<a+b(c)*[d]$.^|\\>')).toBe('<[redacted]>');
   });
 
-  test('short words are not registered: they would blind the log', () => {
+  test('short words are not registered: they would redact ordinary text', () => {
     registerSecret('warm');
     expect(redactText('warm boot')).toBe('warm boot');
   });
 
-  test('whatever surrounds it', () => {
+  test('a registered secret between any two texts', () => {
     registerSecret('0123456789abcdefghij');
     fc.assert(
       fc.property(fc.string(), fc.string(), (before, after) => {
@@ -70,7 +70,7 @@ describe('by value', () => {
   });
 });
 
-test.each([accessKey, githubToken, privateKey])('by look: %#', (secret) => {
+test.each([accessKey, githubToken, privateKey])('by format: %#', (secret) => {
   expect(printed({ text: `see ${secret} there` })).toBe('{"text":"see [redacted] there"}');
 });
 

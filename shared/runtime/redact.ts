@@ -1,14 +1,14 @@
 /**
- * Keeps secrets out of logs in three ways, because each alone has a hole: by the name of a field, by values that
- * were registered when they were read, and by the look of well-known key formats.
+ * Keeps secrets out of logs in three ways, because none of them is complete: by the name of a field, by values that
+ * were registered when they were read, and by well-known key formats.
  */
 
 const SECRET_NAMES =
   /^(.*[_-])?(token|secret|password|passwd|authorization|api[_-]?key|routing[_-]?key|private[_-]?key|access[_-]?key|credentials?)$/i;
 
 /**
- * Names that end in a secret's word without holding one: hooks and pages of AWS APIs have tokens of their own,
- * which one needs for debugging.
+ * Names that match SECRET_NAMES but are no secrets: AWS APIs have tokens for hooks and pages, which are useful for
+ * debugging.
  */
 const PLAIN_NAMES = /^(LifecycleActionToken|NextToken|ContinuationToken|ClientToken)$/i;
 
@@ -21,7 +21,7 @@ const SECRET_SHAPES = [
 
 const REDACTED = '[redacted]';
 
-/** Shorter values would redact ordinary words. */
+/** Shortest value that is registered, in characters: shorter values would redact ordinary words. */
 const MIN_SECRET_LENGTH = 8;
 
 const known = new Set<string>();
@@ -31,7 +31,7 @@ export function registerSecret(value: string): void {
   if (value.length >= MIN_SECRET_LENGTH) known.add(value);
 }
 
-/** The text with every registered secret and everything that looks like a key replaced. */
+/** The text with every registered secret and every text in a well-known key format replaced. */
 export function redactText(value: string): string {
   let result = value;
   for (const secret of known) result = result.replaceAll(secret, REDACTED);
@@ -41,7 +41,7 @@ export function redactText(value: string): string {
 
 /** A `JSON.stringify` replacer that redacts by field name and by value. Powertools calls it for each log line. */
 export function redactingReplacer(key: string, value: unknown): unknown {
-  // Whatever stands there, a list or an object too: what is below it no longer has the telling name.
+  // Lists and objects too: the fields below have other names.
   if (isSecretName(key) && holdsSomething(value)) return REDACTED;
   if (typeof value === 'string') return redactText(value);
   if (value instanceof Error) return { name: value.name, message: redactText(value.message) };

@@ -30,3 +30,11 @@ test.each([
 test('an entry that CloudWatch does not write is an error, not a guess', () => {
   expect(() => priorStateIn([{ type: 'StateUpdate', data: '{}' }])).toThrow();
 });
+
+test.each([
+  ['no JSON', 'StateUpdate', 'PRIVATE text'],
+  ['a text in place of an object', 'StateUpdate', '{"oldState": "PRIVATE text"}'],
+  ['an update without a type', 'ConfigurationUpdate', '{"type": {"PRIVATE": 1}}'],
+])('the error about an entry that is %s quotes no part of it', (_, type, data) => {
+  expect(() => priorStateIn([{ type, data }])).toThrow(/^(?!.*PRIV).*item of the history/);
+});

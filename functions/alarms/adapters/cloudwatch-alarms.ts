@@ -18,7 +18,7 @@ const ALARM_TYPES = Object.values(AlarmType);
 const HISTORY_PAGE = 100;
 const MAX_HISTORY_PAGES = 5;
 
-/** The fields of a described alarm of any type. A type that the SDK does not know yet has them too. */
+/** The fields of a described alarm of any type. A type that is newer than the SDK has them too. */
 type Described = Partial<Omit<MetricAlarm, '$metadata'>> &
   Pick<
     CompositeAlarm,

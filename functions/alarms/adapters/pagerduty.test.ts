@@ -32,7 +32,7 @@ afterEach(() => {
   return new Promise((resolve) => server.close(resolve));
 });
 
-const says = (status: number, body: unknown = {}, headers: Record<string, string> = {}) => {
+const answers = (status: number, body: unknown = {}, headers: Record<string, string> = {}) => {
   answer = (_, response) => response.writeHead(status, headers).end(JSON.stringify(body));
 };
 
@@ -44,7 +44,7 @@ const send = () =>
 
 describe('an event for PagerDuty', () => {
   test('is queued', async () => {
-    says(202, { status: 'success' });
+    answers(202, { status: 'success' });
     expect(await send()).toBeUndefined();
     expect(requests).toEqual([{ method: 'POST', url: '/v2/enqueue', body: { routing_key: KEY, ...EVENT } }]);
   });
@@ -54,14 +54,14 @@ describe('an event for PagerDuty', () => {
     [403, 'no'],
     [404, 'no such page'],
   ])('is refused for good: %i', async (status, message) => {
-    says(status, { message });
+    answers(status, { message });
     const error = await send();
     expect(error).toBeInstanceOf(PermanentError);
     expect(error).toMatchObject({ reason: 'pagerduty-refused', message: expect.stringContaining(message) });
   });
 
   test('goes nowhere else, and its key with it', async () => {
-    says(307, {}, { location: '/elsewhere' });
+    answers(307, {}, { location: '/elsewhere' });
     expect(await send()).toMatchObject({ reason: 'pagerduty-refused' });
     expect(requests).toHaveLength(1);
   });
@@ -74,7 +74,7 @@ describe('an event for PagerDuty', () => {
     [502, '', 'pagerduty-unavailable', undefined],
     [408, '0', 'pagerduty-unavailable', 1],
   ])('waits: %i, Retry-After "%s"', async (status, retryAfter, reason, afterSeconds) => {
-    says(status, {}, retryAfter ? { 'retry-after': retryAfter } : {});
+    answers(status, {}, retryAfter ? { 'retry-after': retryAfter } : {});
     const error = await send();
     expect(error).toBeInstanceOf(RetryableError);
     expect(error).toMatchObject({ reason, afterSeconds });
@@ -92,7 +92,7 @@ describe('an event for PagerDuty', () => {
 
   test('leaves no trace of its key in an error', async () => {
     registerSecret(KEY);
-    says(400, { message: `routing key ${KEY} is invalid`, padding: 'x'.repeat(10_000) });
+    answers(400, { message: `routing key ${KEY} is invalid`, padding: 'x'.repeat(10_000) });
     const error = await send();
     expect(error).toBeInstanceOf(PermanentError);
     const message = error instanceof Error ? error.message : '';
