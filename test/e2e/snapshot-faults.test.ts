@@ -1,17 +1,27 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { extractLayers } from '../../infra/runner/src/snapshot/extract.ts';
 import { type Directories, snapshotPaths } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
-import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
+import { NothingToSave, saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
 import { layerKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { localS3 } from '../support/s3-client.ts';
@@ -256,7 +266,7 @@ describe.skipIf(!isRoot)('a hostile layer', () => {
     const extracted = machine('extracted');
     mkdirSync(extracted.layers);
     writeFileSync(snapshotPaths(extracted).layerFile(layer.sha256), bytes);
-    await extractLayers([layer], snapshotPaths(extracted)).catch(() => undefined);
+    await extractLayers([layer], snapshotPaths(extracted), extracted.warm).catch(() => undefined);
     expect(existsSync('/tmp/hearth-esc')).toBe(false);
     const outside = execFileSync('find', [folder, '-name', '*escape*', '-not', '-path', '*/warm/*'], {
       encoding: 'utf8',
@@ -275,7 +285,7 @@ describe.skipIf(!isRoot)('a tree that', () => {
     const job = (async () => {
       for (let turn = 0; changing; turn += 1) {
         writeFileSync(join(maker.warm, `busy-${turn % 50}`), randomBytes(20_000));
-        await rm(join(maker.warm, `busy-${(turn + 25) % 50}`), { force: true });
+        await sleep(1);
       }
     })();
     const saved = await saveAndPromote(maker);
@@ -302,5 +312,177 @@ describe.skipIf(!isRoot)('a tree that', () => {
     expect(execFileSync('python3', ['-c', read, join(runner.warm, 'file')])).toEqual(
       Buffer.from('warm\0\xff', 'latin1'),
     );
+  });
+});
+
+describe.skipIf(!isRoot)('a warm tree that is not what was restored', () => {
+  test('because it is not mounted any more: the save is refused, and nothing is published', async () => {
+    await snapshotOf(1000);
+    const maker = machine('second');
+    await restore(maker);
+    execFileSync('umount', [maker.warm]);
+    const keys = [...server.objects.keys()].sort();
+    await expect(saveAndPromote(maker)).rejects.toThrow(/not mounted any more; `aw-runner snapshot restore`/);
+    expect([...server.objects.keys()].sort()).toEqual(keys);
+  });
+
+  test('because it has lost all files: the save is refused, also on a cold instance', async () => {
+    const { id } = await snapshotOf(1000);
+    const emptied = machine('emptied');
+    await restore(emptied);
+    rmSync(join(emptied.warm, 'random'));
+    await expect(saveAndPromote(emptied)).rejects.toThrow(`snapshot ${id} of set default has 1`);
+
+    const cold = machine('cold');
+    server.fault = () => ({ status: 403, code: 'AccessDenied' });
+    expect(await restore(cold)).toMatchObject({ outcome: 'cold' });
+    server.fault = undefined;
+    await expect(saveAndPromote(cold)).rejects.toThrow(NothingToSave);
+  });
+
+  test('is saved as usual if its path has symbolic links or a slash at its end', async () => {
+    const real = machine('real');
+    symlinkSync(join(folder, 'real'), join(folder, 'link'));
+    const link = join(folder, 'link');
+    const linked = {
+      layers: join(link, 'layers'),
+      warm: `${join(link, 'warm')}/`,
+      state: join(link, 'state'),
+    };
+    await restore(linked);
+    writeFileSync(join(linked.warm, 'file'), 'x');
+    const saved = await saveAndPromote(linked);
+    expect(saved.manifest.totals.files).toBe(1);
+    expect(await restore(linked)).toMatchObject({ outcome: 'restored', id: saved.id });
+    expect(readdirSync(real.warm)).toEqual(['file']);
+  });
+});
+
+describe.skipIf(!isRoot)('an answer that is lost', () => {
+  test.each<[string, (method: string, key: string) => boolean]>([
+    ['of the manifest', (method, key) => method === 'PUT' && key.endsWith('manifest.json')],
+    ['of the end of an upload', (method, key) => method === 'POST' && key.includes('layers/')],
+  ])('%s: the save succeeds, since S3 has what was sent', async (_, isLost) => {
+    s3 = localS3(server.url, { maxAttempts: 3 });
+    let uploads = 0;
+    let losses = 1;
+    server.fault = ({ method, key, query }) => {
+      // The first POST of an upload begins it.
+      if (method === 'POST' && !query.has('uploadId')) uploads += 1;
+      else if (isLost(method, key) && losses-- > 0) return { loseAnswer: true };
+      return undefined;
+    };
+    const { id } = await snapshotOf(20_000_000);
+    expect([uploads, losses]).toEqual([1, expect.any(Number)]);
+    expect(losses).toBeLessThan(1);
+    server.fault = undefined;
+    expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id });
+  });
+});
+
+describe.skipIf(!isRoot)('a save that is stopped', () => {
+  test.each<[string, (method: string, query: URLSearchParams) => boolean]>([
+    ['before its upload', (method) => method === 'HEAD'],
+    ['in its upload', (_, query) => query.get('partNumber') === '1'],
+    ['at the end of its upload', (method, query) => method === 'POST' && query.has('uploadId')],
+  ])('%s: ends at once, and publishes nothing', async (_, isMoment) => {
+    const maker = machine('maker');
+    await restore(maker);
+    writeFileSync(join(maker.warm, 'random'), randomBytes(20_000_000));
+    const stop = new AbortController();
+    server.fault = ({ method, query }) => {
+      if (method === 'DELETE' || !isMoment(method, query)) return undefined;
+      setTimeout(() => stop.abort(new Error('the program stops')), 50);
+      return { delayMs: 10_000 };
+    };
+    const began = performance.now();
+    const options = { s3, bucket: 'b', set: SET, directories: maker, toolVersion: '0', signal: stop.signal };
+    await expect(saveSnapshot(options)).rejects.toThrow();
+    expect(performance.now() - began).toBeLessThan(5_000);
+    server.fault = undefined;
+    expect([...server.objects.keys()].filter((key) => key.endsWith('manifest.json'))).toEqual([]);
+  });
+});
+
+describe.skipIf(!isRoot)('without the right to mount', () => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  /** What follows runs as on a laptop. */
+  const loseRights = () => void vi.spyOn(process, 'getuid').mockReturnValue(1000);
+
+  test('a name that imitates a line of a listing deletes nothing outside the warm directory', async () => {
+    const maker = machine('maker');
+    await restore(maker);
+    mkdirSync(join(maker.warm, 'y\nc--------- 0/0   0,  0 2026-01-01 00:00 ..'), { recursive: true });
+    writeFileSync(join(maker.warm, 'file'), 'x');
+    await saveAndPromote(maker);
+    const laptop = machine('laptop');
+    writeFileSync(join(folder, 'laptop', 'thesis'), 'years of work');
+    loseRights();
+    expect(await restore(laptop)).toMatchObject({ outcome: 'cold' });
+    expect(readFileSync(join(folder, 'laptop', 'thesis'), 'utf8')).toBe('years of work');
+    expect(readdirSync(laptop.warm)).toEqual([]);
+  });
+
+  test('a symbolic link that a later layer replaces by a directory leads nowhere', async () => {
+    const outside = join(folder, 'outside');
+    mkdirSync(outside);
+    writeFileSync(join(outside, 'kept'), 'outside');
+    const maker = machine('maker');
+    await restore(maker);
+    symlinkSync(outside, join(maker.warm, 'link'));
+    // So large that the next save adds a layer.
+    writeFileSync(join(maker.warm, 'random'), randomBytes(100_000));
+    await saveAndPromote(maker);
+    await restore(maker);
+    rmSync(join(maker.warm, 'link'));
+    mkdirSync(join(maker.warm, 'link'));
+    writeFileSync(join(maker.warm, 'link', 'kept'), 'inside');
+    const { kind, id } = await saveAndPromote(maker);
+    expect(kind).toBe('layer');
+    const laptop = machine('laptop');
+    loseRights();
+    expect(await restore(laptop)).toMatchObject({ outcome: 'restored', id });
+    expect(readFileSync(join(outside, 'kept'), 'utf8')).toBe('outside');
+    expect(readFileSync(join(laptop.warm, 'link', 'kept'), 'utf8')).toBe('inside');
+  });
+
+  test.each([
+    ['files', 'x'],
+    ['files in equal directories', 'sub/x'],
+  ])('directories that were swapped, with equal names of %s, are not mixed up', async (_, path) => {
+    const maker = machine('maker');
+    await restore(maker);
+    for (const name of ['cur', 'next']) {
+      mkdirSync(join(maker.warm, name, 'sub'), { recursive: true });
+      writeFileSync(join(maker.warm, name, path), name);
+    }
+    // So large that the next save adds a layer.
+    writeFileSync(join(maker.warm, 'random'), randomBytes(100_000));
+    await saveAndPromote(maker);
+    await restore(maker);
+    renameSync(join(maker.warm, 'cur'), join(maker.warm, 'tmp'));
+    renameSync(join(maker.warm, 'next'), join(maker.warm, 'cur'));
+    renameSync(join(maker.warm, 'tmp'), join(maker.warm, 'next'));
+    const saved = await saveAndPromote(maker);
+    expect(saved.manifest.layers.map(({ overlayOnly }) => overlayOnly)).toEqual([false, true]);
+    const laptop = machine('laptop');
+    const warnings: string[] = [];
+    loseRights();
+    expect(await restore(laptop, { warnings })).toMatchObject({ outcome: 'cold' });
+    expect(warnings.join()).toContain('mounting needs root');
+  });
+
+  test('a disk that is full half-way: the runner boots cold, with an empty directory', async () => {
+    const maker = machine('maker');
+    await restore(maker);
+    writeFileSync(join(maker.warm, 'first'), randomBytes(1_000_000));
+    writeFileSync(join(maker.warm, 'second'), Buffer.alloc(20_000_000, 'x'));
+    await saveAndPromote(maker);
+    const laptop = machine('laptop', 6_000_000);
+    loseRights();
+    expect(await restore(laptop)).toMatchObject({ outcome: 'cold' });
+    expect(readdirSync(laptop.warm)).toEqual([]);
+    writeFileSync(join(laptop.warm, 'job'), randomBytes(4_000_000));
   });
 });

@@ -26,13 +26,16 @@ export class ChildProcessFailed extends Error {
 export function execute(
   program: string,
   args: readonly string[],
-  options: { signal?: AbortSignal; cwd?: string } = {},
+  {
+    encoding = 'utf8',
+    ...options
+  }: { signal?: AbortSignal; cwd?: string; encoding?: 'utf8' | 'latin1' } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     let stdout = '';
     let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+    child.stdout.setEncoding(encoding).on('data', (piece: string) => {
       stdout += piece;
     });
     child.stderr.setEncoding('utf8').on('data', (piece: string) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { unmountAll } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 
-/** Unmounts everything and removes what the engine keeps, the warm tree included: a machine that goes, or a test. */
+/** Unmounts everything and removes all files of the engine, the warm tree included. For tests. */
 export async function removeEverything(directories: Directories): Promise<void> {
   const paths = snapshotPaths(directories);
   await unmountAll(paths);
@@ -13,14 +13,15 @@ export async function removeEverything(directories: Directories): Promise<void> 
 }
 
 /**
- * Removes what a crash or an earlier snapshot has left: layers, whole and half-fetched, that the present snapshot does not
- * name, and the half-packed file of a save that was killed. To be called while no save is under way.
+ * Removes what a crash or an earlier snapshot has left: complete and partial layers that the present snapshot does not name,
+ * a tree that is half extracted, and the partial file of a save that was killed. Must not run during a save.
  *
  * @param keep sha256 of the layers in use
  * @returns names of the layer files that were removed
  */
 export async function removeUnused(paths: Paths, keep: ReadonlySet<string>): Promise<string[]> {
   await rm(paths.packed, { force: true });
+  await rm(paths.extracting, { recursive: true, force: true });
   const names = await readdir(paths.layers).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { S3Client } from '@aws-sdk/client-s3';
 import { clientSettings } from '../../../../shared/runtime/client-settings.ts';
+import { errorText } from '../../../../shared/runtime/errors.ts';
 import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/snapshot/layout.ts';
 import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
@@ -10,22 +11,55 @@ import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
 
 export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--json]
 
-  save      packs what changed in the warm directory as a new snapshot of the set
-  restore   brings the set's current snapshot to the warm directory
-  verify    reads every claim of a snapshot (the current one, or --id) back from S3
-  list      the set's snapshots, newest first`;
+  save      packs the changes of the warm directory as a new snapshot of the set
+  restore   mounts the set's current snapshot at the warm directory
+  verify    compares a snapshot (the current one, or --id) in S3 with its manifest
+  list      lists the set's snapshots, newest first`;
 
-/** @returns the exit code: 0, 1 if the snapshot is broken or nothing could be restored, 2 for wrong usage */
+/** Flags of all subcommands. `--config` belongs to aw-runner itself. */
+function parseFlags(args: readonly string[]) {
+  return parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      set: { type: 'string' },
+      id: { type: 'string' },
+      json: { type: 'boolean' },
+      config: { type: 'string' },
+    },
+  });
+}
+
+/** @returns the exit code: 0, 1 if the command failed, the snapshot is broken or nothing was restored, 2 for wrong usage */
 export async function snapshotCommand(
   args: readonly string[],
   config: RunnerConfig,
   toolVersion: string,
 ): Promise<number> {
-  const { positionals, values } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: { set: { type: 'string' }, id: { type: 'string' }, json: { type: 'boolean' } },
-  });
+  let flags: ReturnType<typeof parseFlags>;
+  try {
+    flags = parseFlags(args);
+  } catch (error) {
+    console.error(`${oneLine(error)}\n\n${SNAPSHOT_USAGE}`);
+    return 2;
+  }
+  try {
+    return await runSubcommand(flags, config, toolVersion);
+  } catch (error) {
+    console.error(`snapshot ${flags.positionals[0]} failed: ${oneLine(error)}`);
+    return 1;
+  }
+}
+
+function oneLine(error: unknown): string {
+  return errorText(error).replaceAll(/\s*\n\s*/g, '; ');
+}
+
+async function runSubcommand(
+  { positionals, values }: ReturnType<typeof parseFlags>,
+  config: RunnerConfig,
+  toolVersion: string,
+): Promise<number> {
   const set = values.set ?? config.warmingSet;
   const print = (text: string, value: unknown) => console.log(values.json ? JSON.stringify(value) : text);
   if (set === undefined) {

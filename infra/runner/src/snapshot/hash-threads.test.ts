@@ -20,7 +20,7 @@ const sha256 = (start: number, length: number) =>
     .update(bytes.subarray(start, start + length))
     .digest('hex');
 
-test('each part has its own, whoever takes it and in whatever order they are done', async () => {
+test('each part gets its own checksum, in any order of the threads', async () => {
   const threads = hashThreads(3);
   const parts = [
     [0, bytes.length],
@@ -34,7 +34,7 @@ test('each part has its own, whoever takes it and in whatever order they are don
   await threads.close();
 });
 
-test('a file that ends before, or is not there, is an error for whoever asked and for nobody else', async () => {
+test('a file that is too short or missing fails its own call only', async () => {
   const threads = hashThreads(1);
   const [late, missing, good] = await Promise.allSettled([
     threads.hash(file, 0, bytes.length + 1),
@@ -53,10 +53,24 @@ test('a file that ends before, or is not there, is an error for whoever asked an
   await threads.close();
 });
 
-test('who still waits when the threads are closed is told', async () => {
+test('a call that is under way when the threads are closed fails', async () => {
   const threads = hashThreads(1);
-  const waiting = threads.hash(file, 0, bytes.length);
-  const told = expect(waiting).rejects.toThrow('ended with');
+  const pending = threads.hash(file, 0, bytes.length);
+  const rejected = expect(pending).rejects.toThrow('ended with');
   await threads.close();
-  await told;
+  await rejected;
+});
+
+test('a thread that ends fails its calls, and later calls get another thread', async () => {
+  const dies = `
+    const { parentPort } = require('node:worker_threads');
+    parentPort.on('message', ({ id, start }) => {
+      if (start === 1) process.exit(3);
+      parentPort.postMessage({ id, sha256: 'answered' });
+    });`;
+  const threads = hashThreads(1, dies);
+  const lost = await Promise.allSettled([threads.hash(file, 1, 1), threads.hash(file, 1, 1)]);
+  for (const { status } of lost) expect(status).toBe('rejected');
+  expect(await threads.hash(file, 0, 1)).toBe('answered');
+  await threads.close();
 });

@@ -8,18 +8,18 @@ const MOST_THREADS = 2;
 /** A thread makes hardly any objects; in megabytes. */
 const SMALL = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 };
 
-/** Takes checksums of parts of files, beside whatever else the program does. */
+/** Computes checksums of parts of files in threads. */
 export type HashThreads = {
   /**
    * Sha256 in hexadecimal of `length` bytes of a file from `start`.
    *
-   * @throws if the file cannot be read, or ends before
+   * @throws if the file cannot be read or is too short, and if the thread ends
    */
   hash(file: string, start: number, length: number): Promise<string>;
   close(): Promise<void>;
 };
 
-/** As text, since the program is one file: a thread has no other to start from. */
+/** Source of a thread. It is text, because the program is one file. */
 const THREAD = `
 const { createHash } = require('node:crypto');
 const { openSync, readSync, closeSync } = require('node:fs');
@@ -54,52 +54,62 @@ const answerSchema = v.union([
   v.object({ id: v.number(), problem: v.string() }),
 ]);
 
-type Waiting = { resolve: (sha256: string) => void; reject: (error: Error) => void };
+type Pending = { resolve: (sha256: string) => void; reject: (error: Error) => void };
 
-/** Starts threads as they are needed; the caller closes them. */
-export function hashThreads(most = Math.min(MOST_THREADS, availableParallelism())): HashThreads {
-  const threads: { worker: Worker; waiting: Map<number, Waiting> }[] = [];
-  let asked = 0;
+type Thread = { worker: Worker; pending: Map<number, Pending> };
 
-  function start() {
-    const worker = new Worker(THREAD, { eval: true, resourceLimits: SMALL });
-    const waiting = new Map<number, Waiting>();
-    const failAll = (error: Error) => {
-      for (const one of waiting.values()) one.reject(error);
-      waiting.clear();
+/**
+ * Starts threads on demand. The caller closes them.
+ *
+ * @param source of each thread; tests replace it
+ */
+export function hashThreads(
+  most = Math.min(MOST_THREADS, availableParallelism()),
+  source = THREAD,
+): HashThreads {
+  const threads = new Set<Thread>();
+  let lastId = 0;
+
+  function start(): Thread {
+    const worker = new Worker(source, { eval: true, resourceLimits: SMALL });
+    const thread: Thread = { worker, pending: new Map() };
+    // A thread that has ended answers nothing: it gets no further work, and the calls that wait for it fail.
+    const remove = (error: Error) => {
+      threads.delete(thread);
+      for (const call of thread.pending.values()) call.reject(error);
+      thread.pending.clear();
     };
     worker.on('message', (message: unknown) => {
       const answer = v.parse(answerSchema, message);
-      const one = waiting.get(answer.id);
-      waiting.delete(answer.id);
-      if ('sha256' in answer) one?.resolve(answer.sha256);
-      else one?.reject(new Error(answer.problem));
+      const call = thread.pending.get(answer.id);
+      thread.pending.delete(answer.id);
+      if ('sha256' in answer) call?.resolve(answer.sha256);
+      else call?.reject(new Error(answer.problem));
     });
-    worker.on('error', failAll);
-    worker.on('exit', (code) => failAll(new Error(`a thread that takes checksums ended with ${code}`)));
-    const thread = { worker, waiting };
-    threads.push(thread);
+    worker.on('error', remove);
+    worker.on('exit', (code) => remove(new Error(`a thread that computes checksums ended with ${code}`)));
+    threads.add(thread);
     return thread;
   }
 
-  /** The one with the least to do, or a new one if all have something. */
-  function next() {
-    const [idlest] = [...threads].sort((a, b) => a.waiting.size - b.waiting.size);
-    return idlest && (idlest.waiting.size === 0 || threads.length >= most) ? idlest : start();
+  /** The thread with the fewest calls, or a new one if all are at work. */
+  function next(): Thread {
+    const [first] = [...threads].sort((a, b) => a.pending.size - b.pending.size);
+    return first && (first.pending.size === 0 || threads.size >= most) ? first : start();
   }
 
   return {
     hash(path, from, length) {
-      asked += 1;
-      const id = asked;
-      const { worker, waiting } = next();
+      lastId += 1;
+      const id = lastId;
+      const { worker, pending } = next();
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject });
+        pending.set(id, { resolve, reject });
         worker.postMessage({ id, path, start: from, length });
       });
     },
     async close() {
-      await Promise.all(threads.splice(0).map(({ worker }) => worker.terminate()));
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
     },
   };
 }

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rm } from 'node:fs/promises';
 import { execute } from '../child-process.ts';
 import type { Paths } from './paths.ts';
 
@@ -16,8 +16,16 @@ async function mountPoints(): Promise<string[]> {
     );
 }
 
+/** Also of a path with symbolic links: the kernel lists resolved paths. */
 export async function isMounted(path: string): Promise<boolean> {
-  return (await mountPoints()).includes(path);
+  return (await mountPoints()).includes(await resolved(path));
+}
+
+async function resolved(path: string): Promise<string> {
+  return realpath(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return path;
+    throw error;
+  });
 }
 
 /** Whether this process may mount. */
@@ -25,12 +33,12 @@ export function canMount(): boolean {
   return process.platform === 'linux' && process.getuid?.() === 0;
 }
 
-/** Device nodes and setuid bits in a layer mean nothing. */
+/** Device nodes and setuid bits of a layer have no effect. */
 const LAYER_OPTIONS = 'loop,ro,nodev,nosuid';
 
 /**
- * Mounts one layer read-only, to be decompressed by as many threads as read it. Kernels in which that is decided when they are
- * built, or that know no choice at all (before Linux 6.2), refuse the option and do as they do.
+ * Mounts one layer read-only. As many threads decompress it as read it. Kernels before Linux 6.2, and those built with a fixed
+ * number of threads, refuse that option and are mounted without it.
  */
 export async function mountLayer(paths: Paths, sha256: string): Promise<string> {
   const target = paths.layerMount(sha256);
@@ -43,7 +51,7 @@ export async function mountLayer(paths: Paths, sha256: string): Promise<string> 
 }
 
 /**
- * Shows the warm tree: the layers, with one writable directory on top.
+ * Mounts the warm tree: the layers, with one writable directory on top.
  *
  * @param lower mount points, bottom first
  */
@@ -63,14 +71,14 @@ export async function mountWarm(paths: Paths, lower: readonly string[]): Promise
   await execute('mount', ['-t', 'overlay', 'hearth', '-o', options.join(','), paths.warm]);
 }
 
-/** Shows the layers alone, read-only, at `paths.lower`, for as long as `use` runs. */
+/** Mounts the layers alone, read-only, at `paths.lower`, while `use` runs. */
 export async function withLowerMounted<T>(
   paths: Paths,
   lower: readonly string[],
   use: (path: string) => Promise<T>,
 ): Promise<T> {
   await mkdir(paths.lower, { recursive: true });
-  // Of a save that was killed.
+  // A save that was killed leaves this mount.
   if (await isMounted(paths.lower)) await unmount(paths.lower);
   if (lower.length === 0) return use(paths.lower);
   await mkdir(paths.empty, { recursive: true });
@@ -84,14 +92,14 @@ export async function withLowerMounted<T>(
   }
 }
 
-/** Unmounts whatever this engine has mounted, also what a killed process left behind. */
+/** Unmounts everything that this engine has mounted, also what a killed process left behind. */
 export async function unmountAll(paths: Paths): Promise<void> {
-  const ours = (path: string) =>
-    path === paths.warm || path === paths.lower || path.startsWith(`${paths.mounts}/`);
+  const [warm, lower, mounts] = await Promise.all([paths.warm, paths.lower, paths.mounts].map(resolved));
+  const ours = (path: string) => path === warm || path === lower || path.startsWith(`${mounts}/`);
   for (const path of (await mountPoints()).filter(ours).reverse()) await unmount(path);
 }
 
-/** Discards what was changed in the warm tree. */
+/** Discards all changes of the warm tree. */
 export async function discardUpper(paths: Paths): Promise<void> {
   await rm(paths.overlay, { recursive: true, force: true });
 }
@@ -100,12 +108,12 @@ async function unmount(path: string): Promise<void> {
   try {
     await execute('umount', [path]);
   } catch {
-    // Somebody still has a file open there: detached now, gone when they close it.
+    // A process has a file open there: the mount is detached now, and ends when the file is closed.
     await execute('umount', ['-l', path]);
   }
 }
 
-/** Overlayfs wants the top layer first. */
+/** Overlayfs takes the top layer first. */
 function lowerdir(bottomFirst: readonly string[]): string {
   return [...bottomFirst].reverse().map(escaped).join(':');
 }

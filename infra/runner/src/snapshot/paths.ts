@@ -1,17 +1,22 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** The directories that a runner's configuration names. */
 export type Directories = {
-  /** Downloaded layers and their mounts. Local NVMe, if the machine has one. */
+  /** Downloaded layers and their mounts. On local NVMe, if the instance has one. */
   layers: string;
-  /** Where the warm tree appears: the place of Bazel's output base, repository cache and disk cache. */
+  /** Mount point of the warm tree, which holds Bazel's output base, repository cache and disk cache. */
   warm: string;
   /** Small files that survive a reboot. */
   state: string;
 };
 
-/** Every path that the snapshot engine owns. */
-export function snapshotPaths(directories: Directories) {
+/** Every path that the snapshot engine owns. A slash at the end of a directory has no effect. */
+export function snapshotPaths(configured: Directories) {
+  const directories = {
+    layers: resolve(configured.layers),
+    warm: resolve(configured.warm),
+    state: resolve(configured.state),
+  };
   const overlay = `${directories.warm}.overlay`;
   return {
     ...directories,
@@ -21,14 +26,16 @@ export function snapshotPaths(directories: Directories) {
     mounts: join(directories.layers, 'mnt'),
     layerMount: (sha256: string) => join(directories.layers, 'mnt', sha256),
     overlay,
-    /** What changed since the snapshot; on one file system with `work`, as overlayfs asks. */
+    /** Changes since the snapshot. Overlayfs requires it on one file system with `work`. */
     upper: join(overlay, 'upper'),
     work: join(overlay, 'work'),
-    /** Stands in for a snapshot on a cold machine: an overlay needs a layer below it. */
+    /** The layer of an overlay without a snapshot: an overlay needs one. */
     empty: join(overlay, 'empty'),
-    /** Shows the layers below the upper directory alone, while a save compares them. */
+    /** Mount point of the layers without the upper directory, while a save compares them. */
     lower: join(overlay, 'lower'),
     packed: join(overlay, 'packed.sqfs'),
+    /** A tree that is extracted without root, until it is complete. */
+    extracting: join(overlay, 'extracting'),
     restored: join(directories.state, 'restored.json'),
   };
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
@@ -129,7 +129,10 @@ async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): 
   if (!canMount()) {
     await forgetRestored(paths);
     await rm(paths.warm, { recursive: true, force: true });
-    await extractLayers(manifest.layers, paths);
+    await rm(paths.extracting, { recursive: true, force: true });
+    // The tree gets its place only when it is complete: a cold boot must not present half of it.
+    await extractLayers(manifest.layers, paths, paths.extracting, options.signal);
+    await rename(paths.extracting, paths.warm);
     await writeRestored(paths, { version: 1, set: manifest.set, mode: 'extracted', manifest });
     return;
   }

@@ -10,16 +10,11 @@ export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--user USER] 
 
   Fetches and analyses the targets (//... if none is named) of the workspace DIR (here, if not named) with the caches in the
   warm directory and the rights of USER, and shuts Bazel down. --git checks REF of URL out first; --build also builds. For a
-  job of the CI host, where \`aw-runner snapshot save\` comes next, or to try by hand what a set's \`bazel\` does.`;
+  job of the CI provider that runs \`aw-runner snapshot save\` next, or to try the \`bazel\` of a set by hand.`;
 
-/** @returns the exit code: 0, or 1 if Bazel or git failed */
-export async function warmCommand(
-  args: readonly string[],
-  config: RunnerConfig,
-  signal: AbortSignal,
-  log: (line: string) => void,
-): Promise<number> {
-  const { positionals, values } = parseArgs({
+/** `--config` belongs to aw-runner itself. */
+function parseFlags(args: readonly string[]) {
+  return parseArgs({
     args: [...args],
     allowPositionals: true,
     options: {
@@ -29,9 +24,27 @@ export async function warmCommand(
       build: { type: 'boolean' },
       program: { type: 'string' },
       user: { type: 'string' },
+      config: { type: 'string' },
     },
   });
-  const { git: url, ref, directory = '.', user, ...rest } = values;
+}
+
+/** @returns the exit code: 0, 1 if Bazel or git failed, 2 for wrong usage */
+export async function warmCommand(
+  args: readonly string[],
+  config: RunnerConfig,
+  signal: AbortSignal,
+  log: (line: string) => void,
+): Promise<number> {
+  let flags: ReturnType<typeof parseFlags>;
+  try {
+    flags = parseFlags(args);
+  } catch (error) {
+    console.error(`${errorText(error)}\n\n${WARM_USAGE}`);
+    return 2;
+  }
+  const { positionals, values } = flags;
+  const { config: _, git: url, ref, directory = '.', user, ...rest } = values;
   const settings = parseBazelWarming({
     ...rest,
     directory: resolve(directory),

@@ -19,19 +19,21 @@ export type WarmingRunOptions = {
   toolVersion: string;
   instanceId: string;
   states: StateFile;
+  /** Stops the run when the program stops. The next start of the program repeats it. */
+  signal?: AbortSignal;
   log(line: string): void;
 };
 
 /**
- * A warming group's machine has one job: to run the set's command on the warm tree and to save what came of it. To the rest
- * of the program it looks like a host whose only job that is, so that a drain waits for it like for any other.
+ * The agent of an instance of a warming group. Its only job runs the set's command on the warm tree and saves the tree as a
+ * snapshot. A drain waits for this job as for any other.
  */
 export function warmingDriver(options: WarmingRunOptions): AgentDriver {
   let status: AgentStatus = { state: 'idle', since: new Date() };
   return {
     async start() {
       const state = await options.states.read(options.instanceId);
-      // A machine that was rebooted after its run has nothing more to do.
+      // An instance that was rebooted after its run does not repeat it.
       if (status.state === 'busy' || (state && state.warmingRun !== 'none')) return;
       status = { state: 'busy', job: `warming run of ${options.set}` };
       void warmAndSave(options).finally(() => {
@@ -52,6 +54,10 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
       `saved ${saved.id}: ${saved.kind}, ${saved.manifest.layers.length} layers, ${saved.uploadedBytes} bytes sent`,
     );
   } catch (error) {
+    if (options.signal?.aborted) {
+      options.log(`warming run stopped: ${errorText(error)}`);
+      return;
+    }
     outcome = 'failed';
     const reason = `warming run failed: ${errorText(error)}`;
     options.log(reason);
@@ -62,7 +68,7 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
-function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
+function save({ config, set, s3, toolVersion, signal }: WarmingRunOptions): Promise<SaveResult> {
   return saveSnapshot({
     s3,
     bucket: config.bucket,
@@ -70,15 +76,16 @@ function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<Save
     directories: config.directories,
     toolVersion,
     progress: terminalProgress(),
+    ...(signal && { signal }),
   });
 }
 
 /**
- * Runs the set's command, or the default one, and leaves no Bazel server behind in the warm tree, whatever became of it.
+ * Runs the set's command, or the default one, and stops the Bazel servers of the warm tree, also if the command failed.
  *
  * @throws if the command cannot be run, fails, or takes too long
  */
-async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<void> {
+async function runCommand({ config, warming, signal, log }: WarmingRunOptions): Promise<void> {
   const { warm, state } = config.directories;
   await mkdir(warm, { recursive: true });
   await endLeftOver(state, log);
@@ -88,7 +95,8 @@ async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<
     () => late.abort(new Error(`the command took longer than ${warming.timeoutSeconds} s`)),
     warming.timeoutSeconds * 1000,
   );
-  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
+  const either = signal ? AbortSignal.any([late.signal, signal]) : late.signal;
+  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: either, log };
   const work = warming.command
     ? runProgram(warming.command, warm, run)
     : warming.bazel && warmBazel(warming.bazel, warm, run);

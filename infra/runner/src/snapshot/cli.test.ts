@@ -1,0 +1,62 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { parseConfig } from '../config.ts';
+import { warmCommand } from '../warming/cli.ts';
+import { SNAPSHOT_USAGE, snapshotCommand } from './cli.ts';
+
+let folder: string;
+let errors: string[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hearth-snapshot-cli-'));
+  errors = [];
+  vi.spyOn(console, 'error').mockImplementation((line: string) => void errors.push(line));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
+
+function config() {
+  const text = JSON.stringify({
+    version: 1,
+    region: 'us-east-1',
+    bucket: 'b',
+    reportsUrl: 'https://sqs.example.com/q',
+    group: 'gha/default',
+    autoScalingGroup: 'aw-gha-default',
+    warmingSet: 'default',
+    directories: { layers: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') },
+    agent: { driver: 'gha' },
+  });
+  return parseConfig(text, 'test');
+}
+
+test('an unknown flag is wrong usage, and is named in one line above the usage', async () => {
+  expect(await snapshotCommand(['save', '--bogus'], config(), '0')).toBe(2);
+  const [message = ''] = errors;
+  expect(message.split('\n')[0]).toContain('--bogus');
+  expect(message).toContain(SNAPSHOT_USAGE);
+});
+
+test('an unknown flag of warm-bazel is wrong usage too', async () => {
+  const { signal } = new AbortController();
+  expect(await warmCommand(['--bogus'], config(), signal, () => {})).toBe(2);
+  expect(errors[0]).toContain('--bogus');
+});
+
+test('the flag of aw-runner itself is accepted in both forms', async () => {
+  expect(await snapshotCommand(['nothing', '--config=/etc/x.json'], config(), '0')).toBe(2);
+  expect(errors).toEqual([SNAPSHOT_USAGE]);
+});
+
+test('a save that fails prints its reason in one line, and exits with 1', async () => {
+  // A file is in the place of the directory of the warm tree's changes.
+  mkdirSync(join(folder, 'warm'));
+  writeFileSync(join(folder, 'warm', 'file'), 'x');
+  writeFileSync(join(folder, 'warm.overlay'), 'x');
+  expect(await snapshotCommand(['save'], config(), '0')).toBe(1);
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatch(/^snapshot save failed: [^\n]+$/);
+});
