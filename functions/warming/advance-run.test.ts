@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { startRun } from './advance-run.ts';
 import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
-test('a schedule takes the lock and asks for a machine', async () => {
+test('a schedule takes the lock and raises the capacity', async () => {
   const warming = fakeWarming();
   expect(await startRun(SET, warming.now(), warming.deps)).toEqual({
     outcome: 'done',
@@ -23,7 +23,7 @@ test('of two that fire at once one starts the run', async () => {
   expect(warming.capacity?.desired).toBe(1);
 });
 
-test('a second copy after a crash asks for the machine again', async () => {
+test('a second copy after a crash raises the capacity', async () => {
   const warming = fakeWarming();
   const { setDesired } = warming.deps.capacity;
   warming.deps.capacity.setDesired = async () => {
@@ -74,7 +74,7 @@ describe('a late copy of a schedule', () => {
   });
 });
 
-test('a run whose function and machine are dead is taken over, and counted as failed', async () => {
+test('a run past its deadline without function and instance is replaced, and counted as failed', async () => {
   const warming = fakeWarming();
   await startRun(SET, warming.now(), warming.deps);
   warming.pass(24 * 60);
@@ -108,14 +108,14 @@ describe('the group', () => {
     expect(warming.desiredSet).toEqual([]);
   });
 
-  test('with a minimum gets one machine more: those that are there have warmed when they booted', async () => {
+  test('with a minimum gets one instance more: the instances of the minimum ran the command at their boot', async () => {
     const warming = fakeWarming();
     warming.capacity = { min: 2, max: 4, desired: 2 };
     await startRun(SET, warming.now(), warming.deps);
     expect(warming.desiredSet).toEqual([3]);
   });
 
-  test('that has its machine is left alone', async () => {
+  test('that has its instance does not change', async () => {
     const warming = fakeWarming();
     warming.capacity = { min: 0, max: 4, desired: 2 };
     await startRun(SET, warming.now(), warming.deps);
@@ -123,7 +123,7 @@ describe('the group', () => {
   });
 });
 
-test('a run that has made its snapshot needs no machine any more', async () => {
+test('a run with a snapshot does not raise the capacity', async () => {
   const warming = fakeWarming();
   await startRun(SET, warming.now(), warming.deps);
   warming.desiredSet.length = 0;

@@ -29,7 +29,7 @@ test('a snapshot that is broken in S3 too is quarantined, and the one before it 
   expect(warming.warnings).toEqual(['a broken snapshot is quarantined']);
 });
 
-test('one machine with a bad disk does not quarantine a sound snapshot, nor has it read each time', async () => {
+test('an instance with a bad disk does not quarantine a sound snapshot, nor cause a read per report', async () => {
   const warming = threeSnapshots();
   let reads = 0;
   const { readRange } = warming.store;
@@ -37,7 +37,7 @@ test('one machine with a bad disk does not quarantine a sound snapshot, nor has 
     reads += 1;
     return readRange(...range);
   };
-  for (let machine = 0; machine < 5; machine += 1) {
+  for (let report = 0; report < 5; report += 1) {
     warming.pass(1);
     expect(await handleBrokenReport(SET, bad, warming.now(), warming.deps)).toMatchObject({
       outcome: 'skipped',

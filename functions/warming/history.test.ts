@@ -7,7 +7,7 @@ import { handleWarmingMessage } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf, sha256 } from './testing/fake-warming.ts';
 
 /**
- * Any history of a set: schedules, machines that save sound and broken snapshots or fail, and messages about all that, which are
+ * Any history of a set: schedules, instances that save sound and broken snapshots or fail, and messages about all that, which are
  * lost, late, doubled and out of order. At the end only the checks go on.
  */
 type Step =
@@ -135,7 +135,7 @@ function idNow(warming: FakeWarming): string {
     .replace(/[-:]|\.\d{3}/g, '')}-00000000`;
 }
 
-test('after any history the newest sound snapshot is current, no run is left and the group rests', async () => {
+test('after any history the newest sound snapshot is current, no run is left and the group is at its minimum', async () => {
   expect(idNow(fakeWarming())).toBe(idOf(23, 3).replace(/.$/, '0'));
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
@@ -148,7 +148,7 @@ test('after any history the newest sound snapshot is current, no run is left and
         const next = after?.current ?? null;
         const isQuarantined = after?.quarantined.some(({ id }) => id === current);
         if (current !== null && !isQuarantined) expect((next ?? '') >= current).toBe(true);
-        // One that is current again was verified when it was promoted, and is looked at again by the next check.
+        // One that is current again was verified when it was promoted, and the next check evaluates it again.
         if (next !== null && next > (current ?? '')) expect(saved.get(next)?.isSound, 'promoted').toBe(true);
         current = next;
       }
@@ -169,4 +169,4 @@ test('after any history the newest sound snapshot is current, no run is left and
     }),
     { numRuns: 200 },
   );
-});
+}, 60_000);

@@ -14,7 +14,7 @@ async function runWithSnapshot(layers: string[] = ['base']) {
   return { warming, id };
 }
 
-test('a sound snapshot becomes current, ends its run and lets the machine go', async () => {
+test('a sound snapshot becomes current, ends its run and lowers the capacity', async () => {
   const { warming, id } = await runWithSnapshot(['base', 'top'.repeat(1000)]);
   expect(await evaluateSnapshot(SET, id, warming.deps)).toEqual({
     outcome: 'done',
@@ -219,7 +219,7 @@ describe('verification', () => {
     expect(warming.store.keys()).not.toContain('sets/default/verification.json');
   });
 
-  test('leaves a snapshot of a newer format alone', async () => {
+  test('does not change the pointer for a snapshot of a newer format', async () => {
     const warming = fakeWarming();
     warming.save(idOf(22), ['base'], { formatVersion: 2 });
     expect(await evaluateSnapshot(SET, idOf(22), warming.deps)).toMatchObject({
@@ -239,7 +239,7 @@ describe('verification', () => {
     });
   });
 
-  test('that cannot read says nothing about the snapshot', async () => {
+  test('that cannot read decides nothing about the snapshot', async () => {
     const { warming, id } = await runWithSnapshot();
     warming.store.readRange = async () => {
       throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });

@@ -31,7 +31,7 @@ describe('deleted is', () => {
     expect(snapshotsToDelete(at, days(18, 19, 20, 21, 22), 2, NOW)).toEqual(days(18, 20));
   });
 
-  test('nothing while machines may still fetch what the pointer has just left', () => {
+  test('nothing while instances may fetch what the pointer named before its last change', () => {
     const at = pointer({ current: idOf(22), updatedAt: '2026-11-23T02:50:00Z' });
     expect(snapshotsToDelete(at, days(10, 22), 1, NOW)).toEqual([]);
     const later = new Date(NOW.getTime() + 10 * 60_000);
@@ -52,7 +52,7 @@ describe('deleted is', () => {
   });
 });
 
-test('layers that nobody names go when they are older than a day', () => {
+test('layers that no manifest names are deleted when they are older than a day', () => {
   const layer = (name: string, hours: number) => ({
     sha256: name,
     writtenAt: new Date(NOW.getTime() - hours * 3_600_000),
@@ -90,24 +90,24 @@ describe('for any history of a set', () => {
     return { pointer: at, manifests, writtenAt, end: start + steps.length * HOUR };
   }
 
-  test('nothing goes that the pointer names, that is newer, or that a remaining manifest needs', () => {
+  test('nothing is deleted that the pointer names, that is newer, or that a remaining manifest needs', () => {
     fc.assert(
       fc.property(history, when, keeps, (steps, hours, keep) => {
         const { pointer: at, manifests, writtenAt, end } = play(steps);
         const now = new Date(end + hours * HOUR);
         const ids = [...manifests.keys()];
-        const doomed = new Set(snapshotsToDelete(at, ids, keep, now));
+        const deleted = new Set(snapshotsToDelete(at, ids, keep, now));
         const quarantined = new Set(at.quarantined.map(({ id }) => id));
-        for (const id of [at.current, ...at.previous]) if (id) expect(doomed.has(id)).toBe(false);
+        for (const id of [at.current, ...at.previous]) if (id) expect(deleted.has(id)).toBe(false);
         for (const id of ids) {
           if (quarantined.has(id)) continue;
-          if (at.current === null || id > at.current) expect(doomed.has(id)).toBe(false);
-          if (now.getTime() - snapshotTime(id).getTime() < 24 * HOUR) expect(doomed.has(id)).toBe(false);
+          if (at.current === null || id > at.current) expect(deleted.has(id)).toBe(false);
+          if (now.getTime() - snapshotTime(id).getTime() < 24 * HOUR) expect(deleted.has(id)).toBe(false);
         }
         const sound = ids.filter((id) => !quarantined.has(id) && id <= (at.current ?? ''));
-        for (const id of sound.slice(-keep)) expect(doomed.has(id)).toBe(false);
+        for (const id of sound.slice(-keep)) expect(deleted.has(id)).toBe(false);
 
-        const remaining = ids.filter((id) => !doomed.has(id));
+        const remaining = ids.filter((id) => !deleted.has(id));
         const named = new Set(remaining.flatMap((id) => manifests.get(id) ?? []));
         const layers = [...writtenAt].map(([sha256, date]) => ({ sha256, writtenAt: date }));
         const gone = new Set(layersToDelete(layers, named, now));
@@ -123,10 +123,10 @@ describe('for any history of a set', () => {
       fc.property(history, keeps, (steps, keep) => {
         const { pointer: at, manifests, end } = play(steps);
         const ids = [...manifests.keys()];
-        const doomed = new Set(snapshotsToDelete(at, ids, keep, new Date(end + 1000 * HOUR)));
+        const deleted = new Set(snapshotsToDelete(at, ids, keep, new Date(end + 1000 * HOUR)));
         const { current } = at;
         if (current === null) return;
-        const left = ids.filter((id) => !doomed.has(id) && id <= current);
+        const left = ids.filter((id) => !deleted.has(id) && id <= current);
         // The pointer of this history is not trimmed to `keep`, as it is on promotion: it may name three more.
         expect(left.length).toBeLessThanOrEqual(Math.max(keep, 1) + at.previous.length);
       }),

@@ -48,10 +48,10 @@ function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unkno
     },
   );
   return {
-    async go(wanted) {
+    async go(count) {
       // What resolves at once has gone as far as it can by then, to its next call or to its end.
       await tick();
-      for (let made = 0; made < wanted && !isOver; made += 1) {
+      for (let made = 0; made < count && !isOver; made += 1) {
         letOn?.();
         calls += 1;
         await tick();
@@ -63,12 +63,15 @@ function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unkno
   };
 }
 
+/** Time limit, in milliseconds, of a test that tries every interleaving. */
+const EXHAUSTIVE_MS = 60_000;
+
 const OLD = idOf(10);
 const CURRENT = idOf(20);
 const NEW = idOf(23, 3);
 const keepOne = { ...SET, keep: 1 };
 
-/** A set whose old snapshot is about to be pruned, and a machine that saves a new one on top of `inherited`. */
+/** A set whose old snapshot is about to be pruned, and an instance that saves a new one on top of `inherited`. */
 function race(inherited: readonly string[]) {
   const warming = fakeWarming({ keep: 1 });
   warming.save(OLD, ['of both', 'of old']);
@@ -79,11 +82,11 @@ function race(inherited: readonly string[]) {
     // A call of its own, so that the manifest can appear at any moment.
     await store.size('before the manifest');
     warming.save(NEW, [...inherited, 'new']);
-    const look = () => evaluateSnapshot(keepOne, NEW, { ...warming.deps, store });
-    // As the inbox does: a layer that vanished while it was read is looked at again.
-    await look().catch((error) => {
+    const evaluate = () => evaluateSnapshot(keepOne, NEW, { ...warming.deps, store });
+    // As the inbox does: a layer that vanished during its read causes a retry.
+    await evaluate().catch((error) => {
       expect(error).toMatchObject({ name: 'RetryableError', reason: 'layer-vanished' });
-      return look();
+      return evaluate();
     });
   });
   return { warming, pruning, saving };
@@ -109,25 +112,29 @@ describe.each([
   [['of both', 'of old']],
   [['of old', 'of current']],
 ])('a snapshot that appears while pruning is under way, on top of the layers %j', (inherited) => {
-  test('is whole if it is current, wherever either of the two is interrupted by the other', async () => {
-    const alone = race(inherited);
-    await alone.pruning.go(1000);
-    await alone.saving.go(1000);
-    expect([alone.pruning.isOver(), alone.saving.isOver()]).toEqual([true, true]);
-    let promoted = 0;
-    for (let first = 0; first <= alone.pruning.calls() + 2; first += 1) {
-      for (let second = 0; second <= alone.saving.calls() + 6; second += 1) {
-        const { warming, pruning, saving } = race(inherited);
-        await pruning.go(first);
-        await saving.go(second);
-        await pruning.go(1000);
-        await saving.go(1000);
-        await expectWhole(warming, `${first} calls of pruning, ${second} of saving`);
-        if ((await warming.pointer())?.current === NEW) promoted += 1;
-        // On top of the current snapshot alone nothing is at risk.
-        else expect(inherited).toContain('of old');
+  test(
+    'is whole if it is current, wherever either of the two is interrupted by the other',
+    async () => {
+      const alone = race(inherited);
+      await alone.pruning.go(1000);
+      await alone.saving.go(1000);
+      expect([alone.pruning.isOver(), alone.saving.isOver()]).toEqual([true, true]);
+      let promoted = 0;
+      for (let first = 0; first <= alone.pruning.calls() + 2; first += 1) {
+        for (let second = 0; second <= alone.saving.calls() + 6; second += 1) {
+          const { warming, pruning, saving } = race(inherited);
+          await pruning.go(first);
+          await saving.go(second);
+          await pruning.go(1000);
+          await saving.go(1000);
+          await expectWhole(warming, `${first} calls of pruning, ${second} of saving`);
+          if ((await warming.pointer())?.current === NEW) promoted += 1;
+          // On top of the current snapshot alone nothing is at risk.
+          else expect(inherited).toContain('of old');
+        }
       }
-    }
-    expect(promoted).toBeGreaterThan(0);
-  });
+      expect(promoted).toBeGreaterThan(0);
+    },
+    EXHAUSTIVE_MS,
+  );
 });

@@ -1,7 +1,12 @@
 import { layerKey, manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import type { Manifest } from '../../shared/snapshot/manifest.ts';
 import { isQuarantined, type Pointer } from '../../shared/snapshot/pointer.ts';
-import { readPointer } from '../../shared/snapshot/records.ts';
+import {
+  CorruptRecord,
+  readManifest,
+  readPointer,
+  UnsupportedFormat,
+} from '../../shared/snapshot/records.ts';
 import { layersNamedBy, listLayers, listSnapshots, type StoredLayer } from './inventory.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import { isRunning, readRun } from './run.ts';
@@ -41,13 +46,29 @@ export async function prune(
   const pointer = (await readPointer(deps.store, set.name))?.pointer;
   if (!pointer) return nothing;
   const ids = (await listSnapshots(set, deps)).map(({ id }) => id);
-  const expired = snapshotsToDelete(pointer, ids, set.keep, deps.clock.now());
-  for (const id of expired) await deps.store.remove(manifestKey(set.name, id));
+  const expired: string[] = [];
+  for (const id of snapshotsToDelete(pointer, ids, set.keep, deps.clock.now())) {
+    if (await hasUnsupportedFormat(set, id, deps)) continue;
+    await deps.store.remove(manifestKey(set.name, id));
+    expired.push(id);
+  }
   const named = await namedLayers(set, deps);
   if (!named) return { snapshots: expired.length, layers: 0 };
   const unreferenced = layersToDelete(layers, named, deps.clock.now());
   for (const sha256 of unreferenced) await deps.store.remove(layerKey(set.name, sha256));
   return { snapshots: expired.length, layers: unreferenced.length };
+}
+
+/** A snapshot of a newer format belongs to another version, and only that version deletes it. */
+async function hasUnsupportedFormat(set: NamedSet, id: string, { store }: WarmingDeps): Promise<boolean> {
+  try {
+    await readManifest(store, set.name, id);
+    return false;
+  } catch (error) {
+    if (error instanceof UnsupportedFormat) return true;
+    if (error instanceof CorruptRecord) return false;
+    throw error;
+  }
 }
 
 /** Undefined if a manifest is not readable: the layers that it names are unknown, so no layer is deleted. */

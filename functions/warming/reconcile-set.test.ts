@@ -59,7 +59,7 @@ describe('a run', () => {
     expect(await warming.run()).toMatchObject({ state: 'failed', reason: 'deadline' });
   });
 
-  test('whose machine is gone gets another one', async () => {
+  test('whose instance is gone gets another one', async () => {
     const warming = fakeWarming();
     await startRun(SET, warming.now(), warming.deps);
     warming.capacity = { min: 0, max: 1, desired: 0 };
@@ -125,7 +125,7 @@ describe('a run', () => {
     expect(warming.metrics).not.toContain('WarmingRunFailures 1');
   });
 
-  test('whose snapshot is current already is over, though nobody has said so', async () => {
+  test('whose snapshot is current already ends, although its event was lost', async () => {
     const warming = fakeWarming();
     await startRun(SET, warming.now(), warming.deps);
     warming.pass(60);
@@ -150,7 +150,7 @@ describe('a run', () => {
 });
 
 describe('a snapshot whose event was lost', () => {
-  test('is promoted when nobody can be verifying it any more, and ends its run', async () => {
+  test('is promoted when its event is overdue, and ends its run', async () => {
     const warming = fakeWarming({ deadlineMinutes: 120 });
     const set = { ...SET, deadlineMinutes: 120 };
     await startRun(set, warming.now(), warming.deps);
@@ -165,6 +165,14 @@ describe('a snapshot whose event was lost', () => {
     });
     expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 4) });
     expect(warming.capacity?.desired).toBe(0);
+  });
+
+  test('is promoted although a newer one has a format that this version does not read', async () => {
+    const warming = fakeWarming();
+    warming.save(idOf(21), ['base']);
+    warming.save(idOf(22), ['base'], { formatVersion: 2 });
+    await reconcileSet(SET, warming.deps);
+    expect((await warming.pointer())?.current).toBe(idOf(21));
   });
 
   test('is found behind newer ones that are broken', async () => {
@@ -247,13 +255,13 @@ describe('pruning', () => {
     });
   });
 
-  test('waits while a run is under way', async () => {
+  test('does nothing during a run', async () => {
     const warming = fiveSnapshots();
     await startRun(SET, warming.now(), warming.deps);
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { pruned: { snapshots: 0 } } });
   });
 
-  test('spares every layer while a manifest cannot be read', async () => {
+  test('keeps every layer while a manifest is not readable', async () => {
     const warming = fiveSnapshots();
     warming.store.put(`sets/default/snapshots/${idOf(20)}/manifest.json`, 'x');
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
@@ -261,7 +269,16 @@ describe('pruning', () => {
     });
   });
 
-  test('spares what it does not know', async () => {
+  test('keeps a snapshot of a newer format, however old, and its layers', async () => {
+    const warming = fiveSnapshots();
+    warming.save(idOf(10), ['base', 'layer 10'], { formatVersion: 2 });
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
+      detail: { pruned: { snapshots: 1, layers: 0 } },
+    });
+    expect(warming.store.keys()).toContain(`sets/default/snapshots/${idOf(10)}/manifest.json`);
+  });
+
+  test('keeps objects with other names', async () => {
     const warming = fiveSnapshots();
     const foreign = ['sets/default/notes.txt', 'sets/default/layers/x.sqfs', 'sets/other/layers/x.sqfs', 'x'];
     for (const key of foreign) warming.store.put(key, 'x', new Date(0));
@@ -276,7 +293,7 @@ describe('pruning', () => {
     let listings = 0;
     warming.store.list = (prefix) => {
       listings += 1;
-      // The last listing of a check is that of the manifests that remain.
+      // The last listing of a check lists the remaining manifests.
       if (listings === 4) throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
       return list(prefix);
     };

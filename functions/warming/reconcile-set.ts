@@ -21,8 +21,7 @@ const EVENT_LOST_MS = 15 * 60_000;
  */
 export async function reconcileSet(set: NamedSet, deps: WarmingDeps): Promise<Outcome> {
   const rolledBack = await rollBackIncomplete(set, deps);
-  const missed = await newestMissed(set, deps);
-  const evaluated = missed === undefined ? undefined : await evaluateSnapshot(set, missed, deps);
+  const { missed, evaluated } = await evaluateMissed(set, deps);
   const stored = await readRun(set, deps);
   const failed = isRunning(stored) ? await advanceRun(set, stored, deps) : undefined;
   const current = await measure(set, deps);
@@ -50,13 +49,27 @@ async function rollBackIncomplete(set: NamedSet, deps: WarmingDeps): Promise<str
   return current;
 }
 
-async function newestMissed(set: NamedSet, deps: WarmingDeps): Promise<string | undefined> {
+/** Evaluates the newest snapshot whose event was lost. One of an unsupported format does not hide the ones before it. */
+async function evaluateMissed(
+  set: NamedSet,
+  deps: WarmingDeps,
+): Promise<{ missed?: string; evaluated?: Outcome }> {
+  for (const missed of await missedSnapshots(set, deps)) {
+    const evaluated = await evaluateSnapshot(set, missed, deps);
+    const isUnsupported = evaluated.outcome === 'skipped' && evaluated.reason === 'unsupported-format';
+    if (!isUnsupported) return { missed, evaluated };
+  }
+  return {};
+}
+
+/** Newest first. */
+async function missedSnapshots(set: NamedSet, deps: WarmingDeps): Promise<string[]> {
   const now = deps.clock.now();
   const pointer = (await readPointer(deps.store, set.name))?.pointer ?? emptyPointer(now);
   const missed = (await listSnapshots(set, deps)).filter(
     ({ id, writtenAt }) => now.getTime() - writtenAt.getTime() >= EVENT_LOST_MS && promote(pointer, id, now),
   );
-  return missed.at(-1)?.id;
+  return missed.map(({ id }) => id).reverse();
 }
 
 /** @returns the current snapshot */

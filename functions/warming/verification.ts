@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { verificationLeaseKey } from '../../shared/snapshot/layout.ts';
@@ -57,7 +58,8 @@ async function acquireLease(
   const held = stored && leaseEnd(key, stored.text);
   if (held && held > now) return { until: held };
   const until = new Date(now.getTime() + LEASE_MS);
-  const lease = { snapshot: id, until: until.toISOString() };
+  // A write with an identical body counts as the same write (`ObjectStore.write`). The holder makes each lease differ.
+  const lease = { snapshot: id, holder: randomUUID(), until: until.toISOString() };
   const etag = await store.write(key, lease, stored ? { ifMatch: stored.etag } : { ifNoneMatch: true });
   // Another invocation acquired the lease between the read and the write.
   return etag === undefined ? { until } : { etag };

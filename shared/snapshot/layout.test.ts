@@ -34,7 +34,7 @@ test('every key is read as what it was written as', () => {
   );
 });
 
-test('ids sort by time and say it, to the second', () => {
+test('ids sort by time and contain it, to the second', () => {
   fc.assert(
     fc.property(time, time, entropy, entropy, (one, two, a, b) => {
       const [first, second] = [snapshotId(one, a), snapshotId(two, b)];

@@ -29,7 +29,27 @@ describe('promotion', () => {
   });
 });
 
+test('promotedAt changes with the current snapshot only', () => {
+  const minutes = (minute: number) => new Date(at.getTime() + minute * 60_000);
+  const two = after(
+    (pointer) => promote(pointer, id(1), minutes(1)),
+    (pointer) => promote(pointer, id(2), minutes(2)),
+  );
+  expect(two.promotedAt).toBe(minutes(2).toISOString());
+  const other = quarantine(two, id(3), 'flipped bit', minutes(3));
+  expect(other).toMatchObject({ updatedAt: minutes(3).toISOString(), promotedAt: minutes(2).toISOString() });
+  const rolledBack = quarantine(two, id(2), 'flipped bit', minutes(4));
+  expect(rolledBack).toMatchObject({ current: id(1), promotedAt: minutes(4).toISOString() });
+});
+
 describe('quarantine', () => {
+  test('of more than 20 in a day forgets none of them until their manifests are pruned', () => {
+    const pointer = after(...Array.from({ length: 30 }, (_, index) => broken(index)));
+    for (let index = 0; index < 30; index += 1) expect(promote(pointer, id(index), at)).toBeUndefined();
+    const later = new Date(at.getTime() + 49 * 3_600_000);
+    expect(quarantine(pointer, id(40), 'flipped bit', later)?.quarantined).toHaveLength(20);
+  });
+
   test('of the current one rolls back, once', () => {
     const pointer = after(promoted(1), promoted(2), broken(2));
     expect(pointer).toMatchObject({

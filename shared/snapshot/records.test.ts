@@ -70,9 +70,9 @@ describe('a manifest', () => {
     ['with a layer of no size', { layers: [{ ...layer, bytes: -5 }] }, /layers/],
     ['with chunks larger than any memory', { layers: [{ ...layer, chunkBytes: 1e12 }] }, /chunkBytes/],
     ['with a thousand layers', { layers: Array.from({ length: 1000 }, () => layer) }, /layers/],
-  ])('%s is refused', async (_, change, words) => {
+  ])('%s is refused', async (_, change, text) => {
     await expect(stored(change)).rejects.toThrow(CorruptRecord);
-    await expect(stored(change)).rejects.toThrow(words);
+    await expect(stored(change)).rejects.toThrow(text);
   });
 
   test('of a newer format is unsupported and not corrupt, whatever its other fields are', async () => {

@@ -55,7 +55,7 @@ describe.each<[string, () => ObjectStore]>([
     expect(await store.remove(key('r'))).toBe(true);
   });
 
-  test('says sizes, ranges, and what is not there', async () => {
+  test('returns sizes and ranges, and undefined for a missing object', async () => {
     const store = open();
     await store.write(key('s'), 'abcdef', { ifNoneMatch: true });
     const { text = '' } = (await store.read(key('s'))) ?? {};
@@ -90,7 +90,7 @@ test.each([
   }
 });
 
-test('409 is retried, and then the record is', async () => {
+test('409 is retried some times, and then thrown as retryable', async () => {
   const store = s3Store(client, 'b');
   let conflicts = 2;
   server.fault = ({ method }) =>
@@ -107,7 +107,7 @@ test('409 is retried, and then the record is', async () => {
   }
 });
 
-test('412 after a lost answer of our own first attempt is a success', async () => {
+test('412 is a success if the stored object has the body of the write', async () => {
   const store = s3Store(client, 'b');
   const first = await store.write('lost-answer', { a: 1 }, { ifNoneMatch: true });
   // The second attempt of the SDK: the same body under the same condition.
