@@ -21,7 +21,7 @@ locals {
   runner_file    = "${local.dist}/aw-runner.mjs"
   runner_missing = var.bundles == null && !fileexists(local.runner_file)
   runner_sha256  = var.bundles == null ? (local.runner_missing ? "missing" : filesha256(local.runner_file)) : local.remote_bundles.runner.sha256
-  # The checksum is part of the key, so an instance with an older launch template still finds its own program.
+  # The checksum is part of the key, so the object that a launch template names never has another content.
   runner_key = "tools/aw-runner-${substr(local.runner_sha256, 0, 16)}.mjs"
 
   code = {
