@@ -2,8 +2,8 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import type { Home, OutgoingEvent, PublishEvent } from './service.ts';
 
 /**
- * Puts events of AWS services on the default bus, past the gateway: these are no calls that anybody makes, and AWS
- * lets nobody but itself use a source that starts with `aws.`.
+ * Publishes events of AWS services on the default bus. It bypasses the gateway, which records calls only, and which refuses
+ * sources that start with `aws.`, as AWS does.
  *
  * @param emulator `http://127.0.0.1:<port>` of MiniStack
  * @throws (from the returned function) if the bus refuses the event

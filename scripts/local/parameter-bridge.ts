@@ -3,8 +3,8 @@ import { CHANGING_OPERATIONS, parameterEvents } from './parameter-events/changes
 import type { Home, PublishEvent } from './service.ts';
 
 /**
- * Puts `Parameter Store Change` events on the bus, told from the calls that pass the gateway. Only those of the home
- * region: another region's events stay on its own bus, where nobody listens.
+ * Puts `Parameter Store Change` events on the bus, derived from the calls that pass the gateway. It covers the home region
+ * only: the buses of other regions have no rules.
  */
 export function parameterObserver(
   home: Home,

@@ -7,8 +7,8 @@ const EVERY_SECONDS = 60;
 const METRIC = 'ApproximateNumberOfMessagesVisible';
 
 /**
- * What SQS tells CloudWatch about each queue, which the emulator does not: how many messages wait in it. The alarms on
- * dead-letter queues look at that.
+ * Publishes the number of messages per queue, which SQS sends to CloudWatch and the emulator does not. The alarms of the
+ * dead-letter queues read it.
  *
  * @param options.emulator MiniStack's address: SQS's own measuring is no call that anybody makes
  * @param options.ingest takes one line in CloudWatch's embedded format

@@ -1,6 +1,6 @@
 import { type Cloud, type CloudOptions, startCloud } from './cloud.ts';
 
-/** Why a run ended before its time; the message is for the person at the terminal. */
+/** The run ended early. The message is for the terminal. */
 export class CloudEnded extends Error {
   override readonly name = 'CloudEnded';
   /** For the process: 130 after Ctrl-C, as shells have it, otherwise 1. */
@@ -12,19 +12,18 @@ export class CloudEnded extends Error {
   }
 }
 
-/** One Ctrl-C can arrive twice, from the terminal and from npm; a person who insists takes longer, in milliseconds. */
-const INSIST_MS = 1_000;
+/** Within this time a second signal is the same Ctrl-C, from the terminal and from npm, in milliseconds. */
+const SAME_SIGNAL_MS = 1_000;
 
 /** Signals that ask a program to end, with the exit code that shells expect of it then. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /**
- * Starts a cloud, lets `use` work with it, and stops it, however `use` ends: by itself, by an error, by Ctrl-C or
- * another signal, or because MiniStack died. A second Ctrl-C does not wait: what is left then is cleaned up by the
- * process that stands guard.
+ * Starts a cloud, runs `use`, and stops the cloud when `use` ends: by itself, by an error, by Ctrl-C or another signal, or because
+ * MiniStack ended. A second Ctrl-C does not wait; the cleanup process then removes the rest.
  *
- * @param use should stop soon after its signal is aborted; it is not waited for longer than the stop takes
- * @throws {CloudEnded} if a signal or MiniStack's death ended it; whatever `use` throws
+ * @param use stops soon after its signal is aborted
+ * @throws {CloudEnded} if a signal or MiniStack's death ended it; and every error of `use`
  */
 export async function withCloud<T>(
   options: CloudOptions,
@@ -39,7 +38,7 @@ export async function withCloud<T>(
       ended.signal.throwIfAborted();
       return await Promise.race([use(cloud, ended.signal), rejection(ended.signal)]);
     } catch (error) {
-      // What fails because the cloud has gone is a consequence: the cause is worth more.
+      // After the end of the cloud, other errors are consequences of it.
       throw ended.signal.aborted ? ended.signal.reason : error;
     } finally {
       await cloud.stop();
@@ -56,14 +55,14 @@ function rejection(signal: AbortSignal): Promise<never> {
 }
 
 function listenForSignals(end: (error: CloudEnded) => void): { close(): void } {
-  let heardAt: number | undefined;
+  let receivedAt: number | undefined;
   const listeners = Object.entries(SIGNALS).map(([signal, exitCode]) => {
     const listener = () => {
-      if (heardAt !== undefined) {
-        if (performance.now() - heardAt > INSIST_MS) process.exit(exitCode);
+      if (receivedAt !== undefined) {
+        if (performance.now() - receivedAt > SAME_SIGNAL_MS) process.exit(exitCode);
         return;
       }
-      heardAt = performance.now();
+      receivedAt = performance.now();
       end(new CloudEnded(`interrupted by ${signal}`, exitCode));
     };
     process.on(signal, listener);

@@ -38,7 +38,7 @@ test('the same sources give the same bytes', async () => {
   expect(again.map(({ sha256 }) => sha256)).toEqual(built.map(({ sha256 }) => sha256));
 });
 
-test('nothing of this machine is inside', async () => {
+test('a bundle contains no path of this machine', async () => {
   for (const { name, file } of built) {
     const code = unzipSync(await readFile(join(folder, 'one', file)));
     expect(Object.keys(code)).toEqual(['index.js']);
@@ -48,7 +48,7 @@ test('nothing of this machine is inside', async () => {
   }
 });
 
-test('every stand-in for a module of a library still stands in for one', async () => {
+test('every replaced module is a module of a library', async () => {
   const inputs = await Promise.all(built.map(({ name }) => inputsOf(name)));
   expect(STAND_INS.filter((name) => !inputs.flat().includes(name))).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FIRST_EVENTS } from '../bench/first-events.ts';
+import { envelope as eventEnvelope } from '../support/sqs.ts';
 import { type Bundles, openBundles } from './open-bundles.ts';
 
 let bundles: Bundles;
@@ -11,13 +12,11 @@ beforeAll(async () => {
 });
 afterAll(() => bundles.close());
 
+/** An envelope whose fields may have any type. */
 const envelope = (source: unknown, detailType: unknown, detail: unknown) => ({
-  id: 'x',
+  ...eventEnvelope('', '', {}),
   source,
   'detail-type': detailType,
-  account: '123456789012',
-  region: 'us-east-1',
-  time: '2026-11-23T03:00:00Z',
   detail,
 });
 

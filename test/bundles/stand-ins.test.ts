@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { envelope } from '../support/sqs.ts';
 import { type Bundles, openBundles } from './open-bundles.ts';
 
 /**
- * The bundles are built without parts of the SDK that no function needs. Whether they are still whole shows where the SDK does
- * its work: signing, calling, reading answers, and telling errors apart.
+ * The bundles are built without parts of the SDK that no function needs. These tests cover signing, calling, parsing of
+ * answers and recognition of errors.
  */
 let bundles: Bundles;
 beforeAll(async () => {
@@ -18,17 +19,12 @@ afterEach(() => {
 const KEY = 'B0123456789abcdef0123456789abcde';
 const ARN = 'arn:aws:cloudwatch:us-east-1:123456789012:alarm:aw-launch-failures';
 
-const alarmEvent = {
-  version: '0',
-  id: 'x',
-  source: 'aws.cloudwatch',
-  'detail-type': 'CloudWatch Alarm State Change',
-  account: '123456789012',
-  region: 'us-east-1',
-  time: '2026-11-23T03:00:00Z',
-  resources: [ARN],
-  detail: { alarmName: 'aw-launch-failures', state: { value: 'ALARM' } },
-};
+const alarmEvent = envelope(
+  'aws.cloudwatch',
+  'CloudWatch Alarm State Change',
+  { alarmName: 'aw-launch-failures', state: { value: 'ALARM' } },
+  { resources: [ARN] },
+);
 
 const answer = (operation: string, body: object | string, status = 200) =>
   bundles.aws.answers.set(operation, {
@@ -76,7 +72,7 @@ describe('alarms', () => {
       'service-unavailable',
     ],
     ['a call that is not allowed', 400, { __type: 'AccessDenied', message: 'no' }, 'unexpected-error'],
-  ])('tells apart %s', async (_, status, body, reason) => {
+  ])('distinguishes %s', async (_, status, body, reason) => {
     answer('DescribeAlarms', body, status);
     const { of } = await bundles.send('alarms', [alarmEvent]);
     expect(of(0)).toMatchObject({
@@ -87,7 +83,7 @@ describe('alarms', () => {
     expect(bundles.aws.calls.map(({ operation }) => operation)).toContain('ChangeMessageVisibility');
   });
 
-  test('knows an error that the client has no class for any more by its name', async () => {
+  test('recognises an error without its class by its name', async () => {
     answer('DescribeAlarms', inAlarm);
     answer('GetSecretValue', { __type: 'ResourceNotFoundException', message: 'no such secret' }, 400);
     const { of } = await bundles.send('alarms', [alarmEvent]);
@@ -109,17 +105,17 @@ describe('lifecycle', () => {
   const refusal = (code: string, message: string) =>
     `<ErrorResponse><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message></Error></ErrorResponse>`;
 
-  test('takes an action that is over for one that needs nothing', async () => {
-    const said = refusal(
+  test('skips an action that has ended', async () => {
+    const refused = refusal(
       'ValidationError',
       'No active Lifecycle Action found with instance ID i-0123456789abcdef0',
     );
-    answer('CompleteLifecycleAction', said, 400);
+    answer('CompleteLifecycleAction', refused, 400);
     const { of } = await bundles.send('lifecycle', [report], sender);
     expect(of(0)).toMatchObject({ outcome: 'skipped', reason: 'instance-gone' });
   });
 
-  test.each(['ResourceContention', 'Throttling'])('takes %s for a reason to wait', async (code) => {
+  test.each(['ResourceContention', 'Throttling'])('retries after %s', async (code) => {
     answer('CompleteLifecycleAction', refusal(code, 'busy'), 400);
     const { of } = await bundles.send('lifecycle', [report], sender);
     expect(of(0)).toMatchObject({ outcome: 'retry', reason: 'service-unavailable' });

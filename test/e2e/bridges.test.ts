@@ -96,7 +96,7 @@ test('what is declared is in the tree, here and in the replica region; a hand ed
   await waitFor('the repair', async () => (await parameter(DEPLOYMENT)) === declared, { seconds: 30 });
 });
 
-test('SQS says who sent a report: only the instance itself completes its hook', async () => {
+test('SQS stamps the sender of a report: only the instance itself completes its hook', async () => {
   const { autoScaling } = cloud.clients;
   const AutoScalingGroupName = 'aw-gha-default';
   await autoScaling.send(new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity: 2 }));

@@ -14,8 +14,8 @@ type Held = {
   command: ChildProcess;
   folder: string;
   ministackPid: number;
-  /** Everything that the command said on standard error. */
-  said: Promise<string>;
+  /** Standard error of the command. */
+  stderr: Promise<string>;
   ended: Promise<[number | null, NodeJS.Signals | null]>;
 };
 
@@ -24,16 +24,16 @@ afterEach(() => held?.command.kill('SIGKILL'));
 
 async function hold(): Promise<Held> {
   const command = spawn(process.execPath, ['test/e2e/programs/hold-cloud.ts'], { cwd: root });
-  const said = text(command.stderr);
+  const stderr = text(command.stderr);
   const ended = once(command, 'exit').then(([code, signal]): [number | null, NodeJS.Signals | null] => [
     code,
     signal,
   ]);
   const [line] = await Promise.race([
     once(command.stdout, 'data'),
-    said.then((message) => Promise.reject(new Error(`the command did not start: ${message}`))),
+    stderr.then((message) => Promise.reject(new Error(`the command did not start: ${message}`))),
   ]);
-  const started: Held = { command, said, ended, ...JSON.parse(String(line)) };
+  const started: Held = { command, stderr, ended, ...JSON.parse(String(line)) };
   held = started;
   // There is something to clean up: the emulator, its workers, the guard, a runner and its agent; as root, a mount.
   expect((await startedFor(started.folder)).length).toBeGreaterThanOrEqual(5);
@@ -52,11 +52,11 @@ async function expectNothingLeft(folder: string): Promise<void> {
 }
 
 test('kill -9 of MiniStack ends the command with a clear message and no leftovers', async () => {
-  const { folder, ministackPid, said, ended } = await hold();
+  const { folder, ministackPid, stderr, ended } = await hold();
   expect(existsSync(folder)).toBe(true);
   process.kill(ministackPid, 'SIGKILL');
   expect(await ended).toEqual([1, null]);
-  expect(await said).toContain('MiniStack died (SIGKILL)');
+  expect(await stderr).toContain('MiniStack died (SIGKILL)');
   await expectNothingLeft(folder);
 });
 
@@ -64,12 +64,12 @@ test.each([
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const)('%s ends the command with exit code %i and no leftovers', async (signal, exitCode) => {
-  const { command, folder, said, ended } = await hold();
+  const { command, folder, stderr, ended } = await hold();
   // Twice, as npm passes on what the terminal has sent already.
   command.kill(signal);
   command.kill(signal);
   expect(await ended).toEqual([exitCode, null]);
-  expect(await said).toContain(`interrupted by ${signal}`);
+  expect(await stderr).toContain(`interrupted by ${signal}`);
   await expectNothingLeft(folder);
 });
 

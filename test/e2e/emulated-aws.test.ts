@@ -120,7 +120,7 @@ const stateOf = (id: string) =>
     .find((instance) => instance.id === id)?.state;
 
 describe('the emulated services on the real clock', () => {
-  it('lets heartbeats hold a runner, and lets it go within one timeout of the last', async () => {
+  it('keeps a runner while heartbeats arrive, and terminates it within one timeout of the last', async () => {
     const id = await createFleet();
     for (let beats = 0; beats < 4; beats += 1) {
       await new Promise((resolve) => setTimeout(resolve, 250));
@@ -135,7 +135,7 @@ describe('the emulated services on the real clock', () => {
     await waitFor('it to be gone', () => terminated.includes(id), { seconds: 3 });
   });
 
-  it('tells a reclaimed runner its time, and takes it then', async () => {
+  it('announces the reclaim of a runner, and then stops it', async () => {
     const id = await createFleet();
     await complete('aw-boot', id);
     expect(await see(id, 'spot/instance-action')).toBeUndefined();
@@ -162,21 +162,21 @@ async function sample(name: string) {
   return JSON.parse(text) as { source: string; 'detail-type': string; resources: string[]; detail: unknown };
 }
 
-/** Holds an event against a sample: the same source, resources of the same look, and every field of the sample. */
+/** Holds an event against a sample: the same source, resources of the same form, and every field of the sample. */
 async function expectShape(name: string, choose: (event: OutgoingEvent) => boolean = () => true) {
-  const wanted = await sample(name);
-  const event = events.find((each) => each.detailType === wanted['detail-type'] && choose(each));
+  const expected = await sample(name);
+  const event = events.find((each) => each.detailType === expected['detail-type'] && choose(each));
   expect(event, `no event like ${name}`).toBeDefined();
-  expect(event?.source).toBe(wanted.source);
-  expect(fields(event?.detail)).toEqual(expect.arrayContaining(fields(wanted.detail)));
-  const look = (arn: string) => arn.replace(/i-[0-9a-f]+|[-0-9a-f]{36}|[^:/]+$/g, '*');
-  expect(event?.resources.map(look).map((arn) => arn.replace(/us-west-2[a-z]/, 'zone'))).toEqual(
-    wanted.resources.map(look).map((arn) => arn.replace(/us-west-2[a-z]/, 'zone')),
+  expect(event?.source).toBe(expected.source);
+  expect(fields(event?.detail)).toEqual(expect.arrayContaining(fields(expected.detail)));
+  const form = (arn: string) => arn.replace(/i-[0-9a-f]+|[-0-9a-f]{36}|[^:/]+$/g, '*');
+  expect(event?.resources.map(form).map((arn) => arn.replace(/us-west-2[a-z]/, 'zone'))).toEqual(
+    expected.resources.map(form).map((arn) => arn.replace(/us-west-2[a-z]/, 'zone')),
   );
 }
 
 describe('events', () => {
-  it('of Auto Scaling and EC2 look like the samples', async () => {
+  it('of Auto Scaling and EC2 match the samples', async () => {
     const id = await createFleet();
     await complete('aw-boot', id);
     autoScaling.recommendRebalance(id);
@@ -199,7 +199,7 @@ describe('events', () => {
     await expectShape('ec2-rebalance-recommendation');
   });
 
-  it('of alarms look like the samples', async () => {
+  it('of alarms match the samples', async () => {
     const alarm: PutMetricAlarmCommandInput = {
       AlarmName: 'aw-gha-default-bootstrap-failures',
       AlarmDescription: 'Runner bootstrap failures',

@@ -151,7 +151,7 @@ describe('what can be asked of the emulation', () => {
   it('reclaims Spot instances only', async () => {
     start();
     await createGroup();
-    expect(() => autoScaling.reclaim(launched[0]?.id ?? '')).toThrow('is no Spot instance');
+    expect(() => autoScaling.reclaim(launched[0]?.id ?? '')).toThrow('is not a Spot instance');
     expect(() => autoScaling.reclaim('i-00000000')).toThrow('No managed instance found');
   });
 

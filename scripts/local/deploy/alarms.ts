@@ -1,7 +1,7 @@
 import { type CloudWatchClient, PutMetricAlarmCommand } from '@aws-sdk/client-cloudwatch';
 import type { AlarmSettings, Deployment } from './settings.ts';
 
-/** Makes one metric alarm. Missing data is no breach: a fleet that scales to zero says nothing. */
+/** Creates one metric alarm. Missing data is not breaching: a fleet without instances sends no data. */
 export async function makeAlarm(
   cloudWatch: CloudWatchClient,
   alarm: AlarmSettings,

@@ -54,7 +54,7 @@ describe('placeholders of function.json', () => {
     expect(fill(value, { prefix: 'aw', set: 'a"b\\c' })).toEqual({ a: ['aw-'], b: { c: 'x a"b\\c y' } });
   });
 
-  test('that nobody knows are an error', () => {
+  test('that are unknown are an error', () => {
     expect(() => fill(hole('unknown'), {})).toThrow(/\$\{unknown\}/);
   });
 });

@@ -18,7 +18,7 @@ export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] 
  * Makes in the local cloud what Terraform makes in an account, out of the same function.json files and the same zips.
  * The groups come last, since their instances begin to report at once.
  *
- * @throws if a bundle is missing, or whatever a service refuses
+ * @throws if a bundle is missing, and every error of a service
  */
 export async function deploy(
   clients: Clients,

@@ -2,7 +2,7 @@ import { type AutoScalingClient, CreateAutoScalingGroupCommand } from '@aws-sdk/
 import { autoScalingGroupName, hookName } from '../../../shared/fleet/names.ts';
 import type { Deployment, GroupSettings } from './settings.ts';
 
-/** Heartbeat timeouts in seconds, as in the Terraform module, where a group does not say its own. */
+/** Heartbeat timeouts in seconds, as in the Terraform module, for groups without their own. */
 const USUAL_TIMEOUT = { boot: 300, drain: 300 };
 
 const USUAL_TYPE = 'm6id.large';

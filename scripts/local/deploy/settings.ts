@@ -13,13 +13,13 @@ export type GroupSettings = Group & {
   instanceType?: string;
   /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
   heartbeatTimeout?: { boot: number; drain: number };
-  /** Whose jobs its agents take, on the simulated CI service; `<host>/<name>` if absent. */
+  /** The queue of its agents at the simulated CI provider; `<provider>/<name>` if absent. */
   queue?: string;
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };
 
-/** What the group's instances are told in their configuration (`infra/runner/src/config.ts`). */
+/** Settings for the configuration of the runners (`infra/runner/src/config.ts`). */
 export type RunnerSettings = {
   /** How an instance of a warming group makes the snapshot; absent elsewhere. */
   warming?: { command: readonly string[]; timeoutSeconds?: number };
@@ -42,7 +42,7 @@ export type WarmingSetSettings = {
   keep: number;
 };
 
-/** Times of a group that does not say its own; boots and drains of the local cloud take seconds. */
+/** Times of a group without its own. Boots and drains of the local cloud take seconds. */
 export const USUAL_RUNNER: RunnerSettings = {
   bootTimeoutSeconds: 240,
   drainTimeoutSeconds: 240,
@@ -66,7 +66,7 @@ export type AlarmSettings = {
   tags?: Record<string, string>;
 };
 
-/** What one deployment consists of, besides what function.json says. */
+/** The parts of a deployment besides the functions. */
 export type Deployment = {
   home: Home;
   prefix: string;

@@ -28,7 +28,7 @@ export async function makeBucket(s3: S3Client, deployment: Deployment): Promise<
   );
 }
 
-/** Writes what is declared of the /aw tree; `parameters` hears of it. */
+/** Writes the declared part of the /aw tree, which sends an event to `parameters`. */
 export async function declareParameters(s3: S3Client, deployment: Deployment): Promise<void> {
   await s3.send(
     new PutObjectCommand({

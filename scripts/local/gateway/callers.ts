@@ -1,26 +1,26 @@
 import { randomBytes } from 'node:crypto';
 
-/** Someone who signs calls: a function, an instance, or whoever plays with the cloud. */
+/** The signer of a call: a function, an instance or an operator. */
 export type Caller = {
   /** `lifecycle`, `i-0123…`, `operator`. */
   name: string;
-  /** What SQS says as `SenderId` of the messages that it sends. */
+  /** The `SenderId` of its messages in SQS. */
   senderId: string;
 };
 
 /** Credentials that the SDK takes from its environment. */
 export type AccessKey = { accessKeyId: string; secretAccessKey: string };
 
-/** Sender of the messages that rules and schedules put into queues: the service's own id, no role's. */
+/** Sender of the messages that rules and schedules put into queues: the id of the service instead of a role. */
 export const SERVICE_SENDER = 'AIDALOCALEVENTS000000';
 
-/** Knows whose access key is whose. */
+/** The callers, by access key. */
 export type Callers = {
   /** A new access key for a caller. */
   issue(caller: Caller): AccessKey;
   /** Registers a key that a function's worker made for itself. */
   register(accessKeyId: string, caller: Caller): void;
-  /** Who signs with the key; `unknown` for a stranger. */
+  /** The caller with this key, or `unknown`. */
   of(accessKeyId: string | undefined): Caller;
 };
 

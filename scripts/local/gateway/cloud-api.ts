@@ -6,7 +6,7 @@ import type { Batch, FunctionsLog } from './functions-log.ts';
 import { handledMessage } from './handled.ts';
 import type { Senders } from './senders.ts';
 
-/** What the wrapper around each deployed bundle says, and what `invoke` asks. */
+/** Requests of the wrapper around each deployed bundle, and of `invoke`. */
 const worker = { function: v.string(), accessKeyId: v.string() };
 
 const startSchema = v.object({ ...worker, messageIds: v.array(v.string()) });

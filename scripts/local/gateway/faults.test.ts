@@ -37,7 +37,7 @@ describe('faults', () => {
     expect(faults.effectOn(target)).toBeUndefined();
   });
 
-  test('a rule that is taken away says how often it hit', () => {
+  test('the removal of a rule returns how often it applied', () => {
     const faults = createFaults();
     const remove = faults.add({ service: 'ssm', effect });
     faults.effectOn(target);

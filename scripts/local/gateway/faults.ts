@@ -29,7 +29,7 @@ export const THROTTLED = {
 export type FaultTarget = { service: string; operation: string; caller: string };
 
 export type Faults = {
-  /** Adds a rule; the returned function takes it away and says how often it hit. */
+  /** Adds a rule; the returned function removes it and returns how often it applied. */
   add(rule: FaultRule): () => number;
   /** What happens to this call, if anything; the first rule that hits decides. */
   effectOn(target: FaultTarget): FaultRule['effect'] | undefined;

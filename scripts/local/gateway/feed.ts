@@ -1,24 +1,24 @@
-/** Things in the order in which they happened, for those who look back and for those who look on. */
+/** A list of items in the order of their occurrence, with subscriptions to later items. */
 export type Feed<T> = {
   /** Everything so far. */
   readonly all: readonly T[];
   add(item: T): void;
-  /** Calls `look` with each later item; the returned function ends it. */
-  follow(look: (item: T) => void): () => void;
+  /** Calls `listener` with each later item. The returned function ends the subscription. */
+  follow(listener: (item: T) => void): () => void;
 };
 
 export function createFeed<T>(): Feed<T> {
   const all: T[] = [];
-  const followers = new Set<(item: T) => void>();
+  const listeners = new Set<(item: T) => void>();
   return {
     all,
     add(item) {
       all.push(item);
-      for (const look of followers) look(item);
+      for (const listener of listeners) listener(item);
     },
-    follow(look) {
-      followers.add(look);
-      return () => followers.delete(look);
+    follow(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
   };
 }

@@ -106,7 +106,7 @@ describe('the gateway', () => {
     expect(gateway.calls.all).toMatchObject([{ status: 0, fault: 'disconnect' }]);
   });
 
-  test.each(PROTOCOLS)('says so in the words of %s (%s) when the emulator is gone', async (_, __, send) => {
+  test.each(PROTOCOLS)('answers with an error of %s (%s) when the emulator is gone', async (_, __, send) => {
     emulator.closeAllConnections();
     emulator.close();
     await expect(send()).rejects.toMatchObject({ name: 'ServiceUnavailable' });
@@ -127,7 +127,7 @@ describe('the gateway', () => {
     expect(received).toEqual([]);
   });
 
-  test('takes an unsigned event for PagerDuty, from a caller who says who it is', async () => {
+  test('accepts an unsigned event for PagerDuty with the header of its caller', async () => {
     gateway.mount({
       name: 'pagerduty',
       serves: () => true,
@@ -152,7 +152,7 @@ describe('the gateway', () => {
 });
 
 describe('a function’s wrapper', () => {
-  async function say(name: string, body: object) {
+  async function post(name: string, body: object) {
     const answer = await fetch(`${gateway.url}/_cloud/${name}`, {
       method: 'POST',
       body: JSON.stringify(body),
@@ -172,7 +172,7 @@ describe('a function’s wrapper', () => {
       headers: { 'x-amz-target': 'AmazonSQS.SendMessage', authorization: signature('i-1', 'sqs') },
       body: '{}',
     });
-    expect(await say('batch-started', { ...worker, messageIds: ['m-1', 'm-2'] })).toEqual({
+    expect(await post('batch-started', { ...worker, messageIds: ['m-1', 'm-2'] })).toEqual({
       senders: { 'm-1': 'AROALOCALRUNNER:i-1', 'm-2': 'AIDALOCALEVENTS000000' },
     });
   });
@@ -182,29 +182,29 @@ describe('a function’s wrapper', () => {
     return `AWS4-HMAC-SHA256 Credential=${accessKeyId}/20240514/us-west-2/${service}/aws4_request, Signature=x`;
   }
 
-  test('tells how a message ended, and with which calls', async () => {
-    await say('batch-started', { ...worker, messageIds: ['m-1'] });
+  test('returns the outcome of a message and its calls', async () => {
+    await post('batch-started', { ...worker, messageIds: ['m-1'] });
     const credentials = { accessKeyId: worker.accessKeyId, secretAccessKey: 'x' };
     await new SSMClient({ ...settings(), credentials }).send(new GetParameterCommand({ Name: '/aw' }));
     await new SSMClient(settings('someone else')).send(new GetParameterCommand({ Name: '/aw' }));
-    await say('lines', { ...worker, lines: ['no JSON', outcome('m-1')] });
-    const waiting = say('handled', { messageId: 'm-1', seconds: 5 });
-    await say('batch-ended', worker);
+    await post('lines', { ...worker, lines: ['no JSON', outcome('m-1')] });
+    const waiting = post('handled', { messageId: 'm-1', seconds: 5 });
+    await post('batch-ended', worker);
     expect(await waiting).toMatchObject({
       handled: { outcome: 'skipped', reason: 'stale', calls: [{ caller: 'lifecycle' }] },
     });
     expect(gateway.functions.outcomes.all).toMatchObject([{ messageId: 'm-1', function: 'lifecycle' }]);
   });
 
-  test('tells that the function threw', async () => {
-    await say('batch-started', { ...worker, messageIds: ['m-1'] });
-    await say('batch-ended', { ...worker, error: 'Error: no environment' });
-    expect(await say('handled', { messageId: 'm-1', seconds: 5 })).toMatchObject({
+  test('returns the error of a function that threw', async () => {
+    await post('batch-started', { ...worker, messageIds: ['m-1'] });
+    await post('batch-ended', { ...worker, error: 'Error: no environment' });
+    expect(await post('handled', { messageId: 'm-1', seconds: 5 })).toMatchObject({
       handled: { outcome: 'retry', reason: 'function-error: Error: no environment', calls: [] },
     });
   });
 
   test('a message that nobody takes is not waited for for ever', async () => {
-    expect(await say('handled', { messageId: 'm-9', seconds: 0.05 })).toEqual({});
+    expect(await post('handled', { messageId: 'm-9', seconds: 0.05 })).toEqual({});
   });
 });

@@ -14,7 +14,7 @@ import { type Incoming, readIncoming } from './incoming.ts';
 import { safeParameters } from './parameters.ts';
 import { createSenders } from './senders.ts';
 
-/** Told of every answered call of the operations that it names, with both bodies. */
+/** Receives every answered call of its operations, with both bodies. */
 export type Observer = {
   service: string;
   operations: readonly string[];
@@ -28,7 +28,7 @@ export type Gateway = {
   faults: Faults;
   callers: Callers;
   functions: FunctionsLog;
-  /** Puts a service in front of the emulator. */
+  /** Routes the calls of a service to it instead of the emulator. */
   mount(service: EmulatedService): void;
   observe(observer: Observer): void;
   close(): Promise<void>;
@@ -37,8 +37,8 @@ export type Gateway = {
 const SENDING = ['SendMessage', 'SendMessageBatch'];
 
 /**
- * The one door of the local cloud. Each call is named, recorded, perhaps made to fail, and then answered by an
- * emulated service or by MiniStack.
+ * The endpoint of the local cloud. It identifies and records each call, applies faults, and passes the call to an emulated service
+ * or to MiniStack.
  *
  * @param emulator `http://127.0.0.1:<port>` of MiniStack
  */
@@ -94,7 +94,7 @@ export async function startGateway(emulator: string): Promise<Gateway> {
     if (service) {
       const response = await service.handle(incoming);
       reply(res, response);
-      tell(incoming, response.status, response.body.toString());
+      notify(incoming, response.status, response.body.toString());
       return response.status;
     }
     const sending = incoming.service === 'sqs' && SENDING.includes(incoming.operation);
@@ -107,10 +107,10 @@ export async function startGateway(emulator: string): Promise<Gateway> {
     if (sending) senders.watch(callers.of(incoming.accessKeyId).senderId, body);
     try {
       const { status } = await forwarded;
-      if (keep) tell(incoming, status, (await body) ?? '');
+      if (keep) notify(incoming, status, (await body) ?? '');
       return status;
     } catch (error) {
-      // A client that went away needs no answer; an emulator that did not answer is a fault of the service.
+      // A client that has disconnected needs no answer. An emulator that does not answer is a fault of the service.
       if (res.headersSent || res.destroyed) return res.statusCode;
       refuse(req, res, incoming, unavailable(error));
       return 503;
@@ -121,7 +121,7 @@ export async function startGateway(emulator: string): Promise<Gateway> {
     return observers.filter((one) => one.service === service && one.operations.includes(operation));
   }
 
-  function tell(incoming: Incoming, status: number, body: string) {
+  function notify(incoming: Incoming, status: number, body: string) {
     for (const observer of observersOf(incoming)) observer.observe(incoming, { status, body });
   }
 
@@ -132,7 +132,7 @@ export async function startGateway(emulator: string): Promise<Gateway> {
       else res.writeHead(500).end(String(error));
     });
   });
-  // Longer than any client keeps an idle connection, so that none is closed under a call; uploads take what they take.
+  // Longer than any client keeps an idle connection, so that no connection closes during a call. Uploads have no limit.
   server.keepAliveTimeout = 120_000;
   server.requestTimeout = 0;
   const url = await listen(server);
@@ -149,11 +149,11 @@ export async function startGateway(emulator: string): Promise<Gateway> {
 }
 
 async function serveApi(api: CloudApi, { path, body }: Incoming, res: ServerResponse): Promise<void> {
-  const said = await api.handle(path.slice('/_cloud/'.length), JSON.parse(body.toString('utf8')));
+  const result = await api.handle(path.slice('/_cloud/'.length), JSON.parse(body.toString('utf8')));
   reply(res, {
     status: 200,
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(said),
+    body: JSON.stringify(result),
   });
 }
 
@@ -163,7 +163,7 @@ function refuse(req: IncomingMessage, res: ServerResponse, incoming: Incoming, f
     reply(res, response);
     return;
   }
-  // What is left of an upload is thrown away first: a client that is still sending would not read the answer.
+  // The rest of an upload is discarded first: a client that still sends does not read the answer.
   readAll(req).then(
     () => reply(res, response),
     () => res.destroy(),

@@ -14,8 +14,8 @@ export type Handled = {
 /**
  * Waits until a message has been handled once.
  *
- * @param seconds after which waiting serves nothing
- * @returns undefined if no function took it in time
+ * @param seconds longest wait
+ * @returns undefined if no function received it in time
  */
 export async function handledMessage(
   parts: { log: FunctionsLog; calls: Feed<Call> },
@@ -26,7 +26,7 @@ export async function handledMessage(
   if (!batch) return undefined;
   const outcome = parts.log.outcomes.all.find((one) => one.messageId === messageId);
   return {
-    // A function that throws says nothing about its records: SQS hands them out again.
+    // When a function throws, SQS delivers its records again.
     outcome: outcome?.outcome ?? 'retry',
     reason: outcome ? outcome.reason : `function-error: ${batch.error ?? 'the record was not logged'}`,
     detail: outcome?.detail,
@@ -51,7 +51,7 @@ function firstBatch({ batches }: FunctionsLog, messageId: string, ms: number): P
   });
 }
 
-/** A worker has one batch at a time and a key of its own, so key and time together say what a call was for. */
+/** A worker has its own key and one batch at a time, so key and time identify the batch of a call. */
 function madeDuring({ accessKeyId, startedAt, endedAt }: Batch, call: Call): boolean {
   return call.accessKeyId === accessKeyId && call.at >= startedAt && (!endedAt || call.at <= endedAt);
 }

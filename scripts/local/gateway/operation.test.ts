@@ -59,7 +59,7 @@ describe('what a call is called', () => {
     expect(operationOf(call({ method, path, query }))).toBe(operation);
   });
 
-  test('S3: a copy is told by its source', () => {
+  test('S3: a copy is identified by its source', () => {
     const headers = { 'x-amz-copy-source': '/bucket/from' };
     expect(operationOf(call({ method: 'PUT', path: '/bucket/to', headers }))).toBe('CopyObject');
   });

@@ -1,7 +1,7 @@
 import { restOperation } from './rest-operation.ts';
 import { s3Operation } from './s3-operation.ts';
 
-/** The part of a call that says what it wants. */
+/** The part of a call that names its operation. */
 export type CallShape = {
   service: string;
   method: string;

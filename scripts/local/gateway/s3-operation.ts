@@ -42,7 +42,7 @@ const BUCKET_VERBS: Record<string, string> = {
   DELETE: 'DeleteBucket',
 };
 
-/** S3 names its operations nowhere in a call: method, path and query together say which it is. */
+/** A call of S3 does not name its operation: method, path and query together identify it. */
 export function s3Operation(call: S3Call): string {
   const { bucket, key } = s3Address(call.path);
   if (bucket === '') return 'ListBuckets';

@@ -1,15 +1,15 @@
 import { SERVICE_SENDER } from './callers.ts';
 
-/** Remembers who sent which message, as SQS does and the emulator does not. */
+/** Records the sender of each message, as SQS does and the emulator does not. */
 export type Senders = {
   /**
    * Watches one SendMessage or SendMessageBatch call.
    *
-   * @param senderId of whoever signed it
+   * @param senderId of the caller that signed it
    * @param answer its response body, once there is one; undefined if the call failed
    */
   watch(senderId: string, answer: Promise<string | undefined>): void;
-  /** The `SenderId` of a message; whatever nobody sent through the gateway came from a rule or a schedule. */
+  /** The `SenderId` of a message. A message that did not pass the gateway is from a rule or a schedule. */
   of(messageId: string): Promise<string>;
 };
 
@@ -18,14 +18,14 @@ export function createSenders(): Senders {
   const pending = new Set<Promise<void>>();
   return {
     watch(senderId, answer) {
-      const settled = answer.then((text) => {
+      const watched = answer.then((text) => {
         for (const id of messageIds(text ?? '')) byMessage.set(id, senderId);
-        pending.delete(settled);
+        pending.delete(watched);
       });
-      pending.add(settled);
+      pending.add(watched);
     },
     async of(messageId) {
-      // A function can be handed a message before its sender has read the answer: wait for the answers on their way.
+      // A function can receive a message before its sender has read the answer, so this waits for pending answers.
       if (!byMessage.has(messageId)) await Promise.all(pending);
       return byMessage.get(messageId) ?? SERVICE_SENDER;
     },

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 
-/** Header by which the gateway knows who makes a call that AWS's SDK does not sign. */
+/** Header with the access key of the caller, for calls that the SDK of AWS does not sign. */
 const CALLER_HEADER = 'x-local-caller';
 
-/** An access key of this worker's own, so that the gateway can tell two workers of one function apart. */
+/** A new access key for this worker, so that the gateway can distinguish two workers of one function. */
 export function callerKey(): string {
   return `LKIA${randomBytes(8).toString('hex').toUpperCase()}`;
 }
 
-/** Makes every `fetch` to this machine say who calls: PagerDuty's API has no signature to tell it by. */
+/** Adds the header to every `fetch` to this machine. Calls of the PagerDuty API have no signature. */
 export function signFetches(accessKeyId: string): void {
   const plain = globalThis.fetch;
   globalThis.fetch = (input, init) => {

@@ -1,19 +1,19 @@
 import { Agent, request } from 'node:http';
 
-/** How long printed lines wait for company before they are sent, in milliseconds. */
+/** Delay of printed lines, so that several are sent together, in milliseconds. */
 const GATHER_MS = 50;
 
-/** What a worker tells the gateway, and asks it. */
+/** The connection of a worker to the gateway. */
 export type GatewayLine = {
   /** Copies everything that is printed to the gateway, line by line. */
   captureOutput(): void;
-  /** @returns who sent each message, as SQS would say it */
+  /** @returns the sender of each message, in the format of SQS */
   batchStarted(messageIds: readonly string[]): Promise<{ senders: Record<string, string> }>;
-  /** Sends what has been printed, and says that the batch is over. */
+  /** Sends the rest of the printed lines, and the end of the batch. */
   batchEnded(error: string | undefined): Promise<void>;
 };
 
-/** @param worker who speaks */
+/** @param worker the worker that sends */
 export function createGatewayLine(
   url: string,
   worker: { function: string; accessKeyId: string },
@@ -27,7 +27,7 @@ export function createGatewayLine(
     const parts = (rest + text).split('\n');
     rest = parts.pop() ?? '';
     lines.push(...parts.filter((line) => line !== ''));
-    // Lines that cannot be sent now are sent at the end of the batch, which does say so if it cannot either.
+    // Lines that cannot be sent now are sent at the end of the batch, which throws if that fails too.
     timer ??= setTimeout(() => flush().catch(() => {}), GATHER_MS).unref();
   }
 
@@ -49,15 +49,15 @@ export function createGatewayLine(
     const text = JSON.stringify({ ...worker, ...body });
     return new Promise((resolve, reject) => {
       const call = request(`${url}/_cloud/${name}`, { method: 'POST', agent }, (answer) => {
-        let said = '';
+        let reply = '';
         answer.setEncoding('utf8');
         answer.on('data', (chunk: string) => {
-          said += chunk;
+          reply += chunk;
         });
         answer.once('error', reject);
         answer.once('end', () => {
-          if (answer.statusCode === 200) resolve(said);
-          else reject(new Error(`the gateway answered ${answer.statusCode} to ${name}: ${said}`));
+          if (answer.statusCode === 200) resolve(reply);
+          else reject(new Error(`the gateway answered ${answer.statusCode} to ${name}: ${reply}`));
         });
       });
       call.once('error', reject);

@@ -3,9 +3,9 @@ import { callerKey, signFetches } from './caller.ts';
 import { createGatewayLine } from './gateway-line.ts';
 
 /**
- * The wrapper around a deployed bundle: it stands in the zip beside the bundle and is what the emulator invokes. It adds
- * what Lambda and SQS do and the emulator does not: credentials of the function's own, the sender of each message,
- * the Scheduler's placeholders, and a log that others can read. The bundle itself stays as it was built.
+ * The wrapper around a deployed bundle: it is in the zip beside the bundle, and the emulator invokes it. It adds
+ * what Lambda and SQS provide and the emulator does not: credentials per worker, a context whose remaining time counts down, the
+ * sender of each message, the placeholders of the Scheduler, and a log for the gateway. The bundle stays unchanged.
  */
 declare const require: (path: string) => { handler: (event: SQSEvent, context: object) => Promise<unknown> };
 
@@ -18,7 +18,7 @@ delete process.env.AWS_SESSION_TOKEN;
 gateway.captureOutput();
 signFetches(worker.accessKeyId);
 
-/** The bundle, which lies beside the wrapper in the zip. */
+/** The bundle, beside the wrapper in the zip. */
 const BUNDLE = './index.js';
 const bundle = require(BUNDLE);
 
@@ -26,10 +26,10 @@ export async function handler(event: SQSEvent, context: object): Promise<unknown
   const deadline = Date.now() + Number(process.env.LOCAL_TIMEOUT_SECONDS) * 1000;
   const messageIds = event.Records.map((record) => record.messageId);
   const { senders } = await gateway.batchStarted(messageIds);
-  const Records = event.Records.map((record) => asSqsWould(record, senders[record.messageId]));
+  const Records = event.Records.map((record) => asDeliveredBySqs(record, senders[record.messageId]));
   let error: string | undefined;
   try {
-    // The emulator's own context does not count down.
+    // The remaining time of the emulator's context is constant.
     return await bundle.handler(
       { ...event, Records },
       { ...context, getRemainingTimeInMillis: () => Math.max(0, deadline - Date.now()) },
@@ -42,9 +42,9 @@ export async function handler(event: SQSEvent, context: object): Promise<unknown
   }
 }
 
-function asSqsWould(record: SQSRecord, senderId: string | undefined): SQSRecord {
+function asDeliveredBySqs(record: SQSRecord, senderId: string | undefined): SQSRecord {
   const sentAt = new Date(Number(record.attributes.SentTimestamp));
-  // What EventBridge Scheduler writes into an input that asks for it ("context attributes", Scheduler User Guide).
+  // The values of EventBridge Scheduler for these placeholders ("context attributes", Scheduler User Guide).
   const body = record.body
     .replaceAll('<aws.scheduler.execution-id>', record.messageId)
     .replaceAll('<aws.scheduler.scheduled-time>', sentAt.toISOString().replace(/\.\d+/, ''));

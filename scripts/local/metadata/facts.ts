@@ -7,9 +7,9 @@ export type InstanceFacts = {
   instanceType: string;
   purchase: 'spot' | 'on-demand';
   launchedAt: Date;
-  /** What Auto Scaling wants it to become; undefined if it belongs to no group. */
+  /** The target of Auto Scaling; undefined without a group. */
   targetLifecycleState: 'InService' | 'Terminated' | undefined;
-  /** When EC2 takes it back, if it has said so. */
+  /** When EC2 stops it, after an interruption notice. */
   reclaimAt: Date | undefined;
   rebalanceNoticedAt: Date | undefined;
 };

@@ -58,7 +58,7 @@ describe('startMetadataServer', () => {
     expect((await get('meta-data/instance-id', session)).status).toBe(401);
   });
 
-  it('wants a life between a second and six hours, and no proxy', async () => {
+  it('requires a lifetime between a second and six hours, and no proxy', async () => {
     const status = async (headers: Record<string, string>) => (await put(headers)).status;
     const ttl = 'X-aws-ec2-metadata-token-ttl-seconds';
     expect(await status({})).toBe(400);
@@ -71,7 +71,7 @@ describe('startMetadataServer', () => {
     expect(response.status).toBe(405);
   });
 
-  it('tells what Auto Scaling and EC2 intend, once they do', async () => {
+  it('shows notices of Auto Scaling and EC2 once they exist', async () => {
     const session = await token();
     const state = 'meta-data/autoscaling/target-lifecycle-state';
     const spot = 'meta-data/spot/instance-action';
@@ -111,7 +111,7 @@ describe('startMetadataServer', () => {
     expect((await get('meta-data/toString', session)).status).toBe(404);
   });
 
-  it('knows an instance only as long as it lives', async () => {
+  it('answers only while the instance exists', async () => {
     const session = await token();
     instances.delete(ID);
     expect((await get('meta-data/instance-id', session)).status).toBe(404);

@@ -5,7 +5,7 @@ const LONGEST_TTL = 21_600;
 
 /** Session tokens of IMDSv2; one belongs to the instance that asked for it. */
 export type Tokens = {
-  /** A token, or undefined if the wanted life is no number of seconds that EC2 allows. */
+  /** A token, or undefined if EC2 does not allow the lifetime. */
   issue(instanceId: string, ttl: string | undefined): { token: string; ttl: number } | undefined;
   isValid(instanceId: string, token: string | undefined): boolean;
   /** Forgets the tokens of an instance that is gone. */

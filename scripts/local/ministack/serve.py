@@ -13,7 +13,7 @@ from ministack.services import eventbridge, scheduler
 # Signs for the services that the local cloud emulates; see scripts/local/publish.ts.
 SERVICES_KEY = "LKIASERVICES"
 
-# Schedules that are due are looked for so often, in seconds; MiniStack's own 10 s make a run of minutes wait.
+# Interval of the evaluation of schedules, in seconds. The interval of MiniStack is 10 s.
 SCHEDULE_TICK_SECONDS = 1
 
 answer = eventbridge.handle_request

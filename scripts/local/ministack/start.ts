@@ -55,7 +55,7 @@ export async function startMiniStack(options: {
   }
   const temp = join(options.folder, 'tmp');
   await mkdir(temp, { recursive: true });
-  // Functions are unpacked below here: as in Lambda, no package.json above them says what their files are.
+  // Functions are unpacked below here. As in Lambda, no package.json above them sets their module type.
   await writeFile(join(temp, 'package.json'), '{}');
   const port = await freePort();
   const logFile = join(options.folder, 'ministack.log');
@@ -100,7 +100,7 @@ export async function startMiniStack(options: {
   return { url, pid: child.pid ?? 0, died, stop };
 }
 
-/** What it said last; its log is removed with the run. */
+/** The end of its log, which is removed with the run. */
 async function lastLines(logFile: string): Promise<string[]> {
   const text = await readFile(logFile, 'utf8').catch(() => '');
   return text

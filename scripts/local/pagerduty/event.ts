@@ -114,7 +114,7 @@ export function parseEvent(body: unknown): { event: PagerDutyEvent } | { errors:
   return { errors: [...new Set(result.issues.map(inWords))] };
 }
 
-/** What is absent is said in the same words everywhere; what is there and wrong, by its schema. */
+/** Absent fields have the same message everywhere. The schema has the messages of wrong fields. */
 function inWords(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue);
   if (path === null) return 'Event is not a JSON object';

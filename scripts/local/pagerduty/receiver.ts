@@ -122,12 +122,12 @@ function parseJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch {
-    // Not JSON is one more kind of invalid event: the schema says so.
+    // A body that is not JSON is an invalid event for the schema.
     return undefined;
   }
 }
 
-/** The event for people to look at; of its key only what tells two keys apart. */
+/** The event for the log, with a part of the hash of its key. */
 function withoutKey(json: unknown): unknown {
   if (typeof json !== 'object' || json === null || !('routing_key' in json)) return json;
   const digest = createHash('sha256').update(String(json.routing_key)).digest('hex').slice(0, 8);

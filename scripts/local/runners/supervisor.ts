@@ -18,11 +18,11 @@ export type RunnerLine = { at: Date; instanceId: string; group: string; text: st
 export type Runners = {
   lines: Feed<RunnerLine>;
   launch(instance: LaunchedInstance): Promise<void>;
-  /** Pulls the plug: whatever runs on the instance ends, and its disks are gone. */
+  /** Ends every process of the instance and removes its disks. */
   terminate(instance: LaunchedInstance): Promise<void>;
-  /** Kills aw-runner alone; the instance starts it again a second later. @throws if it does not run */
+  /** Kills aw-runner alone. The instance restarts it after a second. @throws if it does not run */
   crash(instanceId: string): void;
-  /** Where an instance's disks are; also of one that is gone. */
+  /** The folder of the disks of an instance, also after its termination. */
   folderOf(instanceId: string): string;
   stop(): Promise<void>;
 };
@@ -35,7 +35,7 @@ export type RunnersOptions = {
   callers: Callers;
   gatewayUrl: string;
   reportsUrl: string;
-  /** The simulated CI service. */
+  /** URL of the simulated CI provider. */
   ciUrl: string;
   metadataEndpointOf(instanceId: string): string;
   onError(error: unknown): void;
@@ -58,7 +58,7 @@ export function createRunners(options: RunnersOptions): Runners {
     keepRunning(instance, config, groupId(group), entry).catch(options.onError);
   }
 
-  /** Runs the units of an instance as its systemd does: again after a failure, until the instance is gone. */
+  /** Runs aw-runner as systemd does: restarts it after a failure, until the instance is terminated. */
   async function keepRunning(
     instance: LaunchedInstance,
     config: string,
@@ -150,7 +150,7 @@ function nodeProgram(root: string): string {
   return join(root, 'node_modules/.bin/node');
 }
 
-/** Nothing of the caller's environment, as on a fresh machine. */
+/** The environment of a new instance. It has nothing of the caller's environment. */
 function environment(
   options: RunnersOptions,
   instance: LaunchedInstance,
