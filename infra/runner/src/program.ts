@@ -83,7 +83,7 @@ async function runCommand(argv: readonly string[], { agents }: ProgramOptions): 
       console.log(version);
       return 0;
     case 'snapshot':
-      return snapshotCommand(rest, await config(), version);
+      return snapshotCommand(rest, await config(), version, stopSignal());
     case 'warm-bazel':
       return warmCommand(rest, await config(), stopSignal(), log);
     case 'job-finished':

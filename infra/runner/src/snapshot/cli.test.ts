@@ -46,11 +46,6 @@ test('an unknown flag of warm-bazel is wrong usage too', async () => {
   expect(errors[0]).toContain('--bogus');
 });
 
-test('the flag of aw-runner itself is accepted in both forms', async () => {
-  expect(await snapshotCommand(['nothing', '--config=/etc/x.json'], config(), '0')).toBe(2);
-  expect(errors).toEqual([SNAPSHOT_USAGE]);
-});
-
 test('a save that fails prints its reason in one line, and exits with 1', async () => {
   // A file is in the place of the directory of the warm tree's changes.
   mkdirSync(join(folder, 'warm'));
@@ -59,4 +54,12 @@ test('a save that fails prints its reason in one line, and exits with 1', async 
   expect(await snapshotCommand(['save'], config(), '0')).toBe(1);
   expect(errors).toHaveLength(1);
   expect(errors[0]).toMatch(/^snapshot save failed: [^\n]+$/);
+});
+
+test('a save that is stopped ends with the reason', async () => {
+  mkdirSync(join(folder, 'warm'));
+  writeFileSync(join(folder, 'warm', 'file'), 'x');
+  const stopped = AbortSignal.abort(new Error('the program stops'));
+  expect(await snapshotCommand(['save'], config(), '0', stopped)).toBe(1);
+  expect(errors).toEqual(['snapshot save failed: Error: the program stops']);
 });

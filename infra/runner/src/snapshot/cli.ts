@@ -16,7 +16,7 @@ export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--se
   verify    compares a snapshot (the current one, or --id) in S3 with its manifest
   list      lists the set's snapshots, newest first`;
 
-/** Flags of all subcommands. `--config` belongs to aw-runner itself. */
+/** Flags of all subcommands. */
 function parseFlags(args: readonly string[]) {
   return parseArgs({
     args: [...args],
@@ -25,16 +25,19 @@ function parseFlags(args: readonly string[]) {
       set: { type: 'string' },
       id: { type: 'string' },
       json: { type: 'boolean' },
-      config: { type: 'string' },
     },
   });
 }
 
-/** @returns the exit code: 0, 1 if the command failed, the snapshot is broken or nothing was restored, 2 for wrong usage */
+/**
+ * @param signal stops a save or a restore, which then leaves nothing half done
+ * @returns the exit code: 0, 1 if the command failed, the snapshot is broken or nothing was restored, 2 for wrong usage
+ */
 export async function snapshotCommand(
   args: readonly string[],
   config: RunnerConfig,
   toolVersion: string,
+  signal?: AbortSignal,
 ): Promise<number> {
   let flags: ReturnType<typeof parseFlags>;
   try {
@@ -44,7 +47,7 @@ export async function snapshotCommand(
     return 2;
   }
   try {
-    return await runSubcommand(flags, config, toolVersion);
+    return await runSubcommand(flags, config, toolVersion, signal);
   } catch (error) {
     console.error(`snapshot ${flags.positionals[0]} failed: ${oneLine(error)}`);
     return 1;
@@ -59,6 +62,7 @@ async function runSubcommand(
   { positionals, values }: ReturnType<typeof parseFlags>,
   config: RunnerConfig,
   toolVersion: string,
+  signal?: AbortSignal,
 ): Promise<number> {
   const set = values.set ?? config.warmingSet;
   const print = (text: string, value: unknown) => console.log(values.json ? JSON.stringify(value) : text);
@@ -78,6 +82,7 @@ async function runSubcommand(
         directories,
         toolVersion,
         progress: terminalProgress(),
+        ...(signal && { signal }),
       });
       const { manifest, ...rest } = saved;
       print(`${saved.id}: ${saved.kind}, ${saved.uploadedBytes} bytes sent`, {
@@ -94,6 +99,7 @@ async function runSubcommand(
         set,
         directories,
         progress: terminalProgress(),
+        ...(signal && { signal }),
         warn,
       });
       print(`${restored.outcome} ${restored.id ?? ''} in ${restored.seconds.toFixed(1)} s`, restored);

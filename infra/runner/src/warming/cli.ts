@@ -12,7 +12,6 @@ export const WARM_USAGE = `aw-runner warm-bazel [--directory DIR] [--user USER] 
   warm directory and the rights of USER, and shuts Bazel down. --git checks REF of URL out first; --build also builds. For a
   job of the CI provider that runs \`aw-runner snapshot save\` next, or to try the \`bazel\` of a set by hand.`;
 
-/** `--config` belongs to aw-runner itself. */
 function parseFlags(args: readonly string[]) {
   return parseArgs({
     args: [...args],
@@ -24,7 +23,6 @@ function parseFlags(args: readonly string[]) {
       build: { type: 'boolean' },
       program: { type: 'string' },
       user: { type: 'string' },
-      config: { type: 'string' },
     },
   });
 }
@@ -44,7 +42,7 @@ export async function warmCommand(
     return 2;
   }
   const { positionals, values } = flags;
-  const { config: _, git: url, ref, directory = '.', user, ...rest } = values;
+  const { git: url, ref, directory = '.', user, ...rest } = values;
   const settings = parseBazelWarming({
     ...rest,
     directory: resolve(directory),

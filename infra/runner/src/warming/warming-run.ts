@@ -19,8 +19,6 @@ export type WarmingRunOptions = {
   toolVersion: string;
   instanceId: string;
   states: StateFile;
-  /** Stops the run when the program stops. The next start of the program repeats it. */
-  signal?: AbortSignal;
   log(line: string): void;
 };
 
@@ -54,10 +52,6 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
       `saved ${saved.id}: ${saved.kind}, ${saved.manifest.layers.length} layers, ${saved.uploadedBytes} bytes sent`,
     );
   } catch (error) {
-    if (options.signal?.aborted) {
-      options.log(`warming run stopped: ${errorText(error)}`);
-      return;
-    }
     outcome = 'failed';
     const reason = `warming run failed: ${errorText(error)}`;
     options.log(reason);
@@ -68,7 +62,7 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
-function save({ config, set, s3, toolVersion, signal }: WarmingRunOptions): Promise<SaveResult> {
+function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
   return saveSnapshot({
     s3,
     bucket: config.bucket,
@@ -76,7 +70,6 @@ function save({ config, set, s3, toolVersion, signal }: WarmingRunOptions): Prom
     directories: config.directories,
     toolVersion,
     progress: terminalProgress(),
-    ...(signal && { signal }),
   });
 }
 
@@ -85,7 +78,7 @@ function save({ config, set, s3, toolVersion, signal }: WarmingRunOptions): Prom
  *
  * @throws if the command cannot be run, fails, or takes too long
  */
-async function runCommand({ config, warming, signal, log }: WarmingRunOptions): Promise<void> {
+async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<void> {
   const { warm, state } = config.directories;
   await mkdir(warm, { recursive: true });
   await endLeftOver(state, log);
@@ -95,8 +88,7 @@ async function runCommand({ config, warming, signal, log }: WarmingRunOptions): 
     () => late.abort(new Error(`the command took longer than ${warming.timeoutSeconds} s`)),
     warming.timeoutSeconds * 1000,
   );
-  const either = signal ? AbortSignal.any([late.signal, signal]) : late.signal;
-  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: either, log };
+  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
   const work = warming.command
     ? runProgram(warming.command, warm, run)
     : warming.bazel && warmBazel(warming.bazel, warm, run);
