@@ -3,9 +3,9 @@ import type { SQSEvent } from 'aws-lambda';
 /** For each function, its environment and two first events: one to skip, and one that makes it call AWS. */
 export type FirstEvent = {
   env: Record<string, string>;
-  /** Needs no answer from AWS: it is parsed, the clients are made, and it is somebody else's. */
+  /** Needs no answer from AWS: it is parsed, the clients are created, and it is about another deployment. */
   body: unknown;
-  /** Is about this deployment, so AWS is asked. */
+  /** Is about this deployment, so it needs a call to AWS. */
   busy: { body: unknown; queue?: string; senderId?: string };
 };
 

@@ -3,15 +3,15 @@ import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startBucket } from './snapshot/bucket.ts';
 import { dropPageCache, freshExt4, freshTmpfs, must, unmountBelow } from './snapshot/file-systems.ts';
+import { instanceOn } from './snapshot/instance.ts';
 import { peaksOfLarge } from './snapshot/large.ts';
-import { machineOn } from './snapshot/machine.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
 import { compare, memoryRow, table } from './snapshot/report.ts';
 import { type Timed, timedShell } from './snapshot/timed.ts';
 import { makeTree } from './snapshot/tree.ts';
 
 /**
- * `npm run bench:restore`: a warm tree on a new machine, against archives that are unpacked. Every round runs every side once,
+ * `npm run bench:restore`: a warm tree on a new instance, compared with unpacking of archives. Every round runs every side once,
  * in turn, each on an empty file system in memory; the figures are medians of ratios within a round. BENCH_ROUNDS sets the
  * rounds, `--svg` draws the picture in docs/bench. Needs root, to mount.
  */
@@ -36,7 +36,7 @@ try {
   );
 
   // The same tree as a snapshot, and as the archives that it is compared with.
-  const maker = await machineOn(root, join(folder, 'source'), bucket);
+  const maker = await instanceOn(root, join(folder, 'source'), bucket);
   await maker.snapshot('save');
   const [id = ''] = await bucket.manifests();
   await bucket.makeCurrent(id);
@@ -55,7 +55,7 @@ try {
     }
   };
   const sides = {
-    ours: (disk: string) => machineOn(root, disk, bucket).then((machine) => machine.snapshot('restore')),
+    ours: (disk: string) => instanceOn(root, disk, bucket).then((instance) => instance.snapshot('restore')),
     tar: (disk: string) => timedShell(`tar x -C ${disk} -f ${plain}`),
     zstd: (disk: string) =>
       timedShell(`curl -sf ${bucket.urlOf('tree.tar.zst')} | zstd -q -d | tar x -C ${disk}`),
@@ -93,12 +93,12 @@ try {
     freshExt4(join(folder, 'source/ext4.img'), disk, 8e9);
     const found = { warm: [] as number[], plain: [] as number[] };
     try {
-      const machine = await machineOn(root, join(disk, 'machine'), bucket);
-      await machine.snapshot('restore');
+      const instance = await instanceOn(root, join(disk, 'instance'), bucket);
+      await instance.snapshot('restore');
       must('cp', '-a', tree, join(disk, 'plain'));
       for (let round = 0; round < ROUNDS; round += 1) {
         dropPageCache();
-        const warm = await timedShell(`cd ${machine.warm} && ${READ_ALL}`);
+        const warm = await timedShell(`cd ${instance.warm} && ${READ_ALL}`);
         dropPageCache();
         const files = await timedShell(`cd ${join(disk, 'plain')} && ${READ_ALL}`);
         if (warm.output !== files.output) throw new Error(`read ${warm.output} and ${files.output} bytes`);

@@ -4,8 +4,8 @@ import { join, resolve } from 'node:path';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import { type Bucket, SET, startBucket } from './snapshot/bucket.ts';
 import { freshTmpfs, unmountBelow } from './snapshot/file-systems.ts';
+import { instanceOn } from './snapshot/instance.ts';
 import { peaksOfLarge } from './snapshot/large.ts';
-import { machineOn } from './snapshot/machine.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
 import { compare, memoryRow, table } from './snapshot/report.ts';
 import { timedShell } from './snapshot/timed.ts';
@@ -29,8 +29,8 @@ const bucket = await startBucket();
 
 try {
   freshTmpfs(folder);
-  // A cold machine: what is in the tree was all added, and its save is a full one.
-  const cold = await machineOn(root, join(folder, 'cold'), bucket);
+  // A cold instance: the whole tree is new, and its save is a full one.
+  const cold = await instanceOn(root, join(folder, 'cold'), bucket);
   const size = await makeTree(root, cold.warm);
   console.log(
     `${size.files} files, ${(size.contentBytes / 1e6).toFixed(0)} MB of ${size.madeOf.join(', ')}; ${ROUNDS} interleaved rounds on ${cpus().length} cores`,
@@ -39,7 +39,7 @@ try {
   await cold.snapshot('save');
   const [base = ''] = await bucket.manifests();
   await bucket.makeCurrent(base);
-  const warm = await machineOn(root, join(folder, 'warm'), bucket);
+  const warm = await instanceOn(root, join(folder, 'warm'), bucket);
   await warm.snapshot('restore');
 
   const found = {
@@ -95,7 +95,7 @@ try {
   ];
   console.log(table(rows));
   console.log(
-    `mksquashfs itself took ${megabytes(packerBytes)} of memory, and ${megabytes(large.packer)} for the ${large.bytes / 1e9} GB: it takes a quarter of the machine's if there is so much to pack`,
+    `mksquashfs itself took ${megabytes(packerBytes)} of memory, and ${megabytes(large.packer)} for the ${large.bytes / 1e9} GB: it takes a quarter of the computer's if there is so much to pack`,
   );
   await drawIfAsked(root, 'save', 'Saving a warm tree', { ...size, rounds: ROUNDS }, rows);
   console.log(JSON.stringify({ bench: 'save', rounds: ROUNDS, tree: size, large, packerBytes, rows }));

@@ -38,7 +38,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   let server: S3Server;
   let s3: S3Client;
   let folder: string;
-  let machines: Directories[];
+  let instances: Directories[];
   let archive: Archive;
   const places = () => ({
     checkout: join(folder, 'checkout'),
@@ -50,7 +50,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     server = await startS3Server();
     s3 = localS3(server.url);
     folder = await mkdtemp(join(tmpdir(), 'hearth-bazel-'));
-    machines = [];
+    instances = [];
     archive = makeArchive(join(folder, 'postcodes.tar.gz'));
   });
 
@@ -58,40 +58,40 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     try {
       await endMachine();
       expect(await bazelServers(folder)).toEqual([]);
-      for (const { warm } of machines) expect(await isMounted(warm)).toBe(false);
+      for (const { warm } of instances) expect(await isMounted(warm)).toBe(false);
     } finally {
       await rm(folder, { recursive: true, force: true });
       await server.close();
     }
   });
 
-  /** Nothing of a machine is left when the next one begins: no process, no mount, no file, no checkout. */
+  /** Nothing of an instance is left when the next one begins: no process, no mount, no file, no checkout. */
   async function endMachine(): Promise<void> {
     try {
       await endBazelServers(folder, 10_000);
     } finally {
-      for (const directories of machines) await removeEverything(directories);
+      for (const directories of instances) await removeEverything(directories);
       rmSync(places().checkout, { recursive: true, force: true });
     }
   }
 
-  /** A fresh machine that has booted: its own disk, and the warm directory and the checkout where every machine has them. */
+  /** A fresh instance that has booted: its own disk, and the warm directory and the checkout where every instance has them. */
   async function bootMachine() {
     await endMachine();
-    const disk = join(folder, `machine-${machines.length}`);
+    const disk = join(folder, `instance-${instances.length}`);
     const directories = { layers: join(disk, 'layers'), state: join(disk, 'state'), warm: places().warm };
-    machines.push(directories);
+    instances.push(directories);
     const restored = await restoreSnapshot({ s3, bucket: 'b', set: SET, directories });
     checkOut(places().checkout, archive);
-    // What the first machine has fetched is not to be had any more: whoever fetches it again fails.
-    if (machines.length > 1) rmSync(archive.path, { force: true });
+    // What the first instance has fetched is not to be had any more: whoever fetches it again fails.
+    if (instances.length > 1) rmSync(archive.path, { force: true });
     writeFileSync(places().rc, bazelRc(places().warm));
     return { directories, restored, bazel: bazel(places().checkout, places().rc, disk) };
   }
 
   const byDefault = (build: boolean) => ({ bazel: { directory: places().checkout, build } });
 
-  /** A warming run as a warming group's machine does it, up to the pointer that `warming` moves afterwards. */
+  /** A warming run as a warming group's instance does it, up to the pointer that `warming` moves afterwards. */
   async function warmingRun(directories: Directories, warming: object): Promise<Manifest> {
     const before = new Set(server.objects.keys());
     expect(await runOf(directories, warming)).toMatchObject({ state: { warmingRun: 'saved' } });

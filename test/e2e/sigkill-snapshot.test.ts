@@ -59,7 +59,7 @@ afterEach(async () => {
 async function snapshot(what: 'save' | 'restore', killAfter?: number) {
   const child = spawn(node, [program, '--config', config, 'snapshot', what, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own: mksquashfs must not outlive a machine that has lost its power.
+    // A group of its own: mksquashfs must not outlive an instance that has lost its power.
     detached: true,
     env: {
       ...process.env,
@@ -106,7 +106,7 @@ const listing = (path: string) =>
   }).toString();
 
 describe.skipIf(!isRoot)(`SIGKILL at ${KILLS} random moments (HEARTH_SEED=${chance.seed})`, () => {
-  test('of a save: what can be seen is whole, and the next save is none the worse', async () => {
+  test('of a save: each visible snapshot is sound, and the next save succeeds', async () => {
     await mkdir(directories.layers, { recursive: true });
     expect((await snapshot('restore')).code).toBe(1);
     await cp(join(root, 'node_modules/typescript'), join(directories.warm, 'typescript'), {
@@ -145,13 +145,13 @@ describe.skipIf(!isRoot)(`SIGKILL at ${KILLS} random moments (HEARTH_SEED=${chan
     expect(listing(directories.warm)).toBe(before);
   });
 
-  test('of a restore: the next one goes on from there, and no mount is there twice', async () => {
+  test('of a restore: the next one continues, and no mount exists twice', async () => {
     await mkdir(directories.layers, { recursive: true });
     await snapshot('restore');
     await cp(join(root, 'node_modules/typescript'), join(directories.warm, 'typescript'), {
       recursive: true,
     });
-    const wanted = listing(directories.warm);
+    const expected = listing(directories.warm);
     await snapshot('save');
     makeCurrent(snapshots()[0] ?? '');
     // Slow enough that most kills hit the download, and many requests enough that some of them hit between two.
@@ -168,14 +168,14 @@ describe.skipIf(!isRoot)(`SIGKILL at ${KILLS} random moments (HEARTH_SEED=${chan
       if (code === null) killed += 1;
       // Warm is said only of a tree that is there as it should be.
       if (await isWarm(directories))
-        expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}`).toBe(wanted);
+        expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}`).toBe(expected);
     }
     expect(killed, 'restores that were killed in the middle').toBeGreaterThan(KILLS / 4);
     expect(await snapshot('restore')).toMatchObject({
       code: 0,
       output: expect.stringContaining('"restored"'),
     });
-    expect(listing(directories.warm)).toBe(wanted);
+    expect(listing(directories.warm)).toBe(expected);
     expect(mounts().sort()).toEqual(['layers/mnt/LAYER', 'warm']);
   });
 });

@@ -34,11 +34,11 @@ if (!isRoot) console.warn('faults of disks, mounts and hostile layers are skippe
 let server: S3Server;
 let s3: S3Client;
 let folder: string;
-let machines: Directories[];
+let instances: Directories[];
 let mounted: string[];
 
 /** A runner's disk; with a size, a small one of its own. */
-function machine(name: string, bytes?: number): Directories {
+function instance(name: string, bytes?: number): Directories {
   const base = join(folder, name);
   const directories = { layers: join(base, 'layers'), warm: join(base, 'warm'), state: join(base, 'state') };
   mkdirSync(base);
@@ -46,7 +46,7 @@ function machine(name: string, bytes?: number): Directories {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'hearth-small', base]);
     mounted.push(base);
   }
-  machines.push(directories);
+  instances.push(directories);
   return directories;
 }
 
@@ -72,7 +72,7 @@ async function saveAndPromote(directories: Directories) {
 
 /** A snapshot of so many bytes that no compression makes smaller. */
 async function snapshotOf(bytes: number) {
-  const maker = machine('maker');
+  const maker = instance('maker');
   await restore(maker);
   writeFileSync(join(maker.warm, 'random'), randomBytes(bytes));
   return saveAndPromote(maker);
@@ -82,12 +82,12 @@ beforeEach(async () => {
   server = await startS3Server();
   s3 = clientOf({});
   folder = await mkdtemp(join(tmpdir(), 'hearth-faults-'));
-  machines = [];
+  instances = [];
   mounted = [];
 });
 
 afterEach(async () => {
-  for (const directories of machines) await removeEverything(directories);
+  for (const directories of instances) await removeEverything(directories);
   for (const path of mounted) execFileSync('umount', [path]);
   await rm(folder, { recursive: true, force: true });
   await server.close();
@@ -96,7 +96,7 @@ afterEach(async () => {
 describe.skipIf(!isRoot)('a disk that is full', () => {
   test('while a snapshot is fetched: the runner boots cold, with room for its jobs', async () => {
     await snapshotOf(6_000_000);
-    const small = machine('small', 4_000_000);
+    const small = instance('small', 4_000_000);
     const warnings: string[] = [];
     expect(await restore(small, { warnings })).toMatchObject({ outcome: 'cold' });
     expect(warnings.join()).toContain('ENOSPC');
@@ -106,7 +106,7 @@ describe.skipIf(!isRoot)('a disk that is full', () => {
   });
 
   test('while a snapshot is packed: the run fails, and leaves no snapshot and no half-packed file', async () => {
-    const small = machine('small', 8_000_000);
+    const small = instance('small', 8_000_000);
     await restore(small);
     writeFileSync(join(small.warm, 'random'), randomBytes(5_000_000));
     await expect(saveAndPromote(small)).rejects.toThrow(/mksquashfs/);
@@ -132,7 +132,7 @@ describe.skipIf(!isRoot)('an S3 that is slow', () => {
   ])('%s: the runner boots cold when its time is up', async (_, begin) => {
     await snapshotOf(100_000);
     begin();
-    const runner = machine('runner');
+    const runner = instance('runner');
     const began = performance.now();
     const warnings: string[] = [];
     expect(await restore(runner, { signal: patience(300), warnings })).toMatchObject({ outcome: 'cold' });
@@ -145,20 +145,20 @@ describe.skipIf(!isRoot)('an S3 that is slow', () => {
     expect(readdirSync(runner.warm)).toEqual(['job']);
   });
 
-  test('goes silent, and nobody has set a time: the connection is given up, and another one asked', async () => {
+  test('goes silent without a time limit: the connection is closed, and another one is opened', async () => {
     const { id } = await snapshotOf(100_000);
     let silences = 1;
     server.fault = ({ range }) => (range && silences-- > 0 ? { stallAfter: 1000 } : undefined);
     const impatient = clientOf({ connectionTimeout: 5_000, socketTimeout: 300 });
-    const directories = machine('runner');
+    const directories = instance('runner');
     const restored = await restoreSnapshot({ s3: impatient, bucket: 'b', set: SET, directories });
     expect(restored).toMatchObject({ outcome: 'restored', id });
   });
 
-  test('is waited for as long as there is time', async () => {
+  test('is slow within the time limit: the snapshot is restored', async () => {
     const { id } = await snapshotOf(100_000);
     server.fault = ({ range }) => (range ? { delayMs: 200 } : undefined);
-    expect(await restore(machine('runner'), { signal: patience(20_000) })).toMatchObject({
+    expect(await restore(instance('runner'), { signal: patience(20_000) })).toMatchObject({
       outcome: 'restored',
       id,
     });
@@ -175,7 +175,7 @@ describe('an S3 that does not take a save', () => {
     '%s: the run fails with the reason, leaves nothing half sent, and the snapshot before serves',
     async (_, status, code) => {
       const before = await snapshotOf(1000);
-      const maker = machine('second');
+      const maker = instance('second');
       await restore(maker);
       writeFileSync(join(maker.warm, 'more'), randomBytes(40_000_000));
       const keys = [...server.objects.keys()].sort();
@@ -186,7 +186,7 @@ describe('an S3 that does not take a save', () => {
       const aborts = server.calls.filter(({ method, query }) => method === 'DELETE' && query.has('uploadId'));
       expect(aborts).toHaveLength(1);
       expect(existsSync(`${maker.warm}.overlay/packed.sqfs`)).toBe(false);
-      expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id: before.id });
+      expect(await restore(instance('runner'))).toMatchObject({ outcome: 'restored', id: before.id });
     },
   );
 });
@@ -195,11 +195,11 @@ test('an S3 that throttles only for a moment: the snapshot is restored', async (
   const { id } = await snapshotOf(100_000);
   let refusals = 2;
   server.fault = ({ range }) => (range && refusals-- > 0 ? { status: 503, code: 'SlowDown' } : undefined);
-  expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id });
+  expect(await restore(instance('runner'))).toMatchObject({ outcome: 'restored', id });
 });
 
 describe.skipIf(!isRoot)('a hostile layer', () => {
-  /** A layer of files that nobody would make, as mksquashfs takes them; sizes and sums as a manifest wants them. */
+  /** A layer of entries that mksquashfs creates from definitions, with the sizes and checksums of a manifest. */
   async function planted(pseudo: string[], rename?: [string, string]) {
     const empty = join(folder, 'empty');
     const file = join(folder, 'hostile.sqfs');
@@ -234,10 +234,10 @@ describe.skipIf(!isRoot)('a hostile layer', () => {
     return { layer: described, id: honest.id };
   }
 
-  test('has device nodes and setuid programs: they are there, and mean nothing', async () => {
+  test('has device nodes and setuid programs: they exist, and have no effect', async () => {
     const { bytes } = await planted(['null c 666 0 0 1 3', 'sh f 4755 0 0 cat /bin/sh']);
     await asSnapshot(bytes);
-    const runner = machine('runner');
+    const runner = instance('runner');
     expect(await restore(runner)).toMatchObject({ outcome: 'restored' });
     expect(statSync(join(runner.warm, 'null')).isCharacterDevice()).toBe(true);
     expect(() => writeFileSync(join(runner.warm, 'null'), 'x')).toThrow('EACCES');
@@ -258,12 +258,12 @@ describe.skipIf(!isRoot)('a hostile layer', () => {
   ])('%s: nothing is written there, mounted or extracted', async (_, name, evil) => {
     const { bytes } = await planted([`${name} f 644 0 0 echo gotcha`], [name, evil]);
     const { layer, id } = await asSnapshot(bytes);
-    const runner = machine('runner');
+    const runner = instance('runner');
     const result = await restore(runner);
     expect(result).toMatchObject({ outcome: 'cold', broken: { id } });
     expect(readdirSync(runner.warm)).toEqual([]);
 
-    const extracted = machine('extracted');
+    const extracted = instance('extracted');
     mkdirSync(extracted.layers);
     writeFileSync(snapshotPaths(extracted).layerFile(layer.sha256), bytes);
     await extractLayers([layer], snapshotPaths(extracted), extracted.warm).catch(() => undefined);
@@ -276,8 +276,8 @@ describe.skipIf(!isRoot)('a hostile layer', () => {
 });
 
 describe.skipIf(!isRoot)('a tree that', () => {
-  test('changes while it is saved: the snapshot is whole, with each file as it was at some moment', async () => {
-    const maker = machine('maker');
+  test('changes while it is saved: the snapshot is whole, and files that do not change are complete', async () => {
+    const maker = instance('maker');
     await restore(maker);
     for (let index = 0; index < 300; index += 1)
       writeFileSync(join(maker.warm, `steady-${index}`), `${index}`);
@@ -291,7 +291,7 @@ describe.skipIf(!isRoot)('a tree that', () => {
     const saved = await saveAndPromote(maker);
     changing = false;
     await job;
-    const runner = machine('runner');
+    const runner = instance('runner');
     expect(await restore(runner)).toMatchObject({ outcome: 'restored', id: saved.id });
     for (let index = 0; index < 300; index += 1) {
       expect(readFileSync(join(runner.warm, `steady-${index}`), 'utf8')).toBe(`${index}`);
@@ -300,13 +300,13 @@ describe.skipIf(!isRoot)('a tree that', () => {
   });
 
   test('has extended attributes keeps them', async () => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     const script = 'import os,sys; os.setxattr(sys.argv[1], "user.hearth", b"warm\\x00\\xff")';
     writeFileSync(join(maker.warm, 'file'), 'x');
     execFileSync('python3', ['-c', script, join(maker.warm, 'file')]);
     await saveAndPromote(maker);
-    const runner = machine('runner');
+    const runner = instance('runner');
     await restore(runner);
     const read = 'import os,sys; sys.stdout.buffer.write(os.getxattr(sys.argv[1], "user.hearth"))';
     expect(execFileSync('python3', ['-c', read, join(runner.warm, 'file')])).toEqual(
@@ -318,7 +318,7 @@ describe.skipIf(!isRoot)('a tree that', () => {
 describe.skipIf(!isRoot)('a warm tree that is not what was restored', () => {
   test('because it is not mounted any more: the save is refused, and nothing is published', async () => {
     await snapshotOf(1000);
-    const maker = machine('second');
+    const maker = instance('second');
     await restore(maker);
     execFileSync('umount', [maker.warm]);
     const keys = [...server.objects.keys()].sort();
@@ -328,12 +328,12 @@ describe.skipIf(!isRoot)('a warm tree that is not what was restored', () => {
 
   test('because it has lost all files: the save is refused, also on a cold instance', async () => {
     const { id } = await snapshotOf(1000);
-    const emptied = machine('emptied');
+    const emptied = instance('emptied');
     await restore(emptied);
     rmSync(join(emptied.warm, 'random'));
     await expect(saveAndPromote(emptied)).rejects.toThrow(`snapshot ${id} of set default has 1`);
 
-    const cold = machine('cold');
+    const cold = instance('cold');
     server.fault = () => ({ status: 403, code: 'AccessDenied' });
     expect(await restore(cold)).toMatchObject({ outcome: 'cold' });
     server.fault = undefined;
@@ -341,7 +341,7 @@ describe.skipIf(!isRoot)('a warm tree that is not what was restored', () => {
   });
 
   test('is saved as usual if its path has symbolic links or a slash at its end', async () => {
-    const real = machine('real');
+    const real = instance('real');
     symlinkSync(join(folder, 'real'), join(folder, 'link'));
     const link = join(folder, 'link');
     const linked = {
@@ -376,7 +376,7 @@ describe.skipIf(!isRoot)('an answer that is lost', () => {
     expect([uploads, losses]).toEqual([1, expect.any(Number)]);
     expect(losses).toBeLessThan(1);
     server.fault = undefined;
-    expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id });
+    expect(await restore(instance('runner'))).toMatchObject({ outcome: 'restored', id });
   });
 });
 
@@ -386,7 +386,7 @@ describe.skipIf(!isRoot)('a save that is stopped', () => {
     ['in its upload', (_, query) => query.get('partNumber') === '1'],
     ['at the end of its upload', (method, query) => method === 'POST' && query.has('uploadId')],
   ])('%s: ends at once, and publishes nothing', async (_, isMoment) => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     writeFileSync(join(maker.warm, 'random'), randomBytes(20_000_000));
     const stop = new AbortController();
@@ -411,12 +411,12 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
   const loseRights = () => void vi.spyOn(process, 'getuid').mockReturnValue(1000);
 
   test('a name that imitates a line of a listing deletes nothing outside the warm directory', async () => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     mkdirSync(join(maker.warm, 'y\nc--------- 0/0   0,  0 2026-01-01 00:00 ..'), { recursive: true });
     writeFileSync(join(maker.warm, 'file'), 'x');
     await saveAndPromote(maker);
-    const laptop = machine('laptop');
+    const laptop = instance('laptop');
     writeFileSync(join(folder, 'laptop', 'thesis'), 'years of work');
     loseRights();
     expect(await restore(laptop)).toMatchObject({ outcome: 'cold' });
@@ -428,7 +428,7 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
     const outside = join(folder, 'outside');
     mkdirSync(outside);
     writeFileSync(join(outside, 'kept'), 'outside');
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     symlinkSync(outside, join(maker.warm, 'link'));
     // So large that the next save adds a layer.
@@ -440,7 +440,7 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
     writeFileSync(join(maker.warm, 'link', 'kept'), 'inside');
     const { kind, id } = await saveAndPromote(maker);
     expect(kind).toBe('layer');
-    const laptop = machine('laptop');
+    const laptop = instance('laptop');
     loseRights();
     expect(await restore(laptop)).toMatchObject({ outcome: 'restored', id });
     expect(readFileSync(join(outside, 'kept'), 'utf8')).toBe('outside');
@@ -451,7 +451,7 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
     ['files', 'x'],
     ['files in equal directories', 'sub/x'],
   ])('directories that were swapped, with equal names of %s, are not mixed up', async (_, path) => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     for (const name of ['cur', 'next']) {
       mkdirSync(join(maker.warm, name, 'sub'), { recursive: true });
@@ -466,7 +466,7 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
     renameSync(join(maker.warm, 'tmp'), join(maker.warm, 'next'));
     const saved = await saveAndPromote(maker);
     expect(saved.manifest.layers.map(({ overlayOnly }) => overlayOnly)).toEqual([false, true]);
-    const laptop = machine('laptop');
+    const laptop = instance('laptop');
     const warnings: string[] = [];
     loseRights();
     expect(await restore(laptop, { warnings })).toMatchObject({ outcome: 'cold' });
@@ -474,12 +474,12 @@ describe.skipIf(!isRoot)('without the right to mount', () => {
   });
 
   test('a disk that is full half-way: the runner boots cold, with an empty directory', async () => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     writeFileSync(join(maker.warm, 'first'), randomBytes(1_000_000));
     writeFileSync(join(maker.warm, 'second'), Buffer.alloc(20_000_000, 'x'));
     await saveAndPromote(maker);
-    const laptop = machine('laptop', 6_000_000);
+    const laptop = instance('laptop', 6_000_000);
     loseRights();
     expect(await restore(laptop)).toMatchObject({ outcome: 'cold' });
     expect(readdirSync(laptop.warm)).toEqual([]);

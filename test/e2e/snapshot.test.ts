@@ -20,14 +20,14 @@ const SET = 'default';
 let server: S3Server;
 let s3: S3Client;
 let folder: string;
-const machines: Directories[] = [];
+const instances: Directories[] = [];
 let pointer = emptyPointer(new Date(0));
 
 /** A runner's disk. */
-function machine(name: string): Directories {
+function instance(name: string): Directories {
   const base = join(folder, name);
   const directories = { layers: join(base, 'layers'), warm: join(base, 'warm'), state: join(base, 'state') };
-  machines.push(directories);
+  instances.push(directories);
   return directories;
 }
 
@@ -53,14 +53,14 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const directories of machines.splice(0)) await removeEverything(directories);
+  for (const directories of instances.splice(0)) await removeEverything(directories);
   await rm(folder, { recursive: true, force: true });
   await server.close();
 });
 
 describe.skipIf(!isRoot)('snapshots that are mounted', () => {
-  test('a tree comes back on another machine, and only changes make the next layer', async () => {
-    const first = machine('first');
+  test('another instance restores the tree, and the next layer has only the changes', async () => {
+    const first = instance('first');
     expect((await restore(first)).outcome).toBe('cold');
     await mkdir(join(first.warm, 'deep/er'), { recursive: true });
     await writeFile(join(first.warm, 'deep/er/big'), Buffer.alloc(3_000_000, 'x'));
@@ -69,7 +69,7 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
     const full = await saveAndPromote(first);
     expect(full.kind).toBe('full');
 
-    const second = machine('second');
+    const second = instance('second');
     expect(await restore(second)).toMatchObject({ outcome: 'restored', id: full.id });
     expect((await stat(join(second.warm, 'link'))).size).toBe(3_000_000);
     await rm(join(second.warm, 'gone'));
@@ -79,13 +79,13 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
     expect(layer.manifest.parent).toBe(full.id);
     expect(layer.manifest.layers).toHaveLength(2);
 
-    const third = machine('third');
+    const third = instance('third');
     expect(await restore(third)).toMatchObject({ outcome: 'restored', id: layer.id });
     expect(await readdir(third.warm)).toEqual(['deep', 'link', 'new']);
   });
 
   test('odd names, hard links, holes, opaque and renamed directories survive two layers', async () => {
-    const first = machine('first');
+    const first = instance('first');
     await restore(first);
     const odd = Buffer.concat([Buffer.from(`${first.warm}/not-utf8-`), Buffer.from([0xff, 0xfe])]);
     await writeFile(odd, 'bytes');
@@ -100,7 +100,7 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
     const full = await saveAndPromote(first);
     expect(full.uploadedBytes).toBeLessThan(100_000);
 
-    const second = machine('second');
+    const second = instance('second');
     await restore(second);
     await rename(join(second.warm, 'renamed'), join(second.warm, 'moved'));
     await rm(join(second.warm, 'replaced'), { recursive: true });
@@ -110,7 +110,7 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
     expect(layer.kind).toBe('layer');
     expect(layer.manifest.layers.at(-1)?.overlayOnly).toBe(true);
 
-    const third = machine('third');
+    const third = instance('third');
     expect((await restore(third)).outcome).toBe('restored');
     const names = (await readdir(third.warm, { encoding: 'buffer' })).map((name) => name.toString('latin1'));
     expect(names.sort()).toEqual(
@@ -126,7 +126,7 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
   test('the same tree gives the same bytes', async () => {
     const ids: string[] = [];
     for (const name of ['one', 'two']) {
-      const directories = machine(name);
+      const directories = instance(name);
       await restore(directories);
       await mkdir(join(directories.warm, 'dir'));
       await writeFile(join(directories.warm, 'dir/file'), 'same');
@@ -151,7 +151,7 @@ describe.skipIf(!isRoot)('snapshots that are mounted', () => {
 
 describe('faults', () => {
   async function twoSnapshots() {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     await writeFile(join(maker.warm, 'file'), 'first');
     const first = await saveAndPromote(maker);
@@ -170,7 +170,7 @@ describe('faults', () => {
     const body = Buffer.from(stored?.body ?? '');
     body.writeUInt8(body.readUInt8(100) ^ 1, 100);
     server.put(key, body);
-    const result = await restore(machine('runner'));
+    const result = await restore(instance('runner'));
     expect(result).toMatchObject({ outcome: 'previous', id: first.id, broken: { id: second.id } });
     expect(result.broken?.reason).toContain('chunk 0');
   });
@@ -185,7 +185,7 @@ describe('faults', () => {
       () => server.put(manifestKey(SET, second.id), '{"formatVersion":'),
     ].entries()) {
       breakIt();
-      expect(await restore(machine(`runner${index}`))).toMatchObject({
+      expect(await restore(instance(`runner${index}`))).toMatchObject({
         outcome: 'previous',
         id: first.id,
         broken: { id: second.id },
@@ -193,7 +193,7 @@ describe('faults', () => {
     }
   });
 
-  test('a bit that is flipped on the way only is fetched again', async () => {
+  test('a chunk with a bit flipped in transit is fetched again', async () => {
     const { second } = await twoSnapshots();
     let once = true;
     server.fault = ({ range }) => {
@@ -201,14 +201,14 @@ describe('faults', () => {
       once = false;
       return { flipBit: 50 };
     };
-    expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id: second.id });
+    expect(await restore(instance('runner'))).toMatchObject({ outcome: 'restored', id: second.id });
   });
 
   test('a dropped connection is resumed', async () => {
     const { second } = await twoSnapshots();
     let drops = 2;
     server.fault = ({ range }) => (range && drops-- > 0 ? { dropAfter: 10 } : undefined);
-    expect(await restore(machine('runner'))).toMatchObject({ outcome: 'restored', id: second.id });
+    expect(await restore(instance('runner'))).toMatchObject({ outcome: 'restored', id: second.id });
   });
 
   test.each([
@@ -219,7 +219,7 @@ describe('faults', () => {
     await twoSnapshots();
     server.fault = () => ({ status, code });
     const warnings: string[] = [];
-    const result = await restore(machine('runner'), warnings);
+    const result = await restore(instance('runner'), warnings);
     expect(result.outcome).toBe('cold');
     expect(result.broken).toBeUndefined();
     expect(warnings.join()).toContain(code);
@@ -227,10 +227,10 @@ describe('faults', () => {
 
   test.each<[string, (manifest: { platform: object }) => object]>([
     ['another platform', ({ platform }) => ({ platform: { ...platform, arch: 'other' } })],
-    ['a kernel feature nobody knows', ({ platform }) => ({ platform: { ...platform, requires: ['erofs'] } })],
+    ['an unknown kernel feature', ({ platform }) => ({ platform: { ...platform, requires: ['erofs'] } })],
     ['a newer format', () => ({ formatVersion: 2, layers: 'elsewhere' })],
   ])(
-    'a snapshot of %s: the one before serves, else a cold boot, and nothing is called broken',
+    'a snapshot of %s: the one before serves, else a cold boot, and nothing is reported broken',
     async (_, change) => {
       const { first, second } = await twoSnapshots();
       const alter = (id: string) => {
@@ -240,19 +240,19 @@ describe('faults', () => {
       };
       alter(second.id);
       const warnings: string[] = [];
-      const one = await restore(machine('one'), warnings);
+      const one = await restore(instance('one'), warnings);
       expect(one).toMatchObject({ outcome: 'previous', id: first.id });
       expect(one.broken).toBeUndefined();
-      expect(warnings.join()).toContain('is not for this machine');
+      expect(warnings.join()).toContain('is not for this instance');
       alter(first.id);
-      const other = await restore(machine('other'));
+      const other = await restore(instance('other'));
       expect(other.outcome).toBe('cold');
       expect(other.broken).toBeUndefined();
     },
   );
 
   test('a save that dies before its manifest leaves no snapshot', async () => {
-    const maker = machine('maker');
+    const maker = instance('maker');
     await restore(maker);
     await writeFile(join(maker.warm, 'file'), 'first');
     server.fault = ({ method, key }) =>
@@ -262,9 +262,9 @@ describe('faults', () => {
     expect(existsSync(join(`${maker.warm}.overlay`, 'packed.sqfs'))).toBe(false);
   });
 
-  test('what is on the disk already is not fetched again', async () => {
+  test('a layer on the disk is not fetched again', async () => {
     const { second } = await twoSnapshots();
-    const runner = machine('runner');
+    const runner = instance('runner');
     expect((await restore(runner)).fetchedBytes).toBeGreaterThan(0);
     expect(await restore(runner)).toMatchObject({ outcome: 'restored', id: second.id, fetchedBytes: 0 });
   });

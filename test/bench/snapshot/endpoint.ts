@@ -1,6 +1,6 @@
 import { startS3Server } from '../../support/s3-server.ts';
 
-/** The S3 of a benchmark, in a process of its own: it says its address, and ends when nobody listens any more. */
+/** The S3 of a benchmark, in a process of its own: it prints its address, and ends with its parent. */
 const server = await startS3Server();
 console.log(server.url);
 process.stdin.resume();

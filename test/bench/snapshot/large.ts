@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startBucket } from './bucket.ts';
 import { unmountBelow } from './file-systems.ts';
-import { machineOn } from './machine.ts';
+import { instanceOn } from './instance.ts';
 import { timedShell } from './timed.ts';
 
 /** Random, so that the layer is as large as its content: what memory must not grow with is the layer. */
@@ -19,14 +19,14 @@ export type LargePeaks = { bytes: number; save: number; restore: number; packer:
 export async function peaksOfLarge(root: string, folder: string): Promise<LargePeaks> {
   const bucket = await startBucket();
   try {
-    const maker = await machineOn(root, join(folder, 'maker'), bucket);
+    const maker = await instanceOn(root, join(folder, 'maker'), bucket);
     await mkdir(maker.warm, { recursive: true });
     await timedShell(`head -c ${LARGE_BYTES} /dev/urandom >${join(maker.warm, 'random')}`);
     const save = await maker.snapshot('save');
     const [id = ''] = await bucket.manifests();
     await bucket.makeCurrent(id);
     unmountBelow(join(folder, 'maker'));
-    const runner = await machineOn(root, join(folder, 'runner'), bucket);
+    const runner = await instanceOn(root, join(folder, 'runner'), bucket);
     const restore = await runner.snapshot('restore');
     return {
       bytes: LARGE_BYTES,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Row } from './report.ts';
 import { svg } from './svg.ts';
 
-/** What the picture says below its title, besides the figures. */
+/** Text below the title of the picture, besides the figures. */
 export type About = { files: number; contentBytes: number; rounds: number };
 
 /** With `--svg`, draws the figures to `docs/bench/<name>.svg`. */

@@ -11,7 +11,7 @@ test('a ratio is the median of the ratios within a round, not the ratio of media
   expect(() => compare({ what: 'x', against: 'y', goal: 1 }, [1], [1, 2])).toThrow('different rounds');
 });
 
-test('the table says which goals are met', () => {
+test('the table shows which goals are met', () => {
   const [, first, second] = table([{ ...restore, ratio: 0.3 }, size]).split('\n');
   expect(first).toMatch(/restore +tar x +2\.00 s +4\.00 s +0\.30 +<= 0\.35 +met$/);
   expect(second).toMatch(/size +tar \| zstd +2\.0 MB +1\.0 MB +2\.00 +<= 1\.05 +missed$/);

@@ -10,7 +10,7 @@ export type Timed = {
   output: string;
 };
 
-/** How often a process is asked for its peak, in milliseconds: the kernel keeps it, so only the last word counts. */
+/** Interval of reading a process's peak memory, in milliseconds. The kernel keeps the peak, so only the last value counts. */
 const LOOK_MS = 10;
 
 /** Runs a program to its end, with the clock on and an eye on its memory. @throws if it fails */
@@ -27,7 +27,7 @@ export async function timed(
   child.stderr.setEncoding('utf8').on('data', (piece: string) => (complaints += piece));
   const peaks = { own: 0, children: 0 };
   const { pid } = child;
-  const look = setInterval(() => {
+  const timer = setInterval(() => {
     if (pid === undefined) return;
     peaks.own = Math.max(peaks.own, peakOf(pid));
     for (const one of childrenOf(pid)) peaks.children = Math.max(peaks.children, peakOf(one));
@@ -41,7 +41,7 @@ export async function timed(
     if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${complaints}`);
     return { seconds, peakBytes: peaks.own, peakBytesOfChildren: peaks.children, output };
   } finally {
-    clearInterval(look);
+    clearInterval(timer);
   }
 }
 

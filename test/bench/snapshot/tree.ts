@@ -6,14 +6,14 @@ import { measureTree, type TreeSize } from '../../../infra/runner/src/snapshot/w
 /** What a benchmark has to be about: less would measure the start of programs. */
 export const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };
 
-/** Real trees, each there once: the same twice would be packed once, and look better than it is. */
+/** Real trees, each once: mksquashfs packs equal files once, which would improve the figures. */
 const SOURCES = ['node_modules', '/usr/share', '/usr/include', '/usr/lib'];
 
 /**
- * Copies real trees to `target` until they are large enough: the project's dependencies, and what the machine has installed.
+ * Copies real trees to `target` until they are large enough: the project's dependencies, and installed packages.
  *
  * @returns what it came to, and what it is made of
- * @throws if this machine has not enough of them
+ * @throws if this computer has too few of them
  */
 export async function makeTree(root: string, target: string): Promise<TreeSize & { madeOf: string[] }> {
   const madeOf: string[] = [];

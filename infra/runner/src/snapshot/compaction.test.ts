@@ -25,8 +25,8 @@ describe('the height of the stack', () => {
   });
 });
 
-describe('what nobody can see any more', () => {
-  test('may be as much as what is seen', () => {
+describe('hidden bytes', () => {
+  test('may be as many as the bytes of the tree', () => {
     expect(shouldCompact(layers(1_000), 1_000, 1_000)).toBe(false);
     expect(shouldCompact(layers(1_000), 1_000 * (MAX_WASTE - 1) + 1, 1_000)).toBe(true);
   });

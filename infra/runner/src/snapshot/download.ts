@@ -7,37 +7,37 @@ import type { Paths } from './paths.ts';
 import type { Progress } from './progress.ts';
 
 /**
- * Ranges under way at once. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill 10 Gbit/s; each
- * holds what the network has just brought, never a chunk, which keeps the whole program below 300 MB.
+ * Parallel ranges. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill 10 Gbit/s. Each holds the
+ * bytes that have just arrived, never a chunk, so that the whole program stays below 300 MB.
  */
 const PARALLEL_RANGES = 16;
 
-/** Bytes that are written at once: a write costs a hop to another thread, which a piece of the network (64 KiB) is not worth. */
+/** Bytes per write. A write costs a switch to another thread, which is too expensive per piece of the network (64 KiB). */
 const WRITE_BYTES = 1024 * 1024;
 
-/** Tries of one range: a dropped connection is common, a checksum that is wrong three times is a broken layer. */
-const TRIES = 3;
+/** Attempts per range: a dropped connection is common, a checksum that is wrong three times means a broken layer. */
+const MAX_ATTEMPTS = 3;
 
-/** What S3 holds is not what the manifest says. */
+/** A layer in S3 differs from its manifest. */
 export class BrokenLayer extends Error {
   override readonly name = 'BrokenLayer';
 }
 
-/** Where layers come from. */
+/** The source of layers. */
 export type LayerSource = { s3: Pick<S3Client, 'send'>; bucket: string; set: string };
 
 /** One chunk of one layer. */
 type Range = { layer: Layer; index: number; start: number; length: number };
 
-/** The file that a layer comes to, and who takes its checksums. */
+/** The file that receives a layer, and the threads that compute its checksums. */
 type Part = { file: FileHandle; path: string; threads: HashThreads };
 
 /**
- * Brings layers to the disk, all of their chunks in parallel, each written in place and verified as it has come. What is
- * there already is not fetched again: whole layers by name, and chunks of an interrupted download by their checksum.
+ * Downloads layers, all of their chunks in parallel. Each chunk is written in place and verified on arrival. Complete layers on
+ * the disk are recognised by name, chunks of an interrupted download by checksum; neither is fetched again.
  *
  * @returns bytes that were fetched
- * @throws {BrokenLayer}; what S3 and the file system throw
+ * @throws {BrokenLayer}; errors of S3 and of the file system
  */
 export async function downloadLayers(
   layers: readonly Layer[],
@@ -63,7 +63,7 @@ export async function downloadLayers(
       await file.sync();
       await rename(path, paths.layerFile(sha256));
     }
-    progress.end(`${layers.length - missing.length} of ${layers.length} layers were there`);
+    progress.end(`${layers.length - missing.length} of ${layers.length} layers were on the disk`);
     return fetched;
   } finally {
     await threads.close();
@@ -71,7 +71,7 @@ export async function downloadLayers(
   }
 }
 
-/** A layer gets its name only when all of it was verified. */
+/** A file gets a layer's name only after all of it is verified. */
 async function isComplete(paths: Paths, layer: Layer): Promise<boolean> {
   const found = await stat(paths.layerFile(layer.sha256)).catch(() => undefined);
   return found?.size === layer.bytes;
@@ -121,21 +121,21 @@ async function fetchRanges(
   try {
     await Promise.all(Array.from({ length: PARALLEL_RANGES }, worker));
   } catch (error) {
-    // The other workers have nothing to do any more.
+    // The other workers stop.
     stop.abort(error);
     throw error;
   }
   return fetched;
 }
 
-/** Whether an interrupted download has left this chunk. A hole reads as zeros, which no checksum of a layer matches. */
+/** Whether the disk has this chunk from an interrupted download. A hole reads as zeros, which no checksum matches. */
 async function isThere(range: Range, part: Part): Promise<boolean> {
   const first = Buffer.alloc(Math.min(4096, range.length));
   await part.file.read(first, 0, first.length, range.start);
   return first.some((byte) => byte !== 0) && isRight(range, part);
 }
 
-/** Whether what the disk has now is what the manifest says; taken beside the download, from the page cache. */
+/** Whether the chunk on the disk has the checksum of the manifest. A thread computes it from the page cache, during the download. */
 async function isRight({ layer, index, start, length }: Range, { path, threads }: Part): Promise<boolean> {
   return (await threads.hash(path, start, length)) === layer.chunks[index];
 }
@@ -157,18 +157,18 @@ async function fetchRange(
       }
       if (received !== range.length || !(await isRight(range, part))) {
         throw new BrokenLayer(
-          `chunk ${range.index} of layer ${range.layer.sha256} is not what the manifest says (${received} bytes)`,
+          `chunk ${range.index} of layer ${range.layer.sha256} differs from the manifest (${received} bytes)`,
         );
       }
       return received;
     } catch (error) {
       progress.advance(-received);
-      if (attempt >= TRIES || signal.aborted || isFinal(error)) throw error;
+      if (attempt >= MAX_ATTEMPTS || signal.aborted || isFinal(error)) throw error;
     }
   }
 }
 
-/** `writev` may write less than it was given: near the end of a disk, or of a quota. */
+/** `writev` may write a part only: near the end of a disk, or of a quota. */
 async function writeAll(file: FileHandle, pieces: Uint8Array[], position: number): Promise<number> {
   const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
   let { bytesWritten: done } = await file.writev(pieces, position);
@@ -182,7 +182,7 @@ async function writeAll(file: FileHandle, pieces: Uint8Array[], position: number
   return total;
 }
 
-/** Pieces of the network in groups that are worth a call to the file system. */
+/** Pieces of the network in groups of a size for one write. */
 async function* gathered(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array[]> {
   let group: Uint8Array[] = [];
   let bytes = 0;
@@ -212,7 +212,7 @@ async function openRange(
     );
     return Body as AsyncIterable<Uint8Array>;
   } catch (error) {
-    // A layer that a manifest names and S3 does not have, or not so long, will not come back by trying.
+    // Another attempt does not bring back a layer that is missing or too short.
     if (error instanceof Error && /^(NoSuchKey|NotFound|InvalidRange)$/.test(error.name)) {
       throw new BrokenLayer(`layer ${layer.sha256} is missing or too short: ${error.name}`, { cause: error });
     }
@@ -220,7 +220,7 @@ async function openRange(
   }
 }
 
-/** Errors that the next try would meet again. */
+/** Errors that another attempt would meet again. */
 function isFinal(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as NodeJS.ErrnoException;

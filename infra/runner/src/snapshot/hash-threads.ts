@@ -2,10 +2,10 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import * as v from 'valibot';
 
-/** A core takes sha256 of more than a gigabyte a second: two keep up with 16 Gbit/s, and each takes 20 MB of memory. */
+/** A core computes sha256 of more than one gigabyte per second: two keep up with 16 Gbit/s. Each takes 20 MB of memory. */
 const MOST_THREADS = 2;
 
-/** A thread makes hardly any objects; in megabytes. */
+/** Memory limits of a thread, in megabytes. It creates hardly any objects. */
 const SMALL = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 };
 
 /** Computes checksums of parts of files in threads. */

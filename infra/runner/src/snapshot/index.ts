@@ -1,4 +1,4 @@
-/** The snapshot engine, as the rest of aw-runner uses it. */
+/** Exports of the snapshot engine to the rest of aw-runner. */
 export { isWarm } from './is-warm.ts';
 export { terminalProgress } from './progress.ts';
 export { type RestoreResult, restoreSnapshot } from './restore.ts';

@@ -4,8 +4,8 @@ import { type Directories, snapshotPaths } from './paths.ts';
 import { readRestored } from './restored-state.ts';
 
 /**
- * Whether the warm directory still is what a restore has made of it. A program that was only restarted must leave it alone:
- * a job may be working there, and the set's current snapshot may be another one by now.
+ * Whether the warm directory still has the tree of a restore. After a restart of the program alone it must not be restored
+ * again: a job may use it, and the set's current snapshot may be another one.
  */
 export async function isWarm(directories: Directories): Promise<boolean> {
   const paths = snapshotPaths(directories);

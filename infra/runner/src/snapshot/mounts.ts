@@ -60,7 +60,7 @@ export async function mountWarm(paths: Paths, lower: readonly string[]): Promise
   for (const path of [paths.warm, paths.upper, paths.work, paths.empty])
     await mkdir(path, { recursive: true });
   // `redirect_dir` lets a directory of a lower layer be renamed, which build tools do; `index` and `metacopy` would
-  // leave traces in the upper directory that mean nothing on another machine.
+  // leave attributes in the upper directory that are invalid on another instance.
   const options = [
     `lowerdir=${lowerdir(lower.length > 0 ? lower : [paths.empty])}`,
     `upperdir=${escaped(paths.upper)}`,

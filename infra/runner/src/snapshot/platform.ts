@@ -2,15 +2,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
 import { canMount } from './mounts.ts';
 
-/** What mounting our layers needs of a kernel. */
+/** Kernel features that mounting a layer requires. */
 export const REQUIRES = ['squashfs-zstd', 'overlayfs'];
 
-/** The platform that a snapshot made here is for. */
+/** The platform of snapshots that are made here. */
 export function thisPlatform(): Manifest['platform'] {
   return { os: process.platform, arch: process.arch, requires: REQUIRES };
 }
 
-/** Why a snapshot cannot be used on this machine, or undefined if it can. Its binaries are for one kind of processor. */
+/** The reason why this instance cannot use a snapshot, or undefined. Its binaries are for one processor architecture. */
 export function platformProblem(manifest: Manifest): string | undefined {
   const { os, arch, requires } = manifest.platform;
   if (os !== process.platform || arch !== process.arch) {
@@ -24,7 +24,7 @@ export function platformProblem(manifest: Manifest): string | undefined {
   return missing.length > 0 ? `this kernel has no ${missing.join(', ')}` : undefined;
 }
 
-/** File systems that are modules appear in the kernel's list only once they are used, so a module on disk counts. */
+/** A file system that is a module appears in the kernel's list only after its first use, so a module on disk counts. */
 function kernelHas(feature: string): boolean {
   const fileSystem = feature === 'overlayfs' ? 'overlay' : 'squashfs';
   if (new RegExp(`\\s${fileSystem}$`, 'm').test(readFileSync('/proc/filesystems', 'utf8'))) return true;

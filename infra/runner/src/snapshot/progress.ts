@@ -1,16 +1,16 @@
-/** Redraws of a bar, at most one in so many milliseconds. */
+/** Least time between two redraws of a bar, in milliseconds. */
 const REDRAW_MS = 100;
 
-/** Told how far a transfer has come. */
+/** Receives the progress of a transfer. */
 export interface Progress {
-  /** A new step with a total of so many bytes. */
+  /** Begins a step with a total number of bytes. */
   begin(step: string, totalBytes: number): void;
   advance(bytes: number): void;
-  /** The step is over; `note` says what came of it. */
+  /** Ends the step; `note` is its result. */
   end(note?: string): void;
 }
 
-/** A bar where a person looks on; one line a step where a log does. */
+/** A bar on a terminal; one line per step in a log. */
 export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
   let step = '';
   let total = 0;
@@ -41,7 +41,7 @@ export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): P
   };
 }
 
-/** For callers that nobody watches. */
+/** No output. */
 export const silentProgress: Progress = { begin() {}, advance() {}, end() {} };
 
 function megabytes(bytes: number): string {

@@ -23,31 +23,31 @@ import { forgetRestored, type Restored, readRestored, writeRestored } from './re
 export type RestoreOptions = {
   s3: Pick<S3Client, 'send'>;
   bucket: string;
-  /** Undefined: this runner's group has no warming set. */
+  /** Undefined: the runner group has no warming set. */
   set: string | undefined;
   directories: Directories;
   progress?: Progress;
-  /** When S3 has had its time: the restore then ends cold. What has begun to be mounted is mounted. */
+  /** Ends the download: the restore is cold then. A mount that has begun is completed. */
   signal?: AbortSignal;
-  /** One line for each thing that went wrong and was lived with. */
+  /** Receives one line per problem that does not fail the restore. */
   warn?: (line: string) => void;
 };
 
-/** What a boot has to work with. */
+/** The result of a restore. */
 export type RestoreResult = {
   outcome: RestoreOutcome;
-  /** The snapshot that is mounted. */
+  /** The mounted snapshot. */
   id?: string;
-  /** The current snapshot that could not be: `warming` looks into it. */
+  /** The current snapshot, if it could not be mounted. The function `warming` verifies it. */
   broken?: { id: string; reason: string };
-  /** Bytes that were fetched. */
+  /** Downloaded bytes. */
   fetchedBytes: number;
   seconds: number;
 };
 
 /**
- * Brings the set's current snapshot to the warm directory; if it is broken, one of those before it; else leaves an empty
- * directory. Never throws for anything that a cold runner can live with: a slow runner is better than none.
+ * Mounts the set's current snapshot at the warm directory; if it is broken, a previous one; else leaves an empty directory.
+ * An error of S3 or of a snapshot never fails a restore: a cold runner is better than none.
  */
 export async function restoreSnapshot(options: RestoreOptions): Promise<RestoreResult> {
   const began = performance.now();
@@ -82,11 +82,11 @@ async function restoreInto(paths: Paths, options: RestoreOptions): Promise<Attem
         };
       }
       if ('unusable' in tried) {
-        warn(`snapshot ${id} is not for this machine: ${tried.unusable}`);
+        warn(`snapshot ${id} is not for this instance: ${tried.unusable}`);
         continue;
       }
       warn(`snapshot ${id} is broken: ${tried.broken}`);
-      // The one that runners are told to mount is the one to report; those behind it are found when they become current.
+      // Only the first broken one is reported. The others are verified when they become current.
       broken ??= { id, reason: tried.broken.slice(0, 1000) };
     }
     if (candidates.length === 0) warn(`set ${set} has no snapshot yet`);
@@ -137,7 +137,7 @@ async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): 
     return;
   }
   if (before?.manifest?.id !== manifest.id) {
-    // Changes on top of another snapshot mean nothing on this one. After a reboot it is the same one, and they stay.
+    // Changes on top of another snapshot are invalid on this one. After a reboot it is the same one, and they stay.
     await forgetRestored(paths);
     await unmountAll(paths);
     await discardUpper(paths);
@@ -147,7 +147,7 @@ async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): 
     try {
       lower.push(await mountLayer(paths, sha256));
     } catch (error) {
-      // Verified when it was fetched and not mountable now: the file on this disk is bad, so it is not kept.
+      // The layer was verified at its download and cannot be mounted now: the file on this disk is bad.
       await rm(paths.layerFile(sha256), { force: true });
       options.warn?.(`layer ${sha256} could not be mounted and was removed`);
       throw error;
@@ -158,7 +158,7 @@ async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): 
   await writeRestored(paths, { version: 1, set: manifest.set, mode: 'mounted', manifest });
 }
 
-/** A layer whose checksums are right and that the kernel refuses all the same, since entries would lead out of the tree. */
+/** The kernel refuses a directory with entries that lead out of the tree, although all checksums match. */
 async function readTop(paths: Paths): Promise<void> {
   try {
     await readdir(paths.warm);
@@ -168,13 +168,13 @@ async function readTop(paths: Paths): Promise<void> {
   }
 }
 
-/** A writable place without a snapshot; still an overlay where one can be mounted, so that a save finds what was added. */
+/** A writable directory without a snapshot. It is an overlay where one can be mounted, so that a save finds the changes. */
 async function prepareEmpty(paths: Paths, set: string, warn: (line: string) => void): Promise<void> {
   let mode: Restored['mode'] = 'plain';
   await forgetRestored(paths);
   await mkdir(paths.warm, { recursive: true });
   if (canMount()) await unmountAll(paths);
-  // A layer that was not needed now, or half of one, would only take room from the jobs.
+  // Unused layers, complete or partial, take disk space from the jobs.
   await removeUnused(paths, new Set());
   if (canMount()) {
     try {
@@ -183,7 +183,7 @@ async function prepareEmpty(paths: Paths, set: string, warn: (line: string) => v
       mode = 'mounted';
     } catch (error) {
       warn(
-        `no overlay could be mounted, a plain directory serves: ${error instanceof Error ? error.message : error}`,
+        `no overlay can be mounted, so the warm directory is a plain one: ${error instanceof Error ? error.message : error}`,
       );
     }
   }

@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-test('counts files below, also those with names that are no text, and hard links once', async () => {
+test('counts all files, also those with names that are no text, and hard links once', async () => {
   mkdirSync(join(folder, 'a/b'), { recursive: true });
   writeFileSync(join(folder, 'a/b/file'), 'abc');
   linkSync(join(folder, 'a/b/file'), join(folder, 'a/again'));
@@ -20,6 +20,6 @@ test('counts files below, also those with names that are no text, and hard links
   expect(await measureTree(folder)).toEqual({ files: 2, contentBytes: 5 });
 });
 
-test('a tree that is not there has nothing', async () => {
+test('a missing tree has no files', async () => {
   expect(await measureTree(join(folder, 'none'))).toEqual({ files: 0, contentBytes: 0 });
 });

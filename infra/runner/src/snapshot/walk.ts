@@ -1,12 +1,12 @@
 import { type Dirent, lstatSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 
-/** Names on Linux are bytes, not text: a path is kept as it is, since decoding it could lose it. */
+/** Names on Linux are bytes, not text: decoding a path can lose it. */
 export type RawPath = Buffer;
 
 const SLASH = Buffer.from('/');
 
-/** What a tree comes to. */
+/** The size of a tree. */
 export type TreeSize = { files: number; contentBytes: number };
 
 export function joined(folder: RawPath, name: RawPath): RawPath {
@@ -25,14 +25,14 @@ export async function entriesOf(folder: RawPath): Promise<Dirent<Buffer>[]> {
 }
 
 /**
- * Counts regular files and their bytes; hard links once. What is gone when it is its turn does not count.
+ * Counts regular files and their bytes; hard links once. A file that is deleted meanwhile does not count.
  *
- * A hop to another thread costs ten times what looking at a file does, and a tree has a million of them: so they are looked
- * at here, one directory at a time, with room in between for whatever else the program does.
+ * A switch to another thread costs ten times as much as lstat does, and a tree has a million files. So lstat is synchronous
+ * here, and the event loop runs between directories.
  */
 export async function measureTree(root: string): Promise<TreeSize> {
   const size: TreeSize = { files: 0, contentBytes: 0 };
-  const seen = new Set<string>();
+  const counted = new Set<string>();
   const folders: RawPath[] = [Buffer.from(root)];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     for (const entry of await entriesOf(folder)) {
@@ -43,8 +43,8 @@ export async function measureTree(root: string): Promise<TreeSize> {
       if (!found) continue;
       const { size: bytes, nlink, dev, ino } = found;
       if (nlink > 1) {
-        if (seen.has(`${dev}:${ino}`)) continue;
-        seen.add(`${dev}:${ino}`);
+        if (counted.has(`${dev}:${ino}`)) continue;
+        counted.add(`${dev}:${ino}`);
       }
       size.files += 1;
       size.contentBytes += bytes;

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 
-/** Where Bazel keeps what a snapshot brings back. */
+/** Bazel's directories in a snapshot. */
 export type BazelCaches = {
-  /** Holds the output base of each workspace, by the MD5 of the workspace's path: a job has to check out where the run did. */
+  /** Contains the output base of each workspace, named by the MD5 of the workspace's path: a job must check out to the path of the warming run. */
   outputUserRoot: string;
   /** Downloads by their checksum. */
   repositoryCache: string;
@@ -20,12 +20,12 @@ export function bazelCaches(warm: string): BazelCaches {
   };
 }
 
-/** Commands that fetch without being kinds of `build`, which hand their options on to no other. */
+/** Commands that fetch and do not inherit the options of `build`. */
 const FETCHING = ['build', 'fetch', 'query', 'sync'];
 
 /**
- * The rc file that makes every Bazel of the machine use the caches. User data writes it, since it has to be there before
- * the first job; a test holds what it writes against this.
+ * The rc file that makes every Bazel of the instance use the caches. User data writes it, because it must exist before the
+ * first job. A test compares both.
  */
 export function bazelRc(warm: string): string {
   const { outputUserRoot, repositoryCache, diskCache } = bazelCaches(warm);

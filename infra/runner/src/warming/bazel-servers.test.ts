@@ -10,7 +10,7 @@ afterEach(() => {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // It has ended, as it should.
+      // It has ended already.
     }
   }
 });
@@ -31,7 +31,7 @@ test.runIf(process.platform === 'linux')('ends the servers of the warm tree, and
   const [ours, deeper, other] = await Promise.all([
     server(`${warm}/base`),
     server(`${warm}/bazel/output/0123`),
-    server(`${warm}-of-somebody-else/base`),
+    server(`${warm}-of-another/base`),
   ]);
   expect((await bazelServers(warm)).map(({ pid }) => pid).sort()).toEqual([ours, deeper].sort());
   await endBazelServers(warm);
@@ -40,7 +40,7 @@ test.runIf(process.platform === 'linux')('ends the servers of the warm tree, and
 });
 
 test.runIf(process.platform === 'linux')(
-  'a server that will not go is killed, and that is said',
+  'a server that ignores SIGTERM is killed, and fails the run',
   async () => {
     const warm = `/warm/${process.pid}/deaf`;
     const pid = await server(`${warm}/base`, "process.on('SIGTERM',()=>{})");

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { identify, isSameProcess, type ProcessIdentity, processes, signalProcess } from '../processes.ts';
 
-/** How long a server may take to write what it holds and go, in milliseconds. */
+/** Time for a server to write its state and exit, in milliseconds. */
 const GRACE_MS = 60_000;
 
-/** A Bazel server names its output base in its arguments, whatever started it. */
+/** A Bazel server has its output base in its arguments, whichever client starts it. */
 const OUTPUT_BASE = '--output_base=';
 
 /** The Bazel servers whose output base is in a directory. */

@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execute } from '../child-process.ts';
 import { isAlive, startTime } from '../processes.ts';
 
-/** How long a program that was told to end may take to do so, in milliseconds. */
+/** Time between SIGTERM and SIGKILL, in milliseconds. */
 const GRACE_MS = 10_000;
 
-/** How the programs of one warming run are run. */
+/** Settings for the programs of one warming run. */
 export type RunPrograms = {
-  /** Directory of the runner's state: which process is at work is written there. Undefined: somebody else looks after this one. */
+  /** Directory of the runner's state, which records the running process. Undefined: the process is not recorded. */
   state: string | undefined;
-  /** Whose rights the programs have; undefined: those of aw-runner, which is root. */
+  /** User that the programs run as. Undefined: the user of aw-runner, root. */
   user: string | undefined;
   env: Record<string, string>;
   signal: AbortSignal;
@@ -20,10 +20,10 @@ export type RunPrograms = {
 };
 
 /**
- * Runs one program of a warming run to its end, in a process group of its own, its output on ours. A run that is stopped
- * takes the whole group with it.
+ * Runs one program of a warming run to its end, in its own process group, with the output of aw-runner. A run that is stopped
+ * ends the whole group.
  *
- * @throws if it cannot be run, exits with anything but 0, or `signal` ends it
+ * @throws if it cannot be run, exits with another code than 0, or `signal` ends it
  */
 export async function runProgram(argv: readonly string[], cwd: string, run: RunPrograms): Promise<void> {
   run.signal.throwIfAborted();
@@ -55,7 +55,7 @@ export async function runProgram(argv: readonly string[], cwd: string, run: RunP
 }
 
 /**
- * Ends what a run before has left at work: systemd kills aw-runner alone (`KillMode=process`), and two programs must not
+ * Ends a program that an earlier run has left: systemd kills aw-runner alone (`KillMode=process`), and two programs must not
  * change one warm tree.
  */
 export async function endLeftOver(state: string, log: (line: string) => void): Promise<void> {
@@ -65,7 +65,7 @@ export async function endLeftOver(state: string, log: (line: string) => void): P
   });
   const [pid = '', started = ''] = saved.split(' ');
   if (pid !== '' && (await startTime(Number(pid))) === started) {
-    log(`outcome the warming command that an earlier start left, process ${pid}`);
+    log(`ending the warming command that an earlier start left, process ${pid}`);
     await endGroup(Number(pid));
   }
   await rm(file(state), { force: true });
@@ -78,7 +78,7 @@ async function remember(state: string, pid: number): Promise<void> {
   await writeFile(file(state), `${pid} ${(await startTime(pid)) ?? ''}`);
 }
 
-/** Asks a process group to end, and makes it after a while. */
+/** Ends a process group: SIGTERM, then SIGKILL. */
 async function endGroup(leader: number): Promise<void> {
   kill(-leader, 'SIGTERM');
   const until = performance.now() + GRACE_MS;
@@ -90,12 +90,12 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // Nobody is left.
+    // The group has ended.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
-/** `runuser` sets groups and limits as a login would, but leaves the environment alone. */
+/** `runuser` sets groups and limits as a login does, and does not change the environment. */
 async function asUser(argv: readonly string[], user: string | undefined) {
   if (user === undefined) return { argv, env: {} };
   const entry = await execute('getent', ['passwd', user]).catch((cause: unknown) => {

@@ -20,7 +20,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Writes down how it was called, and fails on the command that it is told to fail on. */
+/** Records its calls, and fails on one command. */
 function fakeBazel(failsOn = 'nothing'): string {
   const program = join(folder, 'bazel');
   const text = `#!/bin/sh\necho "$PWD: $*" >>${folder}/calls\ncase "$*" in *${failsOn}*) exit 3;; esac\n`;
@@ -40,13 +40,13 @@ test('fetches and analyses with the caches in the warm directory, and shuts the 
   ]);
 });
 
-test('builds if it is asked to', async () => {
+test('builds with `build`', async () => {
   await warmBazel(settings({ build: true, targets: ['//app', '-//app/slow'] }), warm, run);
   expect(calls()[0]).not.toContain('--nobuild');
   expect(calls()[0]).toMatch(/ -- \/\/app -\/\/app\/slow$/);
 });
 
-test('a build that fails is what is told, after the server was shut down', async () => {
+test('the error is that of a failed build, after the server was shut down', async () => {
   const program = fakeBazel('build');
   await expect(warmBazel(settings({}, program), warm, run)).rejects.toThrow(`${program} ended with 3`);
   expect(calls()[1]).toContain('shutdown');
@@ -83,7 +83,7 @@ test('checks a ref out, first and again', async () => {
   writeFileSync(join(directory, 'file'), 'of the run before');
   await warmBazel(bazel, warm, run);
   expect(readFileSync(join(directory, 'file'), 'utf8')).toBe('two');
-  // What a build has left beside the sources is nobody's to delete.
+  // Files that a build has left beside the sources are not deleted.
   await expect(warmBazel({ ...bazel, git: { url: folder, ref: 'main' } }, warm, run)).rejects.toThrow(
     'git ended',
   );
@@ -94,7 +94,7 @@ test('a url that git would take for an option is refused', () => {
   expect(() => settings({ git: { url: '--upload-pack=x' } })).toThrow('git.url');
 });
 
-test('the command line says the same as the configuration', async () => {
+test('the command line has the options of the configuration', async () => {
   const config = parseConfig(
     JSON.stringify({
       version: 1,

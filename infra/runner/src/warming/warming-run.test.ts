@@ -19,8 +19,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A warming group's machine whose S3 takes nothing: a run that comes to save fails there. */
-function machine(warming: object) {
+/** An instance of a warming group whose S3 accepts nothing: each save fails. */
+function instance(warming: object) {
   const directories = { layers: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') };
   const config = parseConfig(
     JSON.stringify({
@@ -40,7 +40,7 @@ function machine(warming: object) {
   if (!config.warming) throw new Error('no warming');
   const s3 = new S3Client({ region: 'us-east-1', endpoint: 'http://127.0.0.1:9', maxAttempts: 1 });
   const states = stateFile(directories.state);
-  const host = warmingDriver({
+  const driver = warmingDriver({
     config,
     warming: config.warming,
     set: 'default',
@@ -50,79 +50,79 @@ function machine(warming: object) {
     states,
     log: (line) => void lines.push(line),
   });
-  const idle = () => expect.poll(async () => (await host.status()).state, { timeout: 5_000 }).toBe('idle');
+  const idle = () => expect.poll(async () => (await driver.status()).state, { timeout: 5_000 }).toBe('idle');
   const unhealthy = () => readFileSync(join(directories.state, 'unhealthy'), 'utf8');
-  return { host, states, idle, unhealthy, directories };
+  return { driver, states, idle, unhealthy, directories };
 }
 
 describe('a warming run', () => {
-  test('whose command fails saves nothing, and says why', async () => {
-    const { host, states, idle, unhealthy } = machine({ command: ['sh', '-c', 'pwd >here; exit 7'] });
-    await host.start();
-    expect(await host.status()).toEqual({ state: 'busy', job: 'warming run of default' });
+  test('whose command fails saves nothing, and records the reason', async () => {
+    const { driver, states, idle, unhealthy } = instance({ command: ['sh', '-c', 'pwd >here; exit 7'] });
+    await driver.start();
+    expect(await driver.status()).toEqual({ state: 'busy', job: 'warming run of default' });
     await idle();
     expect(unhealthy()).toBe('warming run failed: Error: sh ended with 7');
     expect(await states.read(INSTANCE)).toMatchObject({ warmingRun: 'failed' });
     expect(readFileSync(join(folder, 'warm/here'), 'utf8')).toBe(`${join(folder, 'warm')}\n`);
   });
 
-  test('that takes too long is ended with all that it has started', async () => {
+  test('that takes too long ends with all processes that it has started', async () => {
     const child = join(folder, 'child');
     const script = `sleep 60 & echo $! >${child}; wait`;
-    const { host, idle, unhealthy } = machine({ command: ['sh', '-c', script], timeoutSeconds: 1 });
-    await host.start();
+    const { driver, idle, unhealthy } = instance({ command: ['sh', '-c', script], timeoutSeconds: 1 });
+    await driver.start();
     await idle();
     expect(unhealthy()).toContain('the command took longer than 1 s');
     await expect.poll(() => isAlive(Number(readFileSync(child, 'utf8')))).toBe(false);
   });
 
-  test.runIf(process.getuid?.() === 0)('has the rights of the user it is given', async () => {
+  test.runIf(process.getuid?.() === 0)('runs as the configured user', async () => {
     const script = 'echo "$(id -un) $HOME" >who; exit 1';
-    const { host, idle, directories } = machine({ command: ['sh', '-c', script], user: 'nobody' });
+    const { driver, idle, directories } = instance({ command: ['sh', '-c', script], user: 'nobody' });
     chmodSync(folder, 0o755);
     mkdirSync(directories.warm);
     chmodSync(directories.warm, 0o1777);
-    await host.start();
+    await driver.start();
     await idle();
     expect(readFileSync(join(directories.warm, 'who'), 'utf8')).toMatch(/^nobody \/(?!root)/);
   });
 
-  test.runIf(process.getuid?.() === 0)('of a user that is not there fails, and names it', async () => {
-    const { host, idle, unhealthy } = machine({ command: ['true'], user: 'no-such-user' });
-    await host.start();
+  test.runIf(process.getuid?.() === 0)('of a missing user fails, and names it', async () => {
+    const { driver, idle, unhealthy } = instance({ command: ['true'], user: 'no-such-user' });
+    await driver.start();
     await idle();
     expect(unhealthy()).toBe('warming run failed: Error: there is no user no-such-user');
   });
 
-  test('is not done twice on one machine', async () => {
-    const { host, states, idle } = machine({ command: ['sh', '-c', 'echo once >>runs; exit 1'] });
-    await host.start();
+  test('is not repeated on one instance', async () => {
+    const { driver, states, idle } = instance({ command: ['sh', '-c', 'echo once >>runs; exit 1'] });
+    await driver.start();
     await idle();
-    await host.start();
+    await driver.start();
     await idle();
     expect(readFileSync(join(folder, 'warm/runs'), 'utf8')).toBe('once\n');
     expect(await states.read(INSTANCE)).toMatchObject({ warmingRun: 'failed' });
   });
 
-  test('ends what a killed aw-runner has left at work, before it starts its own', async () => {
-    const { host, idle, directories } = machine({ command: ['sh', '-c', 'exit 1'] });
+  test('ends the command that a killed aw-runner has left, before it starts its own', async () => {
+    const { driver, idle, directories } = instance({ command: ['sh', '-c', 'exit 1'] });
     const left = spawn('sleep', ['60'], { detached: true });
     await once(left, 'spawn');
     const ended = once(left, 'exit');
     mkdirSync(directories.state);
     writeFileSync(join(directories.state, 'warming.pid'), `${left.pid} ${await startTime(left.pid ?? 0)}`);
-    await host.start();
+    await driver.start();
     await idle();
     await ended;
     expect(lines[0]).toContain(`left, process ${left.pid}`);
     expect(existsSync(join(directories.state, 'warming.pid'))).toBe(false);
   });
 
-  test('leaves a process alone that has the number of one that has ended', async () => {
-    const { host, idle, directories } = machine({ command: ['sh', '-c', 'exit 1'] });
+  test('does not end a process with the reused pid of an earlier command', async () => {
+    const { driver, idle, directories } = instance({ command: ['sh', '-c', 'exit 1'] });
     mkdirSync(directories.state);
     writeFileSync(join(directories.state, 'warming.pid'), `${process.pid} 1`);
-    await host.start();
+    await driver.start();
     await idle();
     expect(lines[0]).toBe('warming: sh -c exit 1');
   });

@@ -4,13 +4,13 @@ import { BUCKET, type Bucket, SET } from './bucket.ts';
 import { type Timed, timed } from './timed.ts';
 
 /** A runner's disk, and the real program on it. */
-export type Machine = { warm: string; snapshot(what: 'save' | 'restore'): Promise<Timed> };
+export type Instance = { warm: string; snapshot(what: 'save' | 'restore'): Promise<Timed> };
 
 /**
  * @param root the repository, with its built program
- * @param disk a directory of the machine's own
+ * @param disk a directory of the instance's own
  */
-export async function machineOn(root: string, disk: string, bucket: Bucket): Promise<Machine> {
+export async function instanceOn(root: string, disk: string, bucket: Bucket): Promise<Instance> {
   const directories = { layers: join(disk, 'layers'), warm: join(disk, 'warm'), state: join(disk, 'state') };
   await mkdir(disk, { recursive: true });
   const file = join(disk, 'config.json');
