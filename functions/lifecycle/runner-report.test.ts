@@ -23,6 +23,13 @@ describe('an active hook', () => {
     expect(fleet.published).toEqual(name === 'drained' ? [] : [REPORTS[name]]);
   });
 
+  test('a Runner Ready without a broken snapshot is not published: no function acts on it', async () => {
+    fleet.state = 'Pending:Wait';
+    const snapshot = { set: 'default', outcome: 'restored', id: '20261123T030000Z-0a1b2c3d' };
+    expect(await fleet.report({ ...REPORTS.ready, snapshot })).toMatchObject({ outcome: 'done' });
+    expect(fleet.published).toEqual([]);
+  });
+
   test('an abandoned launch has its reason in the log', async () => {
     fleet.state = 'Pending:Wait';
     const { detail } = await fleet.report(REPORTS.failed);
@@ -242,7 +249,7 @@ describe('measurements', () => {
       'Pending:Wait',
       [
         { name: 'RunnerBootSeconds', value: 20, dimensions: { Group } },
-        { name: 'RestoreSeconds', value: 3, dimensions: { Group, Outcome: 'restored' } },
+        { name: 'RestoreSeconds', value: 3, dimensions: { Group, Outcome: 'previous' } },
       ],
     ],
     ['failed', 'Pending:Wait', [{ name: 'LaunchFailures', value: 1, dimensions: { Group } }]],

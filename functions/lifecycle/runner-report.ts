@@ -22,8 +22,11 @@ type Handled = { outcome: Outcome; confirmed: boolean };
 
 type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>;
 
-/** The reports that `warming` subscribes to and that are published after they are applied. */
-const PUBLISHED_AFTER: ReadonlySet<Report['report']> = new Set(['Runner Ready', 'Runner Unhealthy']);
+/** Whether a report is published after it is applied: `warming` acts on unhealthy runners and on broken snapshots. */
+function isPublished(report: Report): boolean {
+  if (report.report === 'Runner Ready') return report.snapshot.broken !== undefined;
+  return report.report === 'Runner Unhealthy';
+}
 
 /**
  * Applies a report and then publishes it. A report that is received again changes nothing more, and is published again: when
@@ -33,7 +36,7 @@ export async function handleReport(message: Message, context: Context): Promise<
   const report = verifyReport(message, context.prefix);
   const { outcome, confirmed } = await applyReport(report, context);
   if (outcome.outcome === 'done') recordMeasurements(report, context.metrics);
-  if (confirmed && outcome.outcome !== 'retry' && PUBLISHED_AFTER.has(report.report)) {
+  if (confirmed && outcome.outcome !== 'retry' && isPublished(report)) {
     await context.events.publish(report);
   }
   return outcome;

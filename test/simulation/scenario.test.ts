@@ -78,7 +78,7 @@ describe('one runner, with any history of its messages', () => {
       { hook: 'aw-drain', by: 'CONTINUE', killedJob: false },
     ]);
     expect(group.state).toBe('Terminated');
-    expect(published).toEqual(['Runner Ready']);
+    expect(published).toEqual([]);
   });
 
   test('an idle instance is terminated above the minimum of the group, and not at the minimum', async () => {

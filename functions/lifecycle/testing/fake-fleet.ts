@@ -28,7 +28,12 @@ export const REPORTS = {
   ready: {
     report: 'Runner Ready',
     ...SENDER,
-    snapshot: { set: 'default', outcome: 'restored', id: '20261123T030000Z-0a1b2c3d' },
+    snapshot: {
+      set: 'default',
+      outcome: 'previous',
+      id: '20261122T030000Z-0a1b2c3d',
+      broken: { id: '20261123T030000Z-0a1b2c3d', reason: 'chunk 3 has another checksum' },
+    },
     seconds: { restore: 3, boot: 20 },
   },
   failed: { report: 'Runner Failed', ...SENDER, stage: 'agent', reason: 'no token' },
