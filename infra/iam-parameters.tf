@@ -1,4 +1,10 @@
 data "aws_iam_policy_document" "parameters" {
+  lifecycle {
+    precondition {
+      condition     = !contains(var.replica_regions, local.region)
+      error_message = "replica_regions must not contain ${local.region}: it is the home region, which always has the parameter tree. Remove it."
+    }
+  }
   statement {
     sid     = "ReadDeclaredParameters"
     actions = ["s3:GetObject"]

@@ -64,6 +64,10 @@ variable "replica_regions" {
     condition     = alltrue([for region in var.replica_regions : can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", region))])
     error_message = "replica_regions must contain names of AWS regions such as eu-west-1. Present value: [${join(", ", var.replica_regions)}]."
   }
+  validation {
+    condition     = length(distinct(var.replica_regions)) == length(var.replica_regions)
+    error_message = "replica_regions must name each region once. Present value: [${join(", ", var.replica_regions)}]."
+  }
 }
 
 variable "permissions_boundary" {

@@ -1,28 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient } from '../../shared/runtime/aws-errors.ts';
+import { isAwsError, isTransient } from '../../shared/runtime/aws-errors.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
+import { abortable } from './abortable.ts';
 import type { Plan } from './plan.ts';
 import { DELETE_BATCH, type ParameterPort } from './ports.ts';
 
-/** Pause between writes, in milliseconds: AWS Support has told of 3 writes a second for an account. */
+/** Pause between writes, in milliseconds: AWS Support has named 3 writes per second as the limit of an account. */
 const WRITE_PAUSE_MS = 350;
 
-/** What came of a plan. */
+/** Result of a plan. */
 export type Applied = {
   written: string[];
   deleted: string[];
-  /** How much of it is still to be done, by a later look. */
-  left: number;
-  refusedByAws: { name: string; error: string }[];
+  /** Those of `deleted` that Parameter Store did not let be overwritten. The next pass writes them. */
+  replaced: string[];
+  /** Names that a later pass writes or deletes. */
+  left: string[];
+  refusedByAws: { name: string; error: string; isFault: boolean }[];
 };
 
 /** One call. */
-type Step = { names: readonly string[]; value?: string };
+type Step = { names: readonly string[]; write?: Plan['writes'][number] };
 
 /**
- * Carries a plan out, slowly and one call after the other; deletes first, since there may be no room for what is new
- * (10,000 standard parameters a region). Stops at the first sign of throttling or when the time is up: what is left is
- * found by the next look. A parameter that AWS refuses for good does not stop the others.
+ * Applies a plan with one call after the other. Deletes come first, since a region has room for 10,000 standard parameters.
+ * It stops at throttling, at the end of the time and when `signal` aborts. A parameter that AWS refuses does not stop the others.
  *
  * @param options.until stop at this time, in milliseconds since 1970
  * @param options.pauseMs between two calls
@@ -30,58 +32,102 @@ type Step = { names: readonly string[]; value?: string };
 export async function applyPlan(
   plan: Plan,
   port: ParameterPort,
-  options: { now: () => number; until: number; pauseMs?: number },
+  options: { now: () => number; until: number; signal: AbortSignal; pauseMs?: number },
 ): Promise<Applied> {
-  const applied: Applied = { written: [], deleted: [], left: 0, refusedByAws: [] };
+  const { now, until, signal } = options;
+  const applied: Applied = { written: [], deleted: [], replaced: [], left: [], refusedByAws: [] };
   const steps = stepsOf(plan);
   for (const [index, step] of steps.entries()) {
-    if (index > 0) await sleep(options.pauseMs ?? WRITE_PAUSE_MS);
-    if (options.now() >= options.until || !(await take(step, port, applied))) {
-      applied.left = steps.length - index;
+    if (index > 0) await pause(options.pauseMs ?? WRITE_PAUSE_MS, signal);
+    if (signal.aborted || now() >= until || !(await take(step, port, applied, signal))) {
+      applied.left.push(...steps.slice(index).flatMap(({ names }) => names));
       break;
     }
   }
-  // What was deleted to change its type is written by the next look.
-  applied.left += applied.deleted.filter((name) => plan.replaces.includes(name)).length;
+  // The next pass writes what was deleted so that it can be written.
+  applied.left.push(...applied.deleted.filter((name) => plan.replaces.includes(name)), ...applied.replaced);
   return applied;
 }
 
-function stepsOf(plan: Plan): Step[] {
-  const gone = [...plan.deletes, ...plan.replaces];
-  const batches: Step[] = [];
-  for (let first = 0; first < gone.length; first += DELETE_BATCH) {
-    batches.push({ names: gone.slice(first, first + DELETE_BATCH) });
-  }
-  return [...batches, ...plan.writes.map(({ name, value }) => ({ names: [name], value }))];
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
 }
 
-/** @returns false if AWS wants this and what follows later */
-async function take(step: Step, port: ParameterPort, applied: Applied): Promise<boolean> {
+function stepsOf(plan: Plan): Step[] {
+  const removed = [...plan.deletes, ...plan.replaces];
+  const batches: Step[] = [];
+  for (let first = 0; first < removed.length; first += DELETE_BATCH) {
+    batches.push({ names: removed.slice(first, first + DELETE_BATCH) });
+  }
+  return [...batches, ...plan.writes.map((write) => ({ names: [write.name], write }))];
+}
+
+/** @returns false if this call and those after it must wait */
+async function take(
+  step: Step,
+  port: ParameterPort,
+  applied: Applied,
+  signal: AbortSignal,
+): Promise<boolean> {
   try {
-    if (step.value === undefined) {
-      await port.remove(step.names);
+    if (!step.write) {
+      await abortable(port.remove(step.names, signal), signal);
       applied.deleted.push(...step.names);
-      return true;
-    }
-    for (const name of step.names) {
-      await port.put(name, step.value);
-      applied.written.push(name);
+    } else if (await put(step.write, port, signal)) {
+      applied.written.push(step.write.name);
+    } else {
+      await abortable(port.remove([step.write.name], signal), signal);
+      applied.deleted.push(step.write.name);
+      applied.replaced.push(step.write.name);
     }
     return true;
   } catch (error) {
-    if (isTransient(error)) return false;
+    if (signal.aborted || isTransient(error)) return false;
     if (!isRefusal(error)) throw error;
-    for (const name of step.names) applied.refusedByAws.push({ name, error: errorText(error) });
+    const isFault = !isAwsError(error, 'ParameterLimitExceeded');
+    for (const name of step.names) applied.refusedByAws.push({ name, error: errorText(error), isFault });
     return true;
   }
 }
 
-/** Errors about one parameter, not about all of them. */
+/** @returns false if the parameter that exists cannot be overwritten */
+async function put(
+  write: Plan['writes'][number],
+  port: ParameterPort,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await abortable(port.put(write.name, write.value, signal), signal);
+    return true;
+  } catch (error) {
+    if (write.exists && preventsOverwrite(error)) return false;
+    throw error;
+  }
+}
+
+/** Names of errors whose cause is the parameter that exists, not the value that is written. */
+const OVERWRITE_ERRORS = [
+  'HierarchyTypeMismatchException',
+  'ParameterMaxVersionLimitExceeded',
+  'ParameterPatternMismatchException',
+];
+
+/** Parameter Store has one error name for a downgrade from the advanced tier and for a wrong value: only the text differs. */
+function preventsOverwrite(error: unknown): boolean {
+  if (OVERWRITE_ERRORS.some((name) => isAwsError(error, name))) return true;
+  return isAwsError(error, 'ValidationException') && /downgrade/i.test(error.message);
+}
+
+/** Names of errors about one parameter, not about all of them. */
+const REFUSALS = [
+  ...OVERWRITE_ERRORS,
+  'ValidationException',
+  'HierarchyLevelLimitExceededException',
+  'UnsupportedParameterType',
+  'InvalidAllowedPatternException',
+  'ParameterLimitExceeded',
+];
+
 function isRefusal(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /^(ValidationException|HierarchyTypeMismatchException|HierarchyLevelLimitExceededException|UnsupportedParameterType|ParameterPatternMismatchException|InvalidAllowedPatternException|ParameterMaxVersionLimitExceeded|ParameterLimitExceeded)$/.test(
-      error.name,
-    )
-  );
+  return REFUSALS.some((name) => isAwsError(error, name));
 }

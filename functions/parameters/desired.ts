@@ -1,27 +1,29 @@
 import * as v from 'valibot';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
-import { type Group, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
+import { type Group, parseAutoScalingGroupName, SET_NAME } from '../../shared/fleet/names.ts';
 import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord, parseRecord, readManifest, readPointer } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
-import type { GroupsPort } from './ports.ts';
+import type { ReconcileDeps } from './ports.ts';
 
-/** A value that should be, and since when: whoever changed it after that was not this function. */
-export type Wanted = {
+/** The value of one parameter. */
+export type Expected = {
   value: string;
-  /** Undefined where the source has no date: Auto Scaling's numbers. */
+  /** Date of the source. A later change of the parameter is not this function's. Undefined for Auto Scaling's numbers. */
   since?: Date;
+  /** The object of the bucket that has the value. Undefined for Auto Scaling's numbers. */
+  source?: string;
 };
 
-/** What the tree should be, as far as it can be known now. */
+/** The tree as it should be, as far as the sources can be read. */
 export type Desired = {
-  wanted: ReadonlyMap<string, Wanted>;
-  /** Whether a name's source could not be read: it stays as it is, whatever that is. */
+  expected: ReadonlyMap<string, Expected>;
+  /** Whether the source of a name cannot be read. The parameter then stays as it is. */
   isHeld: (name: string) => boolean;
-  /** When the declared part was written. */
+  /** Date of the declaration. */
   declaredAt: Date;
-  /** What could not be read, and why. */
+  /** Sources that cannot be read. */
   unread: { source: string; error: unknown }[];
 };
 
@@ -30,43 +32,50 @@ const declaredSchema = v.object({
   version: v.literal(1),
   /** Values by full name. */
   parameters: v.record(v.string(), v.string()),
+  /** Names of the warming sets. Declarations without it do not restrict the sets. */
+  warmingSets: v.exactOptional(v.array(v.pipe(v.string(), v.regex(SET_NAME)))),
 });
 
-export type Sources = { prefix: string; root: string; store: ObjectStore; groups: GroupsPort };
+type Declared = v.InferOutput<typeof declaredSchema>;
 
-/** What is known of the live values: each source adds its own, or holds the names that it would have had. */
-type Live = { wanted: Map<string, Wanted>; holds: Desired['isHeld'][]; unread: Desired['unread'] };
+export type Sources = Pick<ReconcileDeps, 'prefix' | 'root' | 'store' | 'groups'>;
+
+/** Live values so far. Each source adds its values, or holds the names of its values. */
+type Live = { expected: Map<string, Expected>; holds: Desired['isHeld'][]; unread: Desired['unread'] };
 
 /**
- * Reads what is declared and what is live. A live source that fails holds its own names and nothing else.
+ * Reads what is declared and what is live. A live source that fails holds its own names only.
  *
- * @returns undefined if Terraform has not written the declared part yet, or someone deleted it: no reason to delete a tree
- * @throws if the declared part cannot be read; {CorruptRecord} if it is not what it should be
+ * @returns undefined if there is no declaration: Terraform has not written it yet, or somebody deleted it. That is no reason to
+ *   delete a tree.
+ * @throws if the declaration cannot be read; {CorruptRecord} if it does not have the expected form
  */
 export async function readDesired(sources: Sources): Promise<Desired | undefined> {
-  const declared = await readDeclared(sources.store);
-  if (!declared) return undefined;
-  const { parameters, writtenAt } = declared;
-  const wanted = new Map<string, Wanted>();
-  for (const [name, value] of Object.entries(parameters)) wanted.set(name, { value, since: writtenAt });
-  const live: Live = { wanted, holds: [], unread: [] };
-  await addSnapshots(live, sources);
-  await addCapacities(live, sources, parameters);
+  const stored = await readDeclared(sources.store);
+  if (!stored) return undefined;
+  const { declared, writtenAt } = stored;
+  const expected = new Map<string, Expected>();
+  for (const [name, value] of Object.entries(declared.parameters)) {
+    expected.set(name, { value, since: writtenAt, source: DECLARED_PARAMETERS_KEY });
+  }
+  const live: Live = { expected, holds: [], unread: [] };
+  await addSnapshots(live, sources, declared);
+  await addCapacities(live, sources, declared);
   const isHeld = (name: string) => live.holds.some((holds) => holds(name));
-  return { wanted, isHeld, declaredAt: writtenAt, unread: live.unread };
+  return { expected, isHeld, declaredAt: writtenAt, unread: live.unread };
 }
 
-async function addSnapshots(live: Live, { root, store }: Sources): Promise<void> {
+async function addSnapshots(live: Live, { root, store }: Sources, declared: Declared): Promise<void> {
   const hold = (source: string, error: unknown, holds: Desired['isHeld']) => {
     live.unread.push({ source, error });
     live.holds.push(holds);
   };
   try {
-    for (const set of await setsWithPointer(store)) {
+    for (const set of declared.warmingSets ?? (await setsWithPointer(store))) {
       const own = snapshotName(root, set);
       try {
         const snapshot = await snapshotParameter(store, set);
-        if (snapshot) live.wanted.set(own, snapshot);
+        if (snapshot) live.expected.set(own, snapshot);
       } catch (error) {
         hold(pointerKey(set), error, (name) => name === own);
       }
@@ -76,13 +85,11 @@ async function addSnapshots(live: Live, { root, store }: Sources): Promise<void>
   }
 }
 
-async function addCapacities(
-  live: Live,
-  sources: Sources,
-  declared: Readonly<Record<string, string>>,
-): Promise<void> {
+async function addCapacities(live: Live, sources: Sources, declared: Declared): Promise<void> {
   try {
-    for (const [name, value] of await capacityParameters(sources, declared)) live.wanted.set(name, { value });
+    for (const [name, value] of await capacityParameters(sources, declared)) {
+      live.expected.set(name, { value });
+    }
   } catch (error) {
     live.unread.push({ source: 'Auto Scaling', error });
     live.holds.push((name) => isCapacityName(sources.root, name));
@@ -90,14 +97,14 @@ async function addCapacities(
 }
 
 async function readDeclared(store: ObjectStore) {
-  // Its date before its text: a newer text with an older date errs towards counting drift, never towards hiding it.
+  // The date is read before the text: a newer text with an older date can count drift that is none, and hides none.
   let writtenAt = new Date(0);
   for await (const { key, lastModified } of store.list(DECLARED_PARAMETERS_KEY)) {
     if (key === DECLARED_PARAMETERS_KEY) writtenAt = lastModified;
   }
   const stored = await store.read(DECLARED_PARAMETERS_KEY);
   if (!stored) return undefined;
-  return { ...parseRecord(DECLARED_PARAMETERS_KEY, stored.text, declaredSchema), writtenAt };
+  return { declared: parseRecord(DECLARED_PARAMETERS_KEY, stored.text, declaredSchema), writtenAt };
 }
 
 async function setsWithPointer(store: ObjectStore): Promise<string[]> {
@@ -110,25 +117,26 @@ async function setsWithPointer(store: ObjectStore): Promise<string[]> {
 }
 
 /**
- * Which snapshot runners of the set mount. It says when the snapshot was made and not how old it is: an age would be
- * another value at every look.
+ * The snapshot that runners of the set mount, with its date instead of its age: an age would change with each pass.
  *
  * @returns undefined if the set has no snapshot
  */
-async function snapshotParameter(store: ObjectStore, set: string): Promise<Wanted | undefined> {
+async function snapshotParameter(store: ObjectStore, set: string): Promise<Expected | undefined> {
   const stored = await readPointer(store, set);
   const id = stored?.pointer.current;
   if (!stored || !id) return undefined;
+  // A quarantine of another snapshot changes updatedAt. Pointers of earlier versions have no date of their own for this.
+  const promotedAt = stored.pointer.promotedAt ?? stored.pointer.updatedAt;
   const value = JSON.stringify({
     id,
     createdAt: snapshotTime(id).toISOString(),
     bytes: await bytesOf(store, set, id),
-    promotedAt: stored.pointer.updatedAt,
+    promotedAt,
   });
-  return { value, since: new Date(stored.pointer.updatedAt) };
+  return { value, since: new Date(promotedAt), source: pointerKey(set) };
 }
 
-/** Null if the manifest cannot be read: the pointer's word about what is current still stands. */
+/** Null if the manifest is corrupt or missing: the pointer alone decides which snapshot is current. */
 async function bytesOf(store: ObjectStore, set: string, id: string): Promise<number | null> {
   try {
     return (await readManifest(store, set, id))?.totals.bytes ?? null;
@@ -146,20 +154,20 @@ const capacitySchema = v.strictObject({
   draining: v.number(),
 });
 
-/** Whether a capacity parameter has the look of one that this function wrote: an older state, and no hand edit. */
-export function looksLikeCapacity(value: string): boolean {
+/** Whether a value has the form of a capacity that this function writes. */
+export function isCapacityValue(value: string): boolean {
   return v.is(v.pipe(v.string(), v.parseJson(), capacitySchema), value);
 }
 
 /** The capacity of every declared group that Auto Scaling knows. */
 async function capacityParameters(
   { root, prefix, groups }: Sources,
-  declared: Readonly<Record<string, string>>,
+  declared: Declared,
 ): Promise<[name: string, value: string][]> {
   return (await groups.list()).flatMap(({ name, ...capacity }) => {
     const group = parseAutoScalingGroupName(prefix, name);
-    // A group that Terraform is about to delete has left the declared tree already.
-    if (!group || !isDeclared(root, group, declared)) return [];
+    // A group that Terraform is about to delete is not declared any more.
+    if (!group || !isDeclared(root, group, declared.parameters)) return [];
     return [[capacityName(root, group), JSON.stringify(capacity)]];
   });
 }

@@ -1,43 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import type { Message } from '../../shared/runtime/message.ts';
-import type { Outcome } from '../../shared/runtime/outcome.ts';
-import { message as inboxMessage } from '../../test/support/sqs.ts';
-import { handleParametersMessage, type ParametersDeps } from './handle.ts';
-import { looker } from './looker.ts';
-import { reconcile } from './reconcile.ts';
-import { BUCKET, type FakeHouse, fakeHouse } from './testing/fake-house.ts';
+import { envelope as event, message as inboxMessage, outcomeOf } from '../../test/support/sqs.ts';
+import { handleParametersMessage } from './handle.ts';
+import { BUCKET, type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
 
-function depsOf(house: FakeHouse): ParametersDeps {
-  const { prefix, root, removals, clock } = house.context;
-  const isGood = ({ outcome }: { outcome: Outcome }) => outcome.outcome === 'done';
-  return {
-    prefix,
-    root,
-    removals,
-    bucket: BUCKET,
-    looker: looker(() => reconcile(house.context), isGood, clock, 0),
-  };
+function declaredWorld(): FakeParameterWorld {
+  const world = fakeParameterWorld();
+  world.declare({ '/aw/deployment': '1' });
+  return world;
 }
 
-function declaredHouse(): FakeHouse {
-  const house = fakeHouse();
-  house.declare({ '/aw/deployment': '1' });
-  return house;
+function message(world: FakeParameterWorld, body: unknown): Message {
+  return inboxMessage(body, { sentAt: world.now() });
 }
 
-function message(house: FakeHouse, body: unknown): Message {
-  return inboxMessage(body, { sentAt: house.now() });
-}
-
-const event = (source: string, detailType: string, detail: unknown) => ({
-  id: 'x',
-  source,
-  'detail-type': detailType,
-  account: '123456789012',
-  region: 'us-east-1',
-  time: '2026-11-23T03:00:00Z',
-  detail,
-});
 const due = event('aw.schedule', 'Parameters Due', {});
 const edit = (name: string, operation = 'Update') =>
   event('aws.ssm', 'Parameter Store Change', { name, operation, type: 'String' });
@@ -46,28 +22,29 @@ const created = (key: string, bucket = BUCKET) =>
 const launched = (AutoScalingGroupName: string) =>
   event('aws.autoscaling', 'EC2 Instance Launch Successful', { AutoScalingGroupName });
 
-const handle = (house: FakeHouse, body: unknown, deps = depsOf(house)) =>
-  handleParametersMessage(message(house, body), deps);
+const handle = (world: FakeParameterWorld, body: unknown) =>
+  outcomeOf(handleParametersMessage(message(world, body), world.deps));
 
-describe('a look is asked for by', () => {
+describe('a pass follows', () => {
   test.each([
     ['the schedule', due],
     ['a change below the root', edit('/aw/deployment')],
+    ['a label below the root', edit('/aw/deployment', 'LabelParameterVersion')],
     ['a new declaration', created('config/parameters.json')],
-    ['a pointer that moved', created('sets/default/pointer.json')],
-    ['a machine of ours', launched('aw-gha-default')],
+    ['a changed pointer', created('sets/default/pointer.json')],
+    ['a launched instance of the deployment', launched('aw-gha-default')],
     [
-      'a machine that went',
+      'a terminated instance of the deployment',
       event('aws.autoscaling', 'EC2 Instance Terminate Successful', { AutoScalingGroupName: 'aw-bk-x' }),
     ],
   ])('%s', async (_, body) => {
-    const house = declaredHouse();
-    expect(await handle(house, body)).toMatchObject({ outcome: 'done' });
-    expect(house.home.values()).toEqual({ '/aw/deployment': '1' });
+    const world = declaredWorld();
+    expect(await handle(world, body)).toMatchObject({ outcome: 'done' });
+    expect(world.home.values()).toEqual({ '/aw/deployment': '1' });
   });
 });
 
-describe('skipped without a look', () => {
+describe('skipped without a pass', () => {
   test.each([
     ['foreign-parameter', edit('/awful/x')],
     ['foreign-parameter', edit('/aw')],
@@ -78,9 +55,9 @@ describe('skipped without a look', () => {
     ['foreign-group', launched('other-gha-default')],
     ['foreign-group', launched('aw-gha-../x')],
   ])('%s', async (reason, body) => {
-    const house = declaredHouse();
-    expect(await handle(house, body)).toEqual({ outcome: 'skipped', reason });
-    expect(house.home.calls).toEqual([]);
+    const world = declaredWorld();
+    expect(await handle(world, body)).toEqual({ outcome: 'skipped', reason });
+    expect(world.home.calls).toEqual([]);
   });
 });
 
@@ -94,93 +71,99 @@ describe('dead at once', () => {
     ['malformed-detail', event('aws.s3', 'Object Created', { bucket: BUCKET })],
     ['malformed-detail', launched('x'.repeat(300))],
   ])('%s', async (reason, body) => {
-    expect(await handle(declaredHouse(), body)).toMatchObject({ outcome: 'dead', reason });
+    expect(await handle(declaredWorld(), body)).toMatchObject({ outcome: 'dead', reason });
   });
 
-  test('a declaration with a value that Parameter Store does not take; the schedule does not repeat it', async () => {
-    const house = declaredHouse();
-    house.declare({ '/aw/big': 'x'.repeat(5000), '/aw/deployment': '1' });
-    expect(await handle(house, created('config/parameters.json'))).toMatchObject({
+  test('a declaration with a value that Parameter Store does not accept; the schedule does not repeat it', async () => {
+    const world = declaredWorld();
+    world.declare({ '/aw/big': 'x'.repeat(5000), '/aw/deployment': '1' });
+    expect(await handle(world, created('config/parameters.json'))).toMatchObject({
       outcome: 'dead',
       reason: 'faulty-object',
     });
-    expect(await handle(house, due)).toMatchObject({ outcome: 'done' });
+    expect(await handle(world, due)).toMatchObject({ outcome: 'done' });
   });
 
   test('a declaration that is no JSON; capacity events are skipped meanwhile', async () => {
-    const house = declaredHouse();
-    house.store.put('config/parameters.json', '{');
-    expect(await handle(house, due)).toMatchObject({ outcome: 'dead', reason: 'corrupt-record' });
-    expect(await handle(house, launched('aw-gha-default'))).toMatchObject({
+    const world = declaredWorld();
+    world.store.put('config/parameters.json', '{');
+    expect(await handle(world, due)).toMatchObject({ outcome: 'dead', reason: 'corrupt-record' });
+    expect(await handle(world, launched('aw-gha-default'))).toMatchObject({
       outcome: 'skipped',
       reason: 'nothing-declared',
     });
   });
 });
 
-test('without a declaration the schedule asks again, until its deadline; others leave it to it', async () => {
-  const house = fakeHouse();
-  expect(await handle(house, due)).toEqual({
+test('without a declaration the schedule is retried, and other events are skipped', async () => {
+  const world = fakeParameterWorld();
+  expect(await handle(world, due)).toEqual({
     outcome: 'retry',
     reason: 'nothing-declared',
     afterSeconds: 60,
-    deadline: new Date('2026-11-23T03:15:00Z'),
   });
-  expect(await handle(house, edit('/aw/x'))).toEqual({ outcome: 'skipped', reason: 'nothing-declared' });
+  expect(await handle(world, edit('/aw/x'))).toEqual({ outcome: 'skipped', reason: 'nothing-declared' });
 });
 
-test('a source that cannot be read is tried again', async () => {
-  const house = declaredHouse();
-  house.store.read = async () => {
+test('a source that cannot be read is retried', async () => {
+  const world = declaredWorld();
+  world.store.read = async () => {
     throw Object.assign(new Error('slow down'), { name: 'SlowDown' });
   };
-  expect(await handle(house, edit('/aw/x'))).toMatchObject({
+  expect(await handle(world, edit('/aw/x'))).toMatchObject({
     outcome: 'retry',
     reason: 'service-unavailable',
   });
 });
 
-test('a backlog of events costs one look', async () => {
-  const house = declaredHouse();
-  const deps = depsOf(house);
-  const old = message(house, launched('aw-gha-default'));
-  house.pass(5000);
-  expect(await handleParametersMessage(old, deps)).toMatchObject({ outcome: 'done' });
-  expect(await handleParametersMessage(old, deps)).toEqual({ outcome: 'skipped', reason: 'looked-since' });
-  // The schedule's look is what all others rely on: it is never left out.
-  expect(await handleParametersMessage({ ...old, body: due }, deps)).toMatchObject({ outcome: 'done' });
+test('a backlog of events costs one pass', async () => {
+  const world = declaredWorld();
+  const old = message(world, launched('aw-gha-default'));
+  world.pass(5000);
+  expect(await handleParametersMessage(old, world.deps)).toMatchObject({ outcome: 'done' });
+  expect(await handleParametersMessage(old, world.deps)).toEqual({
+    outcome: 'skipped',
+    reason: 'already-reconciled',
+  });
+  // The pass of the schedule replaces skipped ones, so it is never skipped.
+  expect(await handleParametersMessage({ ...old, body: due }, world.deps)).toMatchObject({ outcome: 'done' });
 });
 
 test('a hand edit is repaired and counted once, and the event about the repair changes nothing', async () => {
-  const house = declaredHouse();
-  const deps = depsOf(house);
-  await handle(house, due, deps);
-  house.pass(60_000);
-  house.home.edit('/aw/deployment', 'mine', house.now());
-  await handle(house, edit('/aw/deployment'), deps);
-  house.pass(1000);
-  house.home.calls.length = 0;
-  expect(await handle(house, edit('/aw/deployment'), deps)).toMatchObject({ outcome: 'done' });
-  expect(house.home.calls).toEqual([]);
-  expect(house.drift).toEqual([1]);
+  const world = declaredWorld();
+  await handle(world, due);
+  world.pass(60_000);
+  world.home.edit('/aw/deployment', 'mine', world.now());
+  await handle(world, edit('/aw/deployment'));
+  world.pass(1000);
+  world.home.calls.length = 0;
+  expect(await handle(world, edit('/aw/deployment'))).toMatchObject({ outcome: 'done' });
+  expect(world.home.calls).toEqual([]);
+  expect(world.drift).toEqual([1]);
 });
 
-test('a parameter of another type is replaced and counted once, though its delete is told as an event', async () => {
-  const house = declaredHouse();
-  const deps = depsOf(house);
-  house.home.edit('/aw/deployment', 'secret', house.now(), 'SecureString');
-  expect(await handle(house, due, deps)).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
-  expect(await handle(house, edit('/aw/deployment', 'Delete'), deps)).toMatchObject({ outcome: 'done' });
-  expect(house.home.values()).toEqual({ '/aw/deployment': '1' });
-  expect(house.drift).toEqual([1]);
+test('a parameter of another type is replaced and counted once, though there is an event about its delete', async () => {
+  const world = declaredWorld();
+  world.home.edit('/aw/deployment', 'secret', world.now(), 'SecureString');
+  expect(await handle(world, due)).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+  expect(await handle(world, edit('/aw/deployment', 'Delete'))).toMatchObject({ outcome: 'done' });
+  expect(world.home.values()).toEqual({ '/aw/deployment': '1' });
+  expect(world.drift).toEqual([1]);
 });
 
-test('a parameter that somebody deleted is back, and counted', async () => {
-  const house = declaredHouse();
-  const deps = depsOf(house);
-  await handle(house, due, deps);
-  house.home.erase('/aw/deployment');
-  await handle(house, edit('/aw/deployment', 'Delete'), deps);
-  expect(house.home.values()).toEqual({ '/aw/deployment': '1' });
-  expect(house.drift).toEqual([1]);
+test('a parameter that somebody deleted is written again and counted', async () => {
+  const world = declaredWorld();
+  await handle(world, due);
+  world.home.erase('/aw/deployment');
+  await handle(world, edit('/aw/deployment', 'Delete'));
+  expect(world.home.values()).toEqual({ '/aw/deployment': '1' });
+  expect(world.drift).toEqual([1]);
+});
+
+test('while one parameter cannot be overwritten, a new declaration is not dead', async () => {
+  const world = declaredWorld();
+  await handle(world, due);
+  world.home.edit('/aw/deployment', 'by hand', world.now(), 'String', { advanced: true });
+  expect(await handle(world, created('config/parameters.json'))).toMatchObject({ outcome: 'retry' });
+  expect(await handle(world, created('config/parameters.json'))).toMatchObject({ outcome: 'done' });
 });

@@ -7,32 +7,29 @@ import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
-import type { Looker } from './looker.ts';
-import type { LookResult, Removals } from './reconcile.ts';
+import type { SingleFlight } from './coalesce.ts';
+import type { ReconcileDeps } from './ports.ts';
+import type { Reconciliation } from './reconcile.ts';
 
-/** The next scheduled look, five minutes later, does all that this one should have done; in milliseconds. */
+/** Retry time of a message, in milliseconds. The schedule starts the same pass every five minutes. */
 export const RETRY_FOR_MS = 15 * 60_000;
 
-export type ParametersDeps = {
-  prefix: string;
-  root: string;
+export type ParametersDeps = ReconcileDeps & {
+  /** Bucket of the declaration and of the pointers. */
   bucket: string;
-  removals: Removals;
-  looker: Looker<LookResult>;
+  /** Passes over the tree; concurrent messages share one. */
+  passes: SingleFlight<Reconciliation>;
 };
 
-/**
- * What a message comes to before anything is looked at: an outcome, or a reason to look. Every reason asks for the same
- * look at the whole tree.
- */
+/** The outcome of a message that needs no pass, or the request for a pass over the whole tree. */
 type Hint =
   | Outcome
   | {
-      outcome: 'look';
+      outcome: 'reconcile';
       /** The object that has changed. */
       key?: string;
-      /** The look is owed to this message: no other one will tell if it cannot be done. */
-      isOwed: boolean;
+      /** Whether this message, and no other, has to report that the pass cannot be done. */
+      mustReport: boolean;
     };
 
 const parameterChange = v.object({
@@ -45,34 +42,36 @@ const objectCreated = v.object({
 });
 const capacityChange = v.object({ AutoScalingGroupName: v.pipe(v.string(), v.maxLength(255)) });
 
-/** Handles one message of the inbox. */
+/**
+ * Handles one message of the inbox.
+ *
+ * @throws {PermanentError} if the body is not an event of the expected form
+ */
 export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Outcome> {
-  let isOwed = true;
+  const hint = hintOf(parseEnvelope(message.body), deps);
+  if (hint.outcome !== 'reconcile') return hint;
+  const { key, mustReport } = hint;
+  if (!mustReport && deps.passes.covers(message.sentAt)) return skipped('already-reconciled');
   try {
-    const hint = hintOf(parseEnvelope(message.body), deps);
-    if (hint.outcome !== 'look') return hint;
-    isOwed = hint.isOwed;
-    if (!isOwed && deps.looker.hasSeen(message.sentAt)) return skipped('looked-since');
-    const { outcome, faults } = await deps.looker.look();
-    const fault = hint.key === undefined ? undefined : faults.get(hint.key);
-    if (fault !== undefined) return dead('faulty-object', { key: hint.key, fault });
-    // The schedule goes on asking, so that one of them tells when it has asked for too long.
-    if (outcome.outcome === 'retry' && outcome.reason === 'nothing-declared' && !isOwed) {
+    const { outcome, faults } = await deps.passes.run(message.signal);
+    const fault = key === undefined ? undefined : faults.get(key);
+    if (fault !== undefined) return dead('faulty-object', { key, fault });
+    if (outcome.outcome === 'retry' && outcome.reason === 'nothing-declared' && !mustReport) {
       return skipped('nothing-declared');
     }
     return outcome;
   } catch (error) {
     if (!(error instanceof CorruptRecord)) throw error;
-    // Nothing can be known about the tree, so it stays. Only an operator can mend that: the dead-letter alarm calls one.
+    // The tree stays as it is. Only an operator can repair the declaration, so one message raises the dead-letter alarm.
     const detail = { error: error.message };
-    return isOwed ? dead('corrupt-record', detail) : skipped('nothing-declared', detail);
+    return mustReport ? dead('corrupt-record', detail) : skipped('nothing-declared', detail);
   }
 }
 
 function hintOf(event: Envelope, deps: ParametersDeps): Hint {
   switch (`${event.source} ${event.detailType}`) {
     case 'aw.schedule Parameters Due':
-      return { outcome: 'look', isOwed: true };
+      return { outcome: 'reconcile', mustReport: true };
     case 'aws.ssm Parameter Store Change':
       return hintOfEdit(event, deps);
     case 'aws.s3 Object Created':
@@ -80,19 +79,19 @@ function hintOf(event: Envelope, deps: ParametersDeps): Hint {
     case 'aws.autoscaling EC2 Instance Launch Successful':
     case 'aws.autoscaling EC2 Instance Terminate Successful': {
       const detail = parseOrReject(capacityChange, event.detail, 'malformed-detail');
-      const isOurs = parseAutoScalingGroupName(deps.prefix, detail.AutoScalingGroupName) !== undefined;
-      return isOurs ? { outcome: 'look', isOwed: false } : skipped('foreign-group');
+      const isManaged = parseAutoScalingGroupName(deps.prefix, detail.AutoScalingGroupName) !== undefined;
+      return isManaged ? { outcome: 'reconcile', mustReport: false } : skipped('foreign-group');
     }
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
   }
 }
 
-function hintOfEdit(event: Envelope, { root, removals }: ParametersDeps): Hint {
+function hintOfEdit(event: Envelope, { root, deletions }: ParametersDeps): Hint {
   const { name, operation } = parseOrReject(parameterChange, event.detail, 'malformed-detail');
   if (!name.startsWith(`${root}/`)) return skipped('foreign-parameter');
-  if (operation === 'Delete' && !removals.own.delete(name)) removals.told.add(name);
-  return { outcome: 'look', isOwed: false };
+  if (operation === 'Delete' && !deletions.own.delete(name)) deletions.external.add(name);
+  return { outcome: 'reconcile', mustReport: false };
 }
 
 function hintOfObject(event: Envelope, deps: ParametersDeps): Hint {
@@ -100,5 +99,5 @@ function hintOfObject(event: Envelope, deps: ParametersDeps): Hint {
   if (bucket.name !== deps.bucket) return skipped('foreign-bucket');
   const isDeclaration = object.key === DECLARED_PARAMETERS_KEY;
   if (!isDeclaration && parseSetKey(object.key)?.kind !== 'pointer') return skipped('other-object');
-  return { outcome: 'look', key: object.key, isOwed: isDeclaration };
+  return { outcome: 'reconcile', key: object.key, mustReport: isDeclaration };
 }

@@ -4,46 +4,43 @@ import { SSMClient } from '@aws-sdk/client-ssm';
 import { clientSettings } from '../../shared/runtime/client-settings.ts';
 import { defineFunction } from '../../shared/runtime/define-function.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
+import { autoScalingGroups } from './adapters/auto-scaling-groups.ts';
+import { parameterStore } from './adapters/parameter-store.ts';
+import { singleFlight } from './coalesce.ts';
 import { parametersEnv } from './env.ts';
-import { autoScalingGroups } from './groups.ts';
 import { handleParametersMessage, RETRY_FOR_MS } from './handle.ts';
-import { looker } from './looker.ts';
-import { parameterStore } from './parameter-store.ts';
-import { type ParametersContext, reconcile } from './reconcile.ts';
+import { treeRegions } from './names.ts';
+import type { ReconcileDeps } from './ports.ts';
+import { reconcile } from './reconcile.ts';
 
 export const handler = defineFunction({
   name: 'parameters',
   env: parametersEnv,
   retryFor: RETRY_FOR_MS,
   connect: (env, { clock, logger, metrics }) => {
-    const context: ParametersContext = {
+    const deps: ReconcileDeps = {
       prefix: env.NAME_PREFIX,
       root: env.PARAMETER_ROOT,
       store: s3Store(new S3Client(clientSettings('lambda')), env.BUCKET),
       groups: autoScalingGroups(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
-      regions: [
-        { region: 'home', port: parameterStore(new SSMClient(clientSettings('lambda'))) },
-        ...env.REPLICA_REGIONS.map((region) => ({
-          region,
-          port: parameterStore(new SSMClient(clientSettings('lambda', region))),
-        })),
-      ],
-      removals: { told: new Set(), own: new Set() },
+      // Lambda sets AWS_REGION.
+      regions: treeRegions(process.env.AWS_REGION ?? '', env.REPLICA_REGIONS).map((region, index) => ({
+        region: index === 0 ? 'home' : region,
+        port: parameterStore(
+          new SSMClient(index === 0 ? clientSettings('lambda') : clientSettings('lambda', region)),
+        ),
+      })),
+      deletions: { external: new Set(), own: new Set() },
       clock,
-      countDrift: (count) => metrics.add('ParameterDrift', count, {}),
-      warn: (message, detail) => logger.warn(message, detail),
+      metrics,
+      logger,
     };
-    return {
-      prefix: env.NAME_PREFIX,
-      root: env.PARAMETER_ROOT,
-      bucket: env.BUCKET,
-      removals: context.removals,
-      looker: looker(
-        () => reconcile(context),
-        ({ outcome }) => outcome.outcome === 'done',
-        clock,
-      ),
-    };
+    const passes = singleFlight(
+      (signal) => reconcile(deps, signal),
+      ({ outcome }) => outcome.outcome === 'done',
+      clock,
+    );
+    return { ...deps, bucket: env.BUCKET, passes };
   },
   handle: handleParametersMessage,
 });

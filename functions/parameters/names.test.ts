@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { isCapacityName, isSnapshotName, parameterProblem } from './names.ts';
+import { isCapacityName, isSnapshotName, parameterProblem, treeRegions } from './names.ts';
 
-describe('what Parameter Store would refuse is said before it is asked', () => {
+describe('what Parameter Store does not accept is refused before the call', () => {
   test.each([
     ['/other/x', 'v', /not below/],
     ['/aw', 'v', /not below/],
@@ -36,4 +36,11 @@ test('names of live parameters are told from declared ones', () => {
   expect(isSnapshotName('/aw', '/aw/warming/default/snapshot')).toBe(true);
   expect(isSnapshotName('/aw', '/aw/warming/a/b/snapshot')).toBe(false);
   expect(isSnapshotName('/aw', '/aw/warming/snapshot')).toBe(false);
+});
+
+test('each region is written once, also if the replica regions name the home region', () => {
+  expect(treeRegions('us-east-1', ['eu-west-1', 'us-east-1', 'eu-west-1'])).toEqual([
+    'us-east-1',
+    'eu-west-1',
+  ]);
 });

@@ -1,66 +1,66 @@
-import { type Desired, looksLikeCapacity, type Wanted } from './desired.ts';
+import { type Desired, type Expected, isCapacityValue } from './desired.ts';
 import { isCapacityName, isSnapshotName, parameterProblem } from './names.ts';
+import type { Parameter } from './ports.ts';
 
-/** A parameter as it is in Parameter Store. */
-export type Present = { name: string; value: string; type: string; modifiedAt: Date };
-
-/** What has to be done so that the tree is as it should be. */
+/** The changes that make the tree equal to what it should be. */
 export type Plan = {
-  writes: { name: string; value: string }[];
-  /** No longer wanted. */
+  /** `exists`: the write overwrites a parameter. */
+  writes: { name: string; value: string; exists: boolean }[];
+  /** Parameters without a source. */
   deletes: string[];
   /**
-   * Wanted, but there as another type, which Parameter Store never changes: deleted now, and written by the next plan.
-   * (API reference of PutParameter: a parameter's type cannot be changed.)
+   * Parameters of another type. Parameter Store never changes a type (API reference of PutParameter), so this plan deletes
+   * them and the next plan writes them.
    */
   replaces: string[];
-  /** Wanted parameters that cannot be written, and why. */
+  /** Parameters whose value Parameter Store does not accept, and why. */
   refused: { name: string; problem: string }[];
-  /** Those of the above that somebody else has changed. */
+  /** Those of `writes`, `deletes` and `replaces` that somebody else changed. */
   drift: ReadonlySet<string>;
 };
 
 /**
- * Compares what should be with what is. Written is only what differs, deleted only what is below `root` and no longer
- * wanted, and what is held is not touched at all.
+ * Compares the desired tree with the present one. It writes only differences, deletes only below `root` and only what has no
+ * source, and does not touch what is held.
  *
- * Somebody else has changed a parameter that is newer than the source of its value, since this function would have
- * written just that value. Auto Scaling's numbers have no date: there, only what this function would not write counts.
+ * A parameter that is newer than the source of its value was changed by somebody else: this function would have written that
+ * value. Auto Scaling's numbers have no date, so a capacity counts only if it is not of the form that this function writes.
  *
  * @param present every parameter below `root`
- * @param removed names that a change event has told to be deleted, and not by this function
+ * @param deleted names that somebody else deleted, according to change events
  */
 export function planTree(
   root: string,
-  desired: Pick<Desired, 'wanted' | 'isHeld' | 'declaredAt'>,
-  present: readonly Present[],
-  removed: ReadonlySet<string> = new Set(),
+  desired: Pick<Desired, 'expected' | 'isHeld' | 'declaredAt'>,
+  present: readonly Parameter[],
+  deleted: ReadonlySet<string> = new Set(),
 ): Plan {
   const drift = new Set<string>();
   const plan: Plan = { writes: [], deletes: [], replaces: [], refused: [], drift };
   const found = new Map(present.map((parameter) => [parameter.name, parameter]));
-  for (const [name, wanted] of desired.wanted) {
+  for (const [name, expected] of desired.expected) {
     if (desired.isHeld(name)) continue;
-    const problem = parameterProblem(root, name, wanted.value);
-    const there = found.get(name);
+    const problem = parameterProblem(root, name, expected.value);
+    const existing = found.get(name);
     if (problem !== undefined) plan.refused.push({ name, problem });
-    else if (!there) plan.writes.push({ name, value: wanted.value });
-    else if (there.type !== 'String') plan.replaces.push(name);
-    else if (there.value !== wanted.value) plan.writes.push({ name, value: wanted.value });
+    else if (!existing) plan.writes.push({ name, value: expected.value, exists: false });
+    else if (existing.type !== 'String') plan.replaces.push(name);
+    else if (existing.value !== expected.value)
+      plan.writes.push({ name, value: expected.value, exists: true });
     else continue;
-    if (problem === undefined && isDrift(wanted, there, removed.has(name))) drift.add(name);
+    if (problem === undefined && isDrift(expected, existing, deleted.has(name))) drift.add(name);
   }
   for (const { name, modifiedAt } of present) {
-    if (!name.startsWith(`${root}/`) || desired.wanted.has(name) || desired.isHeld(name)) continue;
+    if (!name.startsWith(`${root}/`) || desired.expected.has(name) || desired.isHeld(name)) continue;
     plan.deletes.push(name);
-    const wasLive = isCapacityName(root, name) || isSnapshotName(root, name);
-    if (!wasLive && modifiedAt > desired.declaredAt) drift.add(name);
+    const isLive = isCapacityName(root, name) || isSnapshotName(root, name);
+    if (!isLive && modifiedAt > desired.declaredAt) drift.add(name);
   }
   return plan;
 }
 
-function isDrift(wanted: Wanted, there: Present | undefined, wasRemoved: boolean): boolean {
-  if (!there) return wasRemoved;
-  if (there.type !== 'String') return true;
-  return wanted.since ? there.modifiedAt > wanted.since : !looksLikeCapacity(there.value);
+function isDrift(expected: Expected, existing: Parameter | undefined, wasDeleted: boolean): boolean {
+  if (!existing) return wasDeleted;
+  if (existing.type !== 'String') return true;
+  return expected.since ? existing.modifiedAt > expected.since : !isCapacityValue(existing.value);
 }

@@ -1,32 +1,33 @@
 import { describe, expect, test } from 'vitest';
 import { reconcile } from './reconcile.ts';
-import { type FakeHouse, fakeHouse } from './testing/fake-house.ts';
+import { type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
 import { awsError } from './testing/fake-region.ts';
 
+const { signal } = new AbortController();
 const SNAPSHOT = '20261123T020000Z-00000001';
 const capacity = { min: 0, max: 5, desired: 2, inService: 1, draining: 1 };
 
-/** A house whose tree is as it should be. */
-async function settledHouse(): Promise<FakeHouse> {
-  const house = fakeHouse();
-  house.declare({ '/aw/deployment': '{"version":"1"}', '/aw/groups/gha/default': '{}' });
-  house.point('default', SNAPSHOT);
-  house.groups = [
+/** A world whose tree is as it should be. */
+async function reconciledWorld(): Promise<FakeParameterWorld> {
+  const world = fakeParameterWorld();
+  world.declare({ '/aw/deployment': '{"version":"1"}', '/aw/groups/gha/default': '{}' });
+  world.point('default', SNAPSHOT);
+  world.groups = [
     { name: 'aw-gha-default', ...capacity },
     { name: 'aw-gha-undeclared', ...capacity },
   ];
-  house.pass(1000);
-  expect((await reconcile(house.context)).outcome.outcome).toBe('done');
-  house.pass(60_000);
-  house.home.calls.length = 0;
-  house.replica.calls.length = 0;
-  expect(house.drift).toEqual([]);
-  return house;
+  world.pass(1000);
+  expect((await reconcile(world.deps, signal)).outcome.outcome).toBe('done');
+  world.pass(60_000);
+  world.home.calls.length = 0;
+  world.replica.calls.length = 0;
+  expect(world.drift).toEqual([]);
+  return world;
 }
 
 test('the tree is what is declared and what is live, in every region', async () => {
-  const house = await settledHouse();
-  expect(house.home.values()).toEqual({
+  const world = await reconciledWorld();
+  expect(world.home.values()).toEqual({
     '/aw/deployment': '{"version":"1"}',
     '/aw/groups/gha/default': '{}',
     '/aw/groups/gha/default/capacity': JSON.stringify(capacity),
@@ -37,175 +38,287 @@ test('the tree is what is declared and what is live, in every region', async () 
       promotedAt: '2026-11-23T03:00:00.000Z',
     }),
   });
-  expect(house.replica.values()).toEqual(house.home.values());
+  expect(world.replica.values()).toEqual(world.home.values());
 });
 
-test('a second look writes nothing, however much later it is', async () => {
-  const house = await settledHouse();
-  house.pass(86_400_000);
-  expect((await reconcile(house.context)).outcome.outcome).toBe('done');
-  expect([...house.home.calls, ...house.replica.calls]).toEqual([]);
+test('a later pass writes nothing', async () => {
+  const world = await reconciledWorld();
+  world.pass(86_400_000);
+  expect((await reconcile(world.deps, signal)).outcome.outcome).toBe('done');
+  expect([...world.home.calls, ...world.replica.calls]).toEqual([]);
 });
 
 describe('a hand edit', () => {
   test('is set back and counted, once', async () => {
-    const house = await settledHouse();
-    const before = house.home.values();
-    house.home.edit('/aw/deployment', 'mine', house.now());
-    house.home.edit('/aw/extra', 'mine', house.now());
-    house.home.edit('/aw/groups/gha/default', 'secret', house.now(), 'SecureString');
-    house.pass(1000);
-    const first = await reconcile(house.context);
-    // A type cannot be changed: the parameter is deleted now and written by the look that follows.
+    const world = await reconciledWorld();
+    const before = world.home.values();
+    world.home.edit('/aw/deployment', 'mine', world.now());
+    world.home.edit('/aw/extra', 'mine', world.now());
+    world.home.edit('/aw/groups/gha/default', 'secret', world.now(), 'SecureString');
+    world.pass(1000);
+    const first = await reconcile(world.deps, signal);
+    // A type cannot be changed: this pass deletes the parameter, and the next one writes it.
     expect(first.outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
-    expect((await reconcile(house.context)).outcome.outcome).toBe('done');
-    expect(house.home.values()).toEqual(before);
-    expect(house.drift).toEqual([3]);
-    expect(house.warnings).toContain('somebody else changed the tree: it was set back');
+    expect((await reconcile(world.deps, signal)).outcome.outcome).toBe('done');
+    expect(world.home.values()).toEqual(before);
+    expect(world.drift).toEqual([3]);
+    expect(world.warnings).toContain('somebody else changed the tree: it was set back');
   });
 
-  test('that removes a parameter is counted when an event tells of it', async () => {
-    const house = await settledHouse();
-    house.home.erase('/aw/deployment');
-    house.context.removals.told.add('/aw/deployment');
-    await reconcile(house.context);
-    expect(house.home.calls).toEqual(['put /aw/deployment']);
-    expect(house.drift).toEqual([1]);
-    expect(house.context.removals.told.size).toBe(0);
+  test('that deletes a parameter is counted when there is an event about it', async () => {
+    const world = await reconciledWorld();
+    world.home.erase('/aw/deployment');
+    world.deps.deletions.external.add('/aw/deployment');
+    await reconcile(world.deps, signal);
+    expect(world.home.calls).toEqual(['put /aw/deployment']);
+    expect(world.drift).toEqual([1]);
+    expect(world.deps.deletions.external.size).toBe(0);
   });
 
   test('is not forgotten while the home region fails', async () => {
-    const house = await settledHouse();
-    const { list } = house.home;
-    house.home.erase('/aw/deployment');
-    house.context.removals.told.add('/aw/deployment');
-    house.home.list = async () => {
+    const world = await reconciledWorld();
+    const { list } = world.home;
+    world.home.erase('/aw/deployment');
+    world.deps.deletions.external.add('/aw/deployment');
+    world.home.list = async () => {
       throw awsError('InternalServerError');
     };
-    await reconcile(house.context);
-    house.home.list = list;
-    await reconcile(house.context);
-    expect(house.drift).toEqual([1]);
+    await reconcile(world.deps, signal);
+    world.home.list = list;
+    await reconcile(world.deps, signal);
+    expect(world.drift).toEqual([1]);
   });
 
-  test("outside of the root is nobody's business here", async () => {
-    const house = await settledHouse();
-    house.home.edit('/other/x', 'mine', house.now());
-    await reconcile(house.context);
-    expect(house.home.values()['/other/x']).toBe('mine');
+  test('outside of the root stays', async () => {
+    const world = await reconciledWorld();
+    world.home.edit('/other/x', 'mine', world.now());
+    await reconcile(world.deps, signal);
+    expect(world.home.values()['/other/x']).toBe('mine');
   });
 });
 
-test('changes of our own are no drift', async () => {
-  const house = await settledHouse();
-  house.groups = [{ name: 'aw-gha-default', ...capacity, inService: 2 }];
-  house.point('default', '20261124T020000Z-00000002');
-  house.declare({ '/aw/groups/gha/default': '{"max":9}' });
-  house.pass(1000);
-  expect((await reconcile(house.context)).outcome).toMatchObject({
+test('changes by this function are no drift', async () => {
+  const world = await reconciledWorld();
+  world.groups = [{ name: 'aw-gha-default', ...capacity, inService: 2 }];
+  world.point('default', '20261124T020000Z-00000002');
+  world.declare({ '/aw/groups/gha/default': '{"max":9}' });
+  world.pass(1000);
+  expect((await reconcile(world.deps, signal)).outcome).toMatchObject({
     outcome: 'done',
     detail: { home: { written: 3, deleted: 1, drift: 0 } },
   });
-  expect(house.drift).toEqual([]);
+  expect(world.drift).toEqual([]);
 });
 
 describe('hold, never zero', () => {
-  test('without the declared part nothing at all is changed', async () => {
-    const house = await settledHouse();
-    await house.store.remove('config/parameters.json');
-    house.home.edit('/aw/extra', 'x', house.now());
-    const { outcome } = await reconcile(house.context);
+  test('without a declaration nothing changes', async () => {
+    const world = await reconciledWorld();
+    await world.store.remove('config/parameters.json');
+    world.home.edit('/aw/extra', 'x', world.now());
+    const { outcome } = await reconcile(world.deps, signal);
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'nothing-declared' });
-    expect(house.home.calls).toEqual([]);
+    expect(world.home.calls).toEqual([]);
   });
 
-  test('without Auto Scaling the capacities stay, and the rest goes on', async () => {
-    const house = await settledHouse();
-    house.groups = awsError('ServiceUnavailable');
-    house.home.edit('/aw/deployment', 'mine', house.now());
-    const { outcome, faults } = await reconcile(house.context);
+  test('without Auto Scaling the capacities stay, and the others are written', async () => {
+    const world = await reconciledWorld();
+    world.groups = awsError('ServiceUnavailable');
+    world.home.edit('/aw/deployment', 'mine', world.now());
+    const { outcome, faults } = await reconcile(world.deps, signal);
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'source-unreadable' });
-    expect(house.home.calls).toEqual(['put /aw/deployment']);
-    expect(house.home.values()['/aw/groups/gha/default/capacity']).toBe(JSON.stringify(capacity));
+    expect(world.home.calls).toEqual(['put /aw/deployment']);
+    expect(world.home.values()['/aw/groups/gha/default/capacity']).toBe(JSON.stringify(capacity));
     expect(faults.size).toBe(0);
   });
 
   test('without a listing of the bucket the snapshots stay', async () => {
-    const house = await settledHouse();
-    const { list } = house.store;
-    house.store.list = (prefix) => {
+    const world = await reconciledWorld();
+    const { list } = world.store;
+    world.store.list = (prefix) => {
       if (prefix === 'sets/') throw awsError('SlowDown');
       return list(prefix);
     };
-    const { outcome } = await reconcile(house.context);
+    const { outcome } = await reconcile(world.deps, signal);
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'source-unreadable' });
-    expect(house.home.calls).toEqual([]);
+    expect(world.home.calls).toEqual([]);
   });
 
-  test('a pointer that cannot be parsed holds its own parameter, and is named as the fault', async () => {
-    const house = await settledHouse();
-    house.store.put('sets/default/pointer.json', '{"version":');
-    house.point('other', SNAPSHOT);
-    const { outcome, faults } = await reconcile(house.context);
+  test('a pointer that cannot be parsed holds its own parameter, and is the fault', async () => {
+    const world = await reconciledWorld();
+    world.store.put('sets/default/pointer.json', '{"version":');
+    world.point('other', SNAPSHOT);
+    const { outcome, faults } = await reconcile(world.deps, signal);
     expect(outcome.outcome).toBe('done');
     expect([...faults.keys()]).toEqual(['sets/default/pointer.json']);
-    expect(house.home.calls).toEqual(['put /aw/warming/other/snapshot']);
+    expect(world.home.calls).toEqual(['put /aw/warming/other/snapshot']);
   });
 
   test('a set whose snapshots are all quarantined has no parameter', async () => {
-    const house = await settledHouse();
-    house.point('default', null);
-    await reconcile(house.context);
-    expect(house.home.calls).toEqual(['remove /aw/warming/default/snapshot']);
-    expect(house.drift).toEqual([]);
+    const world = await reconciledWorld();
+    world.point('default', null);
+    await reconcile(world.deps, signal);
+    expect(world.home.calls).toEqual(['remove /aw/warming/default/snapshot']);
+    expect(world.drift).toEqual([]);
   });
 });
 
 describe('regions', () => {
-  test('one that fails does not hold up the other, and is tried again', async () => {
-    const house = await settledHouse();
-    house.declare({ '/aw/deployment': '2' });
-    house.replica.list = async () => {
+  test('one that fails does not delay the other, and is retried', async () => {
+    const world = await reconciledWorld();
+    world.declare({ '/aw/deployment': '2' });
+    world.replica.list = async () => {
       throw awsError('AccessDeniedException');
     };
-    const { outcome } = await reconcile(house.context);
+    const { outcome } = await reconcile(world.deps, signal);
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'region-failed' });
-    expect(house.home.values()['/aw/deployment']).toBe('2');
+    expect(world.home.values()['/aw/deployment']).toBe('2');
   });
 
-  test('one that hangs is given up', async () => {
-    const house = await settledHouse();
-    house.declare({ '/aw/deployment': '2' });
-    house.replica.list = () => new Promise(() => {});
-    const { outcome } = await reconcile({ ...house.context, regionMs: 20 });
+  test('one that hangs fails at the end of the pass', async () => {
+    const world = await reconciledWorld();
+    world.declare({ '/aw/deployment': '2' });
+    world.replica.list = () => new Promise(() => {});
+    const { outcome } = await reconcile({ ...world.deps, passMs: 20 }, signal);
     expect(outcome).toMatchObject({ outcome: 'retry', reason: 'region-failed' });
-    expect(house.home.values()['/aw/deployment']).toBe('2');
+    expect(world.home.values()['/aw/deployment']).toBe('2');
   });
 
-  test('throttling leaves the rest for later', async () => {
-    const house = await settledHouse();
-    house.declare({ '/aw/a': '1', '/aw/b': '2' });
-    house.home.before = ([name]) => {
+  test('throttling leaves the rest for the next pass', async () => {
+    const world = await reconciledWorld();
+    world.declare({ '/aw/a': '1', '/aw/b': '2' });
+    world.home.before = ([name]) => {
       if (name === '/aw/b') throw awsError('TooManyUpdates');
     };
-    expect((await reconcile(house.context)).outcome).toMatchObject({
+    expect((await reconcile(world.deps, signal)).outcome).toMatchObject({
       outcome: 'retry',
       reason: 'writes-left',
     });
-    house.home.before = () => {};
-    expect((await reconcile(house.context)).outcome.outcome).toBe('done');
-    expect(house.home.values()['/aw/b']).toBe('2');
+    world.home.before = () => {};
+    expect((await reconcile(world.deps, signal)).outcome.outcome).toBe('done');
+    expect(world.home.values()['/aw/b']).toBe('2');
   });
 });
 
 test('a declared value that is too large is a fault of the declaration, and the others are written', async () => {
-  const house = await settledHouse();
-  house.declare({ '/aw/big': 'x'.repeat(5000), '/aw/small': 'x', '/etc/passwd': 'x' });
-  const { outcome, faults } = await reconcile(house.context);
+  const world = await reconciledWorld();
+  world.declare({ '/aw/big': 'x'.repeat(5000), '/aw/small': 'x', '/etc/passwd': 'x' });
+  const { outcome, faults } = await reconcile(world.deps, signal);
   expect(outcome.outcome).toBe('done');
   expect(faults.get('config/parameters.json')).toMatch(
     /\/aw\/big has a value larger.*\/etc\/passwd is not below/,
   );
-  expect(house.home.values()['/aw/small']).toBe('x');
-  expect(house.home.values()['/etc/passwd']).toBeUndefined();
+  expect(world.home.values()['/aw/small']).toBe('x');
+  expect(world.home.values()['/etc/passwd']).toBeUndefined();
+});
+
+describe('an edit that Parameter Store does not let be overwritten', () => {
+  test.each([
+    ['advanced tier', { advanced: true }],
+    ['AllowedPattern', { allowedPattern: /^\d+$/ }],
+    ['label on the oldest version', { labelledOldest: true }],
+  ])(
+    '%s: is set back in two passes, counted once, and no fault of the declaration',
+    async (_, restriction) => {
+      const world = await reconciledWorld();
+      const before = world.home.values();
+      world.home.edit('/aw/deployment', 'by hand', world.now(), 'String', restriction);
+      const first = await reconcile(world.deps, signal);
+      expect(first.outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+      expect(first.faults.size).toBe(0);
+      expect((await reconcile(world.deps, signal)).outcome.outcome).toBe('done');
+      expect(world.home.values()).toEqual(before);
+      expect(world.drift).toEqual([1]);
+    },
+  );
+
+  test('the capacity of a group follows again', async () => {
+    const world = await reconciledWorld();
+    const name = '/aw/groups/gha/default/capacity';
+    world.home.edit(name, JSON.stringify(capacity), world.now(), 'String', { advanced: true });
+    world.groups = [{ name: 'aw-gha-default', ...capacity, desired: 4 }];
+    await reconcile(world.deps, signal);
+    await reconcile(world.deps, signal);
+    expect(JSON.parse(world.home.values()[name] ?? '')).toMatchObject({ desired: 4 });
+    expect(world.drift).toEqual([1]);
+  });
+});
+
+test('a refused capacity, and a region without room, are no faults of the declaration', async () => {
+  const world = await reconciledWorld();
+  world.declare({ '/aw/deployment': '2', '/aw/groups/gha/default': '{}' });
+  world.groups = [{ name: 'aw-gha-default', ...capacity, desired: 4 }];
+  world.home.before = ([name]) => {
+    if (name === '/aw/deployment') throw awsError('ParameterLimitExceeded');
+    throw awsError('ValidationException');
+  };
+  const { faults } = await reconcile(world.deps, signal);
+  expect([...faults]).toEqual([]);
+  expect(world.warnings).toContain('parameters cannot be written');
+});
+
+test('a set that is not declared any more leaves the tree, though its pointer stays', async () => {
+  const world = await reconciledWorld();
+  world.point('other', SNAPSHOT);
+  world.declare({ '/aw/deployment': '{"version":"1"}', '/aw/groups/gha/default': '{}' }, ['other', 'new']);
+  await reconcile(world.deps, signal);
+  expect(Object.keys(world.home.values()).filter((name) => name.startsWith('/aw/warming/'))).toEqual([
+    '/aw/warming/other/snapshot',
+  ]);
+  expect(world.drift).toEqual([]);
+});
+
+test('a later change of the pointer is not the promotion', async () => {
+  const world = await reconciledWorld();
+  const promotedAt = world.now();
+  world.pass(60_000);
+  world.point('default', SNAPSHOT, promotedAt);
+  await reconcile(world.deps, signal);
+  expect(JSON.parse(world.home.values()['/aw/warming/default/snapshot'] ?? '')).toMatchObject({
+    promotedAt: promotedAt.toISOString(),
+  });
+});
+
+describe('the time limit', () => {
+  test('ends the writes of a slow region, and reports those that were made', async () => {
+    const world = await reconciledWorld();
+    world.declare(Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`/aw/x${index}`, '1'])));
+    world.replica.before = () => new Promise((resolve) => setTimeout(resolve, 10));
+    const { outcome } = await reconcile({ ...world.deps, passMs: 60 }, signal);
+    const atEnd = world.replica.calls.length;
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+    expect(outcome.detail?.['eu-west-1']).toMatchObject({ written: expect.any(Number) });
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    // The call that was under way may end after the limit.
+    expect(world.replica.calls.length).toBeLessThanOrEqual(atEnd + 1);
+    expect(world.replica.calls.length).toBeLessThan(20);
+  });
+
+  test('ends a read of the sources that hangs', async () => {
+    const world = await reconciledWorld();
+    world.store.read = () => new Promise(() => {});
+    await expect(reconcile({ ...world.deps, passMs: 20 }, signal)).rejects.toMatchObject({
+      reason: 'source-unreadable',
+    });
+  });
+
+  test('is also that of the record', async () => {
+    const world = await reconciledWorld();
+    world.replica.list = () => new Promise(() => {});
+    const { outcome } = await reconcile(world.deps, AbortSignal.timeout(20));
+    expect(outcome).toMatchObject({ outcome: 'retry', reason: 'region-failed' });
+  });
+});
+
+test('a deleted parameter whose write is left for the next pass is counted then', async () => {
+  const world = await reconciledWorld();
+  world.home.erase('/aw/deployment');
+  world.deps.deletions.external.add('/aw/deployment');
+  world.home.before = () => {
+    throw awsError('TooManyUpdates');
+  };
+  await reconcile(world.deps, signal);
+  world.home.before = () => {};
+  await reconcile(world.deps, signal);
+  expect(world.drift).toEqual([1]);
+  expect(world.deps.deletions.external.size).toBe(0);
 });

@@ -1,126 +1,120 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
-import type { Clock } from '../../shared/runtime/clock.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater } from '../../shared/runtime/outcome.ts';
 import { CorruptRecord } from '../../shared/snapshot/records.ts';
-import { applyPlan } from './apply.ts';
-import { type Desired, readDesired, type Sources } from './desired.ts';
-import { planTree } from './plan.ts';
-import type { ParameterPort } from './ports.ts';
+import { abortable } from './abortable.ts';
+import { type Applied, applyPlan } from './apply.ts';
+import { type Desired, readDesired } from './desired.ts';
+import { type Plan, planTree } from './plan.ts';
+import type { ReconcileDeps, Region } from './ports.ts';
 
-/** One look may write for this long, in milliseconds; the function's timeout is two minutes. */
-const WRITE_MS = 60_000;
+/**
+ * Time limit of a pass over the tree, in milliseconds. A message waits for at most one running pass and one more; both fit into
+ * the function's timeout of 120 s.
+ */
+const PASS_MS = 55_000;
 
-/** A region that has not answered for this long, in milliseconds, is given up until the next look. */
-const REGION_MS = 90_000;
+/** Part of `PASS_MS` in which a region writes. The rest is for calls that are under way. */
+const WRITE_SHARE = 0.8;
 
-/** Tries again this soon, in seconds. Also the pause that Parameter Store wants between delete and new put. */
+/** Seconds before the next receive. Parameter Store asks for 30 s between the delete and the new put of one name. */
 const AFTER_SECONDS = 30;
 
-/** Parameters that were deleted. */
-export type Removals = {
-  /** By whoever it was, as events say. */
-  told: Set<string>;
-  /** By this function, so that the event about it, which is still to come, is not taken for a hand edit. */
-  own: Set<string>;
-};
-
-type Region = { region: string; port: ParameterPort };
-
-export type ParametersContext = Sources & {
-  /** Parameter Store of the home region first, then of each replica region. */
-  regions: readonly Region[];
-  /** What change events have told of deletes since the last look: their own name is all that is left of them. */
-  removals: Removals;
-  clock: Clock;
-  countDrift: (count: number) => void;
-  warn: (message: string, detail: Record<string, unknown>) => void;
-  /** Pause between writes in milliseconds, for tests. */
-  pauseMs?: number;
-  /** `REGION_MS`, for tests. */
-  regionMs?: number;
-};
-
-/** What one look came to. */
-export type LookResult = {
+/** Result of one pass. */
+export type Reconciliation = {
   outcome: Outcome;
-  /** Objects of the bucket that only an operator can mend, and what is wrong with each. */
+  /** Objects of the bucket that only an operator can repair, with the fault of each. */
   faults: ReadonlyMap<string, string>;
 };
 
-/** Makes the tree of every region what it should be. One region that fails or hangs does not hold up the others. */
-export async function reconcile(context: ParametersContext): Promise<LookResult> {
-  const removed = new Set(context.removals.told);
-  const desired = await readDesired(context);
+/**
+ * Makes the tree of every region equal to what it should be. A region that fails or hangs does not delay the others. Nothing
+ * writes after the pass has ended.
+ *
+ * @param signal ends the pass early
+ */
+export async function reconcile(deps: ReconcileDeps, signal: AbortSignal): Promise<Reconciliation> {
+  const passMs = deps.passMs ?? PASS_MS;
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(passMs)]);
+  const writeUntil = deps.clock.now().getTime() + passMs * WRITE_SHARE;
+  const deleted = new Set(deps.deletions.external);
+  const desired = await readWithin(deps, limit);
   if (!desired) return { outcome: retryLater('nothing-declared', { afterSeconds: 60 }), faults: new Map() };
   for (const { source, error } of desired.unread) {
-    context.warn('parameters are held: their source cannot be read', { source, error: errorText(error) });
+    deps.logger.warn('source cannot be read, its parameters are held', { source, error: errorText(error) });
   }
-  const looks = await Promise.all(
-    context.regions.map((region) => lookAtRegion(region, desired, removed, context)),
+  const results = await Promise.all(
+    deps.regions.map((region) => attemptRegion(region, desired, deleted, deps, { limit, writeUntil })),
   );
-  if (looks[0]?.error === undefined) for (const name of removed) context.removals.told.delete(name);
-  return { outcome: outcomeOf(desired, looks), faults: faultsOf(desired, looks) };
+  forgetDeletions(deps, deleted, results[0]);
+  return { outcome: outcomeOf(desired, results), faults: faultsOf(desired, results) };
 }
 
-type RegionLook = {
+async function readWithin(deps: ReconcileDeps, limit: AbortSignal): Promise<Desired | undefined> {
+  try {
+    return await abortable(readDesired(deps), limit);
+  } catch (error) {
+    if (!limit.aborted) throw error;
+    throw new RetryableError('source-unreadable', 'the sources of the tree do not answer', { cause: error });
+  }
+}
+
+type RegionResult = {
   region: string;
   written: number;
   deleted: number;
   drift: number;
-  left: number;
-  refused: { name: string; problem: string }[];
+  left: readonly string[];
+  /** `isFault`: the source of the value has to change. */
+  refused: { name: string; problem: string; isFault: boolean }[];
   error?: string;
 };
 
-async function lookAtRegion(
-  { region, port }: Region,
+type Limits = { limit: AbortSignal; writeUntil: number };
+
+async function attemptRegion(
+  region: Region,
   desired: Desired,
-  removed: ReadonlySet<string>,
-  context: ParametersContext,
-): Promise<RegionLook> {
-  const limit = new AbortController();
+  deleted: ReadonlySet<string>,
+  deps: ReconcileDeps,
+  limits: Limits,
+): Promise<RegionResult> {
   try {
-    return await Promise.race([
-      reconcileRegion({ region, port }, desired, removed, context),
-      sleep(context.regionMs ?? REGION_MS, undefined, { signal: limit.signal }).then(() => {
-        throw new RetryableError('region-silent', `Parameter Store in ${region} does not answer`);
-      }),
-    ]);
-  } catch (error) {
-    context.warn('a region could not be brought up to date', { region, error: errorText(error) });
-    return { region, written: 0, deleted: 0, drift: 0, left: 0, refused: [], error: errorText(error) };
-  } finally {
-    limit.abort();
+    return await reconcileRegion(region, desired, deleted, deps, limits);
+  } catch (thrown) {
+    const error = errorText(thrown);
+    deps.logger.warn('region failed', { region: region.region, error });
+    return { region: region.region, written: 0, deleted: 0, drift: 0, left: [], refused: [], error };
   }
 }
 
 async function reconcileRegion(
   { region, port }: Region,
   desired: Desired,
-  removed: ReadonlySet<string>,
-  context: ParametersContext,
-): Promise<RegionLook> {
-  const plan = planTree(context.root, desired, await port.list(context.root), removed);
-  const now = () => context.clock.now().getTime();
+  deleted: ReadonlySet<string>,
+  deps: ReconcileDeps,
+  { limit, writeUntil }: Limits,
+): Promise<RegionResult> {
+  const present = await abortable(port.list(deps.root, limit), limit);
+  const plan = planTree(deps.root, desired, present, deleted);
   const applied = await applyPlan(plan, port, {
-    now,
-    until: now() + WRITE_MS,
-    ...(context.pauseMs !== undefined && { pauseMs: context.pauseMs }),
+    now: () => deps.clock.now().getTime(),
+    until: writeUntil,
+    signal: limit,
+    ...(deps.pauseMs !== undefined && { pauseMs: deps.pauseMs }),
   });
-  // Events come from the home region alone.
-  if (region === context.regions[0]?.region)
-    for (const name of applied.deleted) context.removals.own.add(name);
+  // Change events come from the home region only.
+  if (region === deps.regions[0]?.region) {
+    for (const name of applied.deleted) deps.deletions.own.add(name);
+  }
   const refused = [
-    ...plan.refused,
-    ...applied.refusedByAws.map(({ name, error }) => ({ name, problem: error })),
+    ...plan.refused.map((each) => ({ ...each, isFault: true })),
+    ...applied.refusedByAws.map(({ name, error, isFault }) => ({ name, problem: error, isFault })),
   ];
-  if (refused.length > 0) context.warn('parameters that cannot be written', { region, refused });
-  const repaired = [...applied.written, ...applied.deleted].filter((name) => plan.drift.has(name));
+  if (refused.length > 0) deps.logger.warn('parameters cannot be written', { region, refused });
+  const repaired = repairedNames(plan, applied);
   if (repaired.length > 0) {
-    context.countDrift(repaired.length);
-    context.warn('somebody else changed the tree: it was set back', { region, names: repaired });
+    deps.metrics.add('ParameterDrift', repaired.length, {});
+    deps.logger.warn('somebody else changed the tree: it was set back', { region, names: repaired });
   }
   return {
     region,
@@ -132,28 +126,50 @@ async function reconcileRegion(
   };
 }
 
-function outcomeOf({ unread }: Desired, looks: readonly RegionLook[]): Outcome {
+/** A parameter that Parameter Store does not let be overwritten was made so by somebody else. Its date is not relevant. */
+function repairedNames(plan: Plan, applied: Applied): string[] {
+  const changed = [...applied.written, ...applied.deleted];
+  return changed.filter((name) => plan.drift.has(name) || applied.replaced.includes(name));
+}
+
+/** Keeps the deletions that the next pass still has to repair and count. */
+function forgetDeletions(
+  deps: ReconcileDeps,
+  deleted: ReadonlySet<string>,
+  home: RegionResult | undefined,
+): void {
+  if (!home || home.error !== undefined) return;
+  for (const name of deleted) if (!home.left.includes(name)) deps.deletions.external.delete(name);
+}
+
+function outcomeOf({ unread }: Desired, results: readonly RegionResult[]): Outcome {
   const detail = Object.fromEntries(
-    looks.map(({ region, refused, ...look }) => [region, { ...look, refused: refused.length }]),
+    results.map(({ region, refused, left, ...result }) => [
+      region,
+      { ...result, left: left.length, refused: refused.length },
+    ]),
   );
-  if (looks.some(({ error }) => error !== undefined)) return retryLater('region-failed', { detail });
+  if (results.some(({ error }) => error !== undefined)) return retryLater('region-failed', { detail });
   if (unread.some(({ error }) => !(error instanceof CorruptRecord))) {
     return retryLater('source-unreadable', {
       detail: { ...detail, unread: unread.map(({ source }) => source) },
     });
   }
-  if (looks.some(({ left }) => left > 0)) {
+  if (results.some(({ left }) => left.length > 0)) {
     return retryLater('writes-left', { afterSeconds: AFTER_SECONDS, detail });
   }
   return done(detail);
 }
 
-function faultsOf({ unread }: Desired, looks: readonly RegionLook[]): Map<string, string> {
-  const faults = new Map<string, string>();
-  for (const { source, error } of unread) {
-    if (error instanceof CorruptRecord) faults.set(source, error.message);
+/** A fault belongs to the object that has the value, so no other object's event is refused because of it. */
+function faultsOf({ unread, expected }: Desired, results: readonly RegionResult[]): Map<string, string> {
+  const faults = new Map<string, Set<string>>();
+  const add = (source: string, fault: string) =>
+    faults.set(source, (faults.get(source) ?? new Set()).add(fault));
+  for (const { source, error } of unread) if (error instanceof CorruptRecord) add(source, error.message);
+  for (const { name, problem, isFault } of results.flatMap(({ refused }) => refused)) {
+    const source = expected.get(name)?.source;
+    if (isFault && source !== undefined) add(source, `${name} ${problem}`);
   }
-  const refused = looks.flatMap((look) => look.refused).map(({ name, problem }) => `${name} ${problem}`);
-  if (refused.length > 0) faults.set(DECLARED_PARAMETERS_KEY, [...new Set(refused)].join('; '));
-  return faults;
+  return new Map([...faults].map(([source, texts]) => [source, [...texts].join('; ')]));
 }

@@ -282,6 +282,22 @@ run "replica_regions" {
   expect_failures = [var.replica_regions]
 }
 
+run "replica_region_twice" {
+  command = plan
+  variables {
+    replica_regions = ["eu-west-1", "eu-west-1"]
+  }
+  expect_failures = [var.replica_regions]
+}
+
+run "replica_region_is_home" {
+  command = plan
+  variables {
+    replica_regions = ["us-west-2"]
+  }
+  expect_failures = [data.aws_iam_policy_document.parameters]
+}
+
 run "log_retention_days" {
   command = plan
   variables {

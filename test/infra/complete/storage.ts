@@ -70,7 +70,7 @@ export function aboutStorage(made: Applied): void {
       const list = async () => groups;
       const desired = await readDesired({ prefix: 'aw', root: '/aw', store, groups: { list } });
       const tree = Object.fromEntries(
-        [...(desired?.wanted ?? [])].map(([name, { value }]) => [name, JSON.parse(value)]),
+        [...(desired?.expected ?? [])].map(([name, { value }]) => [name, JSON.parse(value)]),
       );
       const ids = [
         'bk/default',

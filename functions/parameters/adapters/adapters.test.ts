@@ -6,10 +6,10 @@ import {
   SSMClient,
 } from '@aws-sdk/client-ssm';
 import { expect, test } from 'vitest';
-import { autoScalingGroups } from './groups.ts';
+import { autoScalingGroups } from './auto-scaling-groups.ts';
 import { parameterStore } from './parameter-store.ts';
 
-/** A real client whose calls are answered here, in order, before they would leave the process. */
+/** A real client whose calls get prepared answers, in order, and do not leave the process. */
 function answering<C extends SSMClient | AutoScalingClient>(client: C, answers: object[]) {
   const sent: { command: string; input: object }[] = [];
   const left = [...answers];
@@ -24,8 +24,9 @@ function answering<C extends SSMClient | AutoScalingClient>(client: C, answers: 
 }
 
 const region = { region: 'us-east-1' };
+const signal = new AbortController().signal;
 
-test('the tree is read page by page, also past an empty page', async () => {
+test('the tree is read page by page, including an empty page', async () => {
   const modified = new Date('2026-11-23T03:00:00Z');
   const { client, sent } = answering(new SSMClient(region), [
     {
@@ -35,7 +36,7 @@ test('the tree is read page by page, also past an empty page', async () => {
     { Parameters: [], NextToken: 't2' },
     { Parameters: [{ Name: '/aw/b', Value: 'AQ', Type: 'SecureString', LastModifiedDate: modified }] },
   ]);
-  expect(await parameterStore(client).list('/aw')).toEqual([
+  expect(await parameterStore(client).list('/aw', signal)).toEqual([
     { name: '/aw/a', value: '1', type: 'String', modifiedAt: modified },
     { name: '/aw/b', value: 'AQ', type: 'SecureString', modifiedAt: modified },
   ]);
@@ -48,11 +49,11 @@ test('the tree is read page by page, also past an empty page', async () => {
   expect(sent[0]?.command).toBe(GetParametersByPathCommand.name);
 });
 
-test('values are written as standard strings, whatever the account prefers', async () => {
+test('values are written as standard strings, for any default tier of the account', async () => {
   const { client, sent } = answering(new SSMClient(region), [{}, {}]);
   const store = parameterStore(client);
-  await store.put('/aw/a', '1');
-  await store.remove(['/aw/b', '/aw/c']);
+  await store.put('/aw/a', '1', signal);
+  await store.remove(['/aw/b', '/aw/c'], signal);
   expect(sent).toEqual([
     {
       command: PutParameterCommand.name,
@@ -62,8 +63,15 @@ test('values are written as standard strings, whatever the account prefers', asy
   ]);
 });
 
-test('groups of other deployments are left out, pages are followed, and lifecycle states are counted', async () => {
-  const instances = ['InService', 'Pending:Wait', 'Terminating:Wait', 'Terminating', 'InService'];
+test('groups of other deployments are left out, pages are followed, and lifecycle states are counted except retained instances', async () => {
+  const instances = [
+    'InService',
+    'Pending:Wait',
+    'Terminating:Wait',
+    'Terminating',
+    'Terminating:Retained',
+    'InService',
+  ];
   const { client, sent } = answering(new AutoScalingClient(region), [
     {
       AutoScalingGroups: [{ AutoScalingGroupName: 'other' }, { AutoScalingGroupName: 'aw-x-y' }],
@@ -88,4 +96,22 @@ test('groups of other deployments are left out, pages are followed, and lifecycl
     { command: DescribeAutoScalingGroupsCommand.name, input: { MaxRecords: 100 } },
     { command: DescribeAutoScalingGroupsCommand.name, input: { MaxRecords: 100, NextToken: 't' } },
   ]);
+});
+
+test('an aborted signal ends the calls of Parameter Store', async () => {
+  const { client, sent } = answering(new SSMClient(region), []);
+  const send = client.send.bind(client);
+  const signals: unknown[] = [];
+  const recording = {
+    send: (command: never, options?: { abortSignal?: unknown }) => {
+      signals.push(options?.abortSignal);
+      return send(command);
+    },
+  } as Pick<SSMClient, 'send'>;
+  const store = parameterStore(recording);
+  await store.list('/aw', signal);
+  await store.put('/aw/a', '1', signal);
+  await store.remove(['/aw/a'], signal);
+  expect(signals).toEqual([signal, signal, signal]);
+  expect(sent).toHaveLength(3);
 });

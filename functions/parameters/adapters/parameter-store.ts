@@ -4,20 +4,19 @@ import {
   PutParameterCommand,
   type SSMClient,
 } from '@aws-sdk/client-ssm';
-import type { Present } from './plan.ts';
-import type { ParameterPort } from './ports.ts';
+import type { Parameter, ParameterPort } from '../ports.ts';
 
-/** Parameter Store's limit for parameters a page (GetParametersByPath). */
+/** Most parameters per page of GetParametersByPath (Systems Manager API reference). */
 const PAGE = 10;
 
 /** Parameter Store in the client's region. */
 export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
   return {
-    async list(root) {
-      const present: Present[] = [];
+    async list(root, signal) {
+      const present: Parameter[] = [];
       let token: string | undefined;
       do {
-        // A page may be empty and have a token all the same.
+        // An empty page can have a token.
         const page = await client.send(
           new GetParametersByPathCommand({
             Path: root,
@@ -25,6 +24,7 @@ export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
             MaxResults: PAGE,
             ...(token !== undefined && { NextToken: token }),
           }),
+          { abortSignal: signal },
         );
         for (const { Name, Value, Type, LastModifiedDate } of page.Parameters ?? []) {
           if (Name === undefined) continue;
@@ -39,8 +39,8 @@ export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
       } while (token);
       return present;
     },
-    async put(name, value) {
-      // The tier is named because an account's default may be the advanced one, from which there is no way back.
+    async put(name, value, signal) {
+      // An account's default tier can be the advanced one, which cannot be changed back to standard.
       await client.send(
         new PutParameterCommand({
           Name: name,
@@ -49,10 +49,11 @@ export function parameterStore(client: Pick<SSMClient, 'send'>): ParameterPort {
           Tier: 'Standard',
           Overwrite: true,
         }),
+        { abortSignal: signal },
       );
     },
-    async remove(names) {
-      await client.send(new DeleteParametersCommand({ Names: [...names] }));
+    async remove(names, signal) {
+      await client.send(new DeleteParametersCommand({ Names: [...names] }), { abortSignal: signal });
     },
   };
 }

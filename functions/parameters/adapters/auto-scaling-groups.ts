@@ -1,0 +1,30 @@
+import type { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
+import { listGroups } from '../../../shared/aws/auto-scaling.ts';
+import { parseAutoScalingGroupName } from '../../../shared/fleet/names.ts';
+import type { GroupCapacity, GroupReader } from '../ports.ts';
+
+/** The groups that are named after the deployment's prefix. */
+export function autoScalingGroups(client: Pick<AutoScalingClient, 'send'>, prefix: string): GroupReader {
+  return {
+    async list() {
+      const groups: GroupCapacity[] = [];
+      for await (const { name, min, max, desired, lifecycleStates } of listGroups(client)) {
+        if (!parseAutoScalingGroupName(prefix, name)) continue;
+        groups.push({
+          name,
+          min,
+          max,
+          desired,
+          inService: lifecycleStates.filter((state) => state === 'InService').length,
+          draining: lifecycleStates.filter(isDraining).length,
+        });
+      }
+      return groups;
+    },
+  };
+}
+
+/** A retained instance has ended its hooks and stays until somebody terminates it: it drains nothing. */
+function isDraining(state: string): boolean {
+  return state.startsWith('Terminating') && state !== 'Terminating:Retained';
+}
