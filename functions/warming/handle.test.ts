@@ -1,4 +1,6 @@
+import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { readFunctionSpecs, visibilitySeconds } from '../../shared/runtime/function-spec.ts';
 import { message as inboxMessage, outcomeOf } from '../../test/support/sqs.ts';
 import { handleWarmingMessage, retryForMs } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
@@ -160,4 +162,12 @@ describe('the retry time of a message', () => {
   ])('%s', (_, body, minutes) => {
     expect(retryForMs({ body }, fakeWarming().deps)).toBe(minutes * 60_000);
   });
+});
+
+test('a message whose invocation crashed is visible again within ten minutes, and not before the timeout', async () => {
+  const spec = (await readFunctionSpecs(resolve(import.meta.dirname, '../..'))).find(
+    ({ name }) => name === 'warming',
+  );
+  expect(spec && visibilitySeconds(spec)).toBeGreaterThan(spec?.timeoutSeconds ?? 0);
+  expect(spec && visibilitySeconds(spec)).toBeLessThanOrEqual(600);
 });

@@ -116,3 +116,23 @@ test('412 is a success if the stored object has the body of the write', async ()
   const second = await store.write('lost-answer', { a: 3 }, { ifMatch: first ?? '' });
   expect(await store.write('lost-answer', { a: 3 }, { ifMatch: first ?? '' })).toBe(second);
 });
+
+test('a write whose answer is lost is a success, although the retry of the SDK gets 412', async () => {
+  const retrying = localS3(server.url, { maxAttempts: 3 });
+  const store = s3Store(retrying, 'b');
+  let lost = 0;
+  server.fault = ({ method }) => {
+    if (method !== 'PUT' || lost > 0) return undefined;
+    lost += 1;
+    return { loseAnswer: true };
+  };
+  try {
+    const etag = await store.write('committed', { a: 1 }, { ifNoneMatch: true });
+    expect(lost).toBe(1);
+    expect(etag).toBeDefined();
+    expect(await store.read('committed')).toMatchObject({ etag });
+  } finally {
+    server.fault = undefined;
+    retrying.destroy();
+  }
+});
