@@ -23,7 +23,8 @@ test('an event of the bus', () => {
   });
 });
 
-test('resources may be absent', () => {
+test('resources may be absent or null', () => {
+  expect(parseEnvelope({ ...event, resources: null }).resources).toEqual([]);
   const { resources: _, ...rest } = event;
   expect(parseEnvelope(rest).resources).toEqual([]);
 });

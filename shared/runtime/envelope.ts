@@ -12,7 +12,7 @@ const envelopeSchema = v.object({
   account: v.string(),
   region: v.string(),
   time: v.pipe(v.string(), v.isoTimestamp()),
-  resources: v.optional(v.array(v.string()), []),
+  resources: v.nullish(v.array(v.string()), []),
   detail: v.record(v.string(), v.unknown()),
 });
 
@@ -35,5 +35,5 @@ export function parseEnvelope(body: unknown): Envelope {
     time,
     ...rest
   } = parseOrReject(envelopeSchema, body, 'malformed-envelope');
-  return { ...rest, detailType, time: new Date(time) };
+  return { ...rest, detailType, time: new Date(time), resources: resources ?? [] };
 }
