@@ -28,7 +28,7 @@ export type RunnerSettings = {
   idleTimeoutMinutes: number;
   heartbeatSeconds: number;
   pollSeconds: number;
-  /** The host's agent, if not one of the cloud's own CI service: `driver`, and what the driver needs. */
+  /** `driver` and the settings of the driver; the simulated agent if absent. */
   agent?: { driver: string } & Record<string, unknown>;
 };
 
