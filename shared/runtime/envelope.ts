@@ -30,10 +30,7 @@ export type Envelope = {
 
 /** @throws {PermanentError} `malformed-envelope` if the body is not an EventBridge event */
 export function parseEnvelope(body: unknown): Envelope {
-  const {
-    'detail-type': detailType,
-    time,
-    ...rest
-  } = parseOrReject(envelopeSchema, body, 'malformed-envelope');
+  const parsed = parseOrReject(envelopeSchema, body, 'malformed-envelope');
+  const { 'detail-type': detailType, time, resources, ...rest } = parsed;
   return { ...rest, detailType, time: new Date(time), resources: resources ?? [] };
 }
