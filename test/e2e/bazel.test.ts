@@ -121,9 +121,18 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     if (!warming) throw new Error('the configuration has no warming');
     const log = (line: string) => void lines.push(line);
     const instanceId = 'i-0123456789abcdef0';
-    const host = warmingDriver({ config, warming, set: SET, s3, toolVersion: '0', instanceId, states, log });
-    await host.start();
-    while ((await host.status()).state === 'busy') await sleep(100);
+    const driver = warmingDriver({
+      config,
+      warming,
+      set: SET,
+      s3,
+      toolVersion: '0',
+      instanceId,
+      states,
+      log,
+    });
+    await driver.start();
+    while ((await driver.status()).state === 'busy') await sleep(100);
     expect(await bazelServers(folder)).toEqual([]);
     return { state: await states.read(instanceId), log: lines.join('\n') };
   }

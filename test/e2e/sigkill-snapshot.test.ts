@@ -59,7 +59,7 @@ afterEach(async () => {
 async function snapshot(what: 'save' | 'restore', killAfter?: number) {
   const child = spawn(node, [program, '--config', config, 'snapshot', what, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own: mksquashfs must not outlive an instance that has lost its power.
+    // A process group of its own, since mksquashfs ends too when an instance loses its power.
     detached: true,
     env: {
       ...process.env,
@@ -166,7 +166,7 @@ describe.skipIf(!isRoot)(`SIGKILL at ${KILLS} random moments (HEARTH_SEED=${chan
       if (kill % 5 === 0) await removeEverything(directories);
       const { code } = await snapshot('restore', chance.next() * whole);
       if (code === null) killed += 1;
-      // Warm is said only of a tree that is there as it should be.
+      // Only a complete tree counts as warm.
       if (await isWarm(directories))
         expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}`).toBe(expected);
     }
