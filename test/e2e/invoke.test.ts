@@ -42,13 +42,13 @@ const FOREIGN = [
 const EXPECTED: Record<string, Record<string, Pick<Line, 'outcome' | 'reason'>>> = {
   lifecycle: {
     'autoscaling-launch-lifecycle-action': { outcome: 'dead', reason: 'unknown-event' },
-    'autoscaling-launch-unsuccessful-insufficient-capacity': { outcome: 'skipped', reason: 'foreign-group' },
+    'autoscaling-launch-unsuccessful-insufficient-capacity': { outcome: 'done', reason: null },
     'ec2-spot-interruption-warning-terminate': { outcome: 'skipped', reason: 'not-in-group' },
     'cloudwatch-alarm-state-change-metric-ok-to-alarm': { outcome: 'dead', reason: 'unknown-event' },
   },
   alarms: {
     'cloudwatch-alarm-state-change-metric-ok-to-alarm': { outcome: 'skipped', reason: 'no-routing-key' },
-    'cloudwatch-alarm-configuration-change-update': { outcome: 'skipped', reason: 'settings-changed' },
+    'cloudwatch-alarm-configuration-change-update': { outcome: 'skipped', reason: 'configuration-changed' },
     's3-object-created-put': { outcome: 'dead', reason: 'unknown-event' },
   },
   warming: {
