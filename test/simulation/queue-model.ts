@@ -6,7 +6,7 @@ import {
 } from '../../functions/lifecycle/handle.ts';
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { recordHandler } from '../../shared/runtime/record.ts';
-import { INSTANCE } from './auto-scaling-model.ts';
+import { INSTANCE } from '../support/auto-scaling-model.ts';
 
 /** Seconds after which a retried message is received again. */
 const AGAIN = 3;

@@ -6,7 +6,7 @@ import {
   type Observation,
   watchStep,
 } from '../../infra/runner/src/watch-step.ts';
-import { type AutoScalingModel, INSTANCE } from './auto-scaling-model.ts';
+import { type AutoScalingModel, INSTANCE } from '../support/auto-scaling-model.ts';
 
 const HEARTBEAT_MS = 10_000;
 const TIMES = { idleTimeoutMinutes: 2, drainTimeoutSeconds: 100_000 };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { HEARTBEAT_TIMEOUT } from './auto-scaling-model.ts';
+import { HEARTBEAT_TIMEOUT } from '../support/auto-scaling-model.ts';
 import { runScenario, type Scenario } from './scenario.ts';
 
 /**

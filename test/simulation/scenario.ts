@@ -1,6 +1,6 @@
 import type { LifecycleDeps } from '../../functions/lifecycle/handle.ts';
+import { AutoScalingModel, GROUP, INSTANCE } from '../support/auto-scaling-model.ts';
 import { envelope } from '../support/sqs.ts';
-import { AutoScalingModel, GROUP, INSTANCE } from './auto-scaling-model.ts';
 import { QueueModel } from './queue-model.ts';
 import { RunnerModel } from './runner-model.ts';
 
