@@ -28,7 +28,7 @@ describe('what Parameter Store does not accept is refused before the call', () =
   });
 });
 
-test('names of live parameters are told from declared ones', () => {
+test('names of live parameters differ from declared ones', () => {
   expect(isCapacityName('/aw', '/aw/groups/gha/default/capacity')).toBe(true);
   expect(isCapacityName('/aw', '/aw/groups/gha/default')).toBe(false);
   expect(isCapacityName('/aw', '/aw/groups/jenkins/default/capacity')).toBe(false);

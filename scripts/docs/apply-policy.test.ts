@@ -10,11 +10,11 @@ const documents = Object.entries(applyPolicies(types));
 type Statement = { Action: string[]; Resource: string[]; Condition?: unknown };
 const statements = documents.flatMap(([, document]) => (document as { Statement: Statement[] }).Statement);
 
-describe('the policies for whoever applies', () => {
+describe('the policies for the principal that applies', () => {
   test('allow exactly the actions that the resource types need', () => {
-    const wanted = new Set(Object.values(types).flatMap(actionsOf));
+    const needed = new Set(Object.values(types).flatMap(actionsOf));
     const allowed = new Set(statements.flatMap(({ Action }) => Action));
-    expect([...allowed].sort()).toEqual([...wanted].sort());
+    expect([...allowed].sort()).toEqual([...needed].sort());
   });
 
   test.each(documents)('%s fits into a managed policy', (_, document) => {

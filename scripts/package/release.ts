@@ -12,8 +12,8 @@ const FOLDER = 'hearth';
 export type Release = { version: string; zip: Uint8Array };
 
 /**
- * The release archive: module, function.json files and bundles, laid out as the module looks for them. Its bytes depend on
- * nothing but theirs.
+ * The release archive: module, function.json files and bundles, in the folders in which the module expects them. Its bytes depend
+ * on theirs only.
  *
  * @param options.root the repository
  * @param options.dist what `npm run build` made of it

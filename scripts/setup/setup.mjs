@@ -1,4 +1,4 @@
-// Gets a fresh machine ready for `npm start` and `npm test`, and finds everything in place on the second run.
+// Prepares a computer for `npm start` and `npm test`. A second run has nothing to do.
 //
 // It runs before anything is installed, so it is plain JavaScript for Node 20 with no dependencies.
 //
@@ -13,10 +13,10 @@ const root = resolve(import.meta.dirname, '../..');
 const requirements = join(root, 'scripts/setup/requirements.txt');
 const venv = join(root, '.local/venv');
 
-/** What goes into the bundles, besides the lock file. */
+/** Sources of the bundles, besides the lock file. */
 const BUNDLED = ['functions', 'shared', 'infra/runner/src', 'scripts/build', 'scripts/local/runners'];
 
-/** Each step says whether there is nothing to do, and otherwise does it. */
+/** The steps, each with the check whether it is done. */
 const steps = [
   {
     name: 'dependencies',
@@ -67,7 +67,7 @@ function bundleStamp() {
   return stampOfTree(root, [...BUNDLED, 'package-lock.json']);
 }
 
-/** Says what it does on standard error: what the command prints on standard output may be for a program to read. */
+/** Messages go to standard error, because a program may read the standard output of the command. */
 function main(args) {
   const without = args[0] === '--without' ? args.slice(1) : [];
   const started = performance.now();

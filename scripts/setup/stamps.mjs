@@ -1,4 +1,4 @@
-// How the set-up knows that a step has been done: what it was made from is written down beside the result.
+// Stamps: a digest of the sources of a result, stored beside it. A step is done if its stamp is current.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -50,9 +50,9 @@ export function stampOfTree(root, paths) {
 export function npmIsCurrent(root) {
   const hidden = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(hidden)) return false;
-  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+  const locked = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
   const installed = JSON.parse(readFileSync(hidden, 'utf8')).packages;
-  return Object.entries(wanted).every(([path, { version, optional }]) => {
+  return Object.entries(locked).every(([path, { version, optional }]) => {
     if (path === '') return true;
     const found = installed[path];
     return found ? found.version === version : Boolean(optional);

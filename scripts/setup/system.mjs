@@ -1,4 +1,4 @@
-// What the set-up needs of the machine: programs, and the package manager that may install them.
+// Programs that the set-up needs, and the package managers that install them.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 /** Oldest Python that the emulator runs on. */
 const OLDEST_PYTHON = [3, 10];
 
-/** Something is missing that only the person at the machine can bring; the message says what and how. */
+/** A program is missing that the user has to install. The message has its name and the command. */
 export class MissingTool extends Error {}
 
 /** @param {string} name */
@@ -22,7 +22,7 @@ export function commandExists(name) {
 }
 
 /**
- * Runs a program in silence; if it fails, shows what it said and throws.
+ * Runs a program without its output. If it fails, prints the output and throws.
  *
  * @param {string} program
  * @param {string[]} args
@@ -45,7 +45,7 @@ export function run(program, args, options = {}) {
 
 /** The first Python on the PATH that is new enough. */
 export function pythonProgram() {
-  const seen = [];
+  const tooOld = [];
   for (const name of ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python3.10']) {
     const { status, stdout } = spawnSync(name, ['-c', 'import sys; print(*sys.version_info[:2])'], {
       encoding: 'utf8',
@@ -53,17 +53,17 @@ export function pythonProgram() {
     if (status !== 0) continue;
     const [major = 0, minor = 0] = stdout.trim().split(' ').map(Number);
     if (major === OLDEST_PYTHON[0] && minor >= OLDEST_PYTHON[1]) return name;
-    seen.push(`${name} is ${major}.${minor}`);
+    tooOld.push(`${name} is ${major}.${minor}`);
   }
-  const found = seen.length > 0 ? ` (${seen.join(', ')})` : '';
+  const found = tooOld.length > 0 ? ` (${tooOld.join(', ')})` : '';
   throw new MissingTool(`the emulator needs Python ${OLDEST_PYTHON.join('.')} or newer on the PATH${found}`);
 }
 
 /**
- * Installs a system package where this may be done without asking: as root, with apt-get or dnf.
+ * Installs a system package if the user is root and the package manager is apt-get or dnf.
  *
  * @param {{apt?: string, dnf?: string, brew?: string}} names the package's name with each package manager
- * @throws {MissingTool} that says what to type, elsewhere
+ * @throws {MissingTool} with the command that the user has to run, in every other case
  */
 export function installPackages(names) {
   const isRoot = process.getuid?.() === 0;

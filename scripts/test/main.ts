@@ -5,7 +5,7 @@ import { stepTally, sum, type Tally, tallyText, vitestTally } from './tally.ts';
 
 /**
  * `npm test`: every check and every test, each step in its own process. A failed step does not stop the later ones, so
- * that one run tells everything. Arguments choose steps by name: `npm test -- unit infra`.
+ * that one run reports all of them. Arguments choose steps by name: `npm test -- unit infra`.
  */
 const REPORTS = '.local/reports';
 
