@@ -63,6 +63,9 @@ test('1,000 lifecycle events, some twice and some throttled: each hook is comple
     seconds: 150,
   });
 
+  // Events are published in the background, after the reports of the instances.
+  await cloud.autoScaling.settled();
+
   const completed = cloud.endedActions.all.map(({ instanceId, hook, result, cause }) =>
     [instanceId, hook, result, cause].join(' '),
   );
