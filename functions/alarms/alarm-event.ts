@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Envelope } from '../../shared/runtime/envelope.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
-import type { Alarm, Suppression } from './ports.ts';
+import type { Alarm, Suppression } from './alarm.ts';
 
 /** Most characters of the name of an alarm (CloudWatch API reference). */
 const MAX_NAME = 255;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { Alarm } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
 import { decideAction, decideWithoutAlarm, isBehind, NO_DATA } from './desired-action.ts';
-import type { Alarm } from './ports.ts';
 
 const at = (second: number) => new Date(Date.UTC(2026, 10, 23, 3, 0, second));
 

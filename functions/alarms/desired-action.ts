@@ -1,5 +1,5 @@
+import type { Alarm, PriorState } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
-import type { Alarm, PriorState } from './ports.ts';
 
 /** The event that PagerDuty should receive about an alarm. */
 export type DesiredAction =

@@ -4,9 +4,10 @@ import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { outcomeOfError, recordHandler } from '../../shared/runtime/record.ts';
 import { message as inboxMessage, outcomeOf, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
+import type { Alarm } from './alarm.ts';
 import { handleAlarmMessage, retryForMs } from './handle.ts';
-import type { Alarm, AlarmDeps } from './ports.ts';
-import { parseRoutes, type Routes } from './routes.ts';
+import type { AlarmDeps, Routes } from './ports.ts';
+import { parseRoutes } from './routes.ts';
 
 const folder = new URL('../../test/fixtures/events/', import.meta.url);
 const samples = readdirSync(folder).filter((name) => name.endsWith('.json'));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { Alarm } from './alarm.ts';
 import { dedupKey, resolveEvent, triggerEvent } from './incident.ts';
-import type { Alarm } from './ports.ts';
 
 const ARN = 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:aw-gha-default-boot';
 const quiet = { severity: 'error', runbook: undefined, route: undefined, group: undefined } as const;

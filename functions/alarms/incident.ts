@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { Alarm } from './alarm.ts';
 import type { Labels, Severity } from './labels.ts';
-import type { Alarm } from './ports.ts';
 
 /** Limits of PagerDuty's Events API v2, in characters. */
 const MAX_DEDUP_KEY = 255;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { Alarm } from './alarm.ts';
 import { readLabels } from './labels.ts';
-import type { Alarm } from './ports.ts';
 
 const alarm = (change: Partial<Alarm> = {}): Alarm => ({
   name: 'aw-x',

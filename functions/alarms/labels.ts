@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { Alarm } from './ports.ts';
+import type { Alarm } from './alarm.ts';
 
 /** PagerDuty's severities. */
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;

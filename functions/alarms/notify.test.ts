@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
+import type { Alarm } from './alarm.ts';
 import { readTags, sendResolve, sendTrigger } from './notify.ts';
-import type { Alarm, AlarmDeps } from './ports.ts';
+import type { AlarmDeps } from './ports.ts';
 
 const alarm: Alarm = {
   name: 'aw-x',

@@ -1,8 +1,9 @@
 import { isTransient } from '../../shared/runtime/aws-errors.ts';
 import { errorText, PermanentError } from '../../shared/runtime/errors.ts';
+import type { Alarm } from './alarm.ts';
 import { resolveEvent, triggerEvent } from './incident.ts';
 import { readLabels } from './labels.ts';
-import type { Alarm, AlarmDeps } from './ports.ts';
+import type { AlarmDeps } from './ports.ts';
 import { allKeys, keysFor } from './routes.ts';
 
 /** `no-key`: the routing secret has no key for the event. */

@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { priorStateIn } from './adapters/alarm-history.ts';
+import type { Alarm } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
-import type { Alarm, AlarmDeps } from './ports.ts';
+import type { AlarmDeps } from './ports.ts';
 import { reconcileAlarm } from './reconcile-alarm.ts';
 
 /**

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { Alarm, PriorState } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
-import type { Alarm, AlarmDeps, PriorState } from './ports.ts';
+import type { AlarmDeps, Routes } from './ports.ts';
 import { reconcileAlarm } from './reconcile-alarm.ts';
-import type { Routes } from './routes.ts';
 
 const NOW = new Date('2026-11-23T03:00:00Z');
 const ago = (seconds: number) => new Date(NOW.getTime() - seconds * 1000);

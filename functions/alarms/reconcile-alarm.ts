@@ -2,10 +2,11 @@ import { isTransient } from '../../shared/runtime/aws-errors.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
+import type { Alarm, PriorState } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
 import { type DesiredAction, decideAction, decideWithoutAlarm, isBehind, NO_DATA } from './desired-action.ts';
 import { readTags, type SendResult, sendResolve, sendTrigger } from './notify.ts';
-import type { Alarm, AlarmDeps, PriorState } from './ports.ts';
+import type { AlarmDeps } from './ports.ts';
 
 /** Most observations of an alarm per receive. An alarm that changes more often within a second is flapping. */
 const MAX_OBSERVATIONS = 4;

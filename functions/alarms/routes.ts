@@ -3,16 +3,13 @@ import type { SecretReader } from '../../shared/aws/secret-reader.ts';
 import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import { registerSecret } from '../../shared/runtime/redact.ts';
 import type { Labels } from './labels.ts';
-import type { Routing } from './ports.ts';
+import type { Routes, Routing } from './ports.ts';
 
 /** A routing key of PagerDuty has 32 characters (Events API v2). */
 const ROUTING_KEY = /^[A-Za-z0-9]{32}$/;
 
 /** Placeholders for a key in templates. */
 const PLACEHOLDER = /^(|placeholder|empty|none|todo|tbd|change[-_ ]?me|replace[-_ ]?me|x+|0+)$/i;
-
-/** Routing keys by the name of a route; empty if no key is set. */
-export type Routes = ReadonlyMap<string, string>;
 
 /**
  * The routes of the routing secret: one plain key, or JSON `{"default": key, "critical": key, "<provider>/<group>": key}`.

@@ -5,9 +5,9 @@ import type { Message } from '../../shared/runtime/message.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 
 /**
- * The report in a message of the `reports` queue, if its sender may say it. The only proof of who speaks is what SQS
- * itself stamps: `<role id>:<session>`, where an instance role's session is the instance id. A job that has stolen the
- * role of its machine can therefore speak for that machine, and for no other.
+ * The report in a message of the queue `reports`, if its sender may send it. SQS stamps the sender, `<role id>:<session>`, and
+ * the session of an instance role is the instance id. A job that uses the role of its instance can therefore report for that
+ * instance only.
  *
  * @throws {PermanentError} `malformed-report`, `forged-instance` or `forged-group`
  */

@@ -1,6 +1,6 @@
 /**
  * Words that the project does not use, each with the term of the field in its place. `docs/architecture.md` has the list of
- * terms. `npm run terminology` fails with one line per use.
+ * terms, and a test fails with one line per use.
  */
 export type Term = { pattern: RegExp; use: string };
 
@@ -30,7 +30,7 @@ export const TERMS: readonly Term[] = [
   },
   {
     pattern:
-      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |a |two-core |other )\bmachines?\b/i,
+      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |\/)\bmachines?\b(?!-id)/i,
     use: 'instance',
   },
 ];

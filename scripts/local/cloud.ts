@@ -1,17 +1,12 @@
 import type { AutoScaling } from './autoscaling/service.ts';
 import type { CiService } from './ci/service.ts';
-import { cleanRun } from './cleanup/clean.ts';
-import { guard } from './cleanup/guard.ts';
-import { openRunFolder } from './cleanup/run-folder.ts';
 import type { Clients } from './clients.ts';
 import type { CloudWatch } from './cloudwatch/service.ts';
-import { composeServices, HOME } from './compose-services.ts';
 import type { Deployed } from './deploy/deploy.ts';
 import type { AlarmSettings, Deployment, GroupSettings, WarmingSetSettings } from './deploy/settings.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Feed } from './gateway/feed.ts';
-import { type Gateway, startGateway } from './gateway/gateway.ts';
-import { startMiniStack } from './ministack/start.ts';
+import type { Gateway } from './gateway/gateway.ts';
 import type { PagerDuty } from './pagerduty/receiver.ts';
 import type { Runners } from './runners/supervisor.ts';
 import type { OutgoingEvent, PublishEvent } from './service.ts';
@@ -71,43 +66,3 @@ export type Cloud = Deployed & {
 
 /** What `stop` closes, in the order of starting. */
 export type Disposables = (() => unknown)[];
-
-/**
- * Starts MiniStack, the emulated services and the gateway, and deploys the built functions.
- *
- * @throws if anything does not start; nothing is left running then
- */
-export async function startCloud(options: CloudOptions): Promise<Cloud> {
-  const folder = await openRunFolder(options.root);
-  guard(options.root, folder);
-  const disposables: Disposables = [];
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped ??= stopAll(disposables, folder);
-    return stopped;
-  };
-  try {
-    const ministack = await startMiniStack({ root: options.root, folder, home: HOME });
-    disposables.push(() => ministack.stop());
-    const gateway = await startGateway(ministack.url);
-    disposables.push(() => gateway.close());
-    return { ...(await composeServices(options, { folder, ministack, gateway, disposables })), stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-/** Stops everything in reverse order, continues after errors, and cleans up at the end. */
-async function stopAll(disposables: Disposables, folder: string): Promise<void> {
-  const failures: unknown[] = [];
-  for (const close of [...disposables].reverse()) {
-    try {
-      await close();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  await cleanRun(folder);
-  if (failures.length > 0) throw new AggregateError(failures, 'the local cloud did not stop cleanly');
-}

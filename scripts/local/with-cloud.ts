@@ -1,4 +1,5 @@
-import { type Cloud, type CloudOptions, startCloud } from './cloud.ts';
+import type { Cloud, CloudOptions } from './cloud.ts';
+import { startCloud } from './start-cloud.ts';
 
 /** The run ended early. The message is for the terminal. */
 export class CloudEnded extends Error {

@@ -8,7 +8,7 @@ import { median } from './median.ts';
 import { start, writePrograms } from './programs.ts';
 
 /**
- * `npm run bench:start`: what a cold start costs. Every round starts each program once, in turn, so that a machine that gets
+ * `npm run bench:start`: what a cold start costs. Every round starts each program once, in turn, so that a processor that gets
  * slower or faster does so for all of them; the figures are medians of ratios within a round. BENCH_ROUNDS sets the rounds.
  */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 21);

@@ -5,12 +5,13 @@ import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { GetParameterCommand, PutParameterCommand } from '@aws-sdk/client-ssm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
-import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { ROUTING_SECRET } from '../../scripts/local/deploy/settings.ts';
 import { roleSender } from '../../scripts/local/gateway/callers.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
+import { startCloud } from '../../scripts/local/start-cloud.ts';
 
 /** What the local cloud adds to the emulator, from one end to the other. */
 let cloud: Cloud;

@@ -3,11 +3,12 @@ import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
-import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { roleSender } from '../../scripts/local/gateway/callers.ts';
 import { THROTTLED } from '../../scripts/local/gateway/faults.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
+import { startCloud } from '../../scripts/local/start-cloud.ts';
 import type { Report } from '../../shared/fleet/report.ts';
 
 /** 500 launches and 500 terminations: 1,000 lifecycle events. */

@@ -110,7 +110,7 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
     );
     process.kill(runner?.pid ?? 0, 'SIGKILL');
     await expect.poll(() => manifests().length, soon).toBe(1);
-    expect(log()).toContain('outcome the warming command that an earlier start left');
+    expect(log()).toContain('ends the warming command that an earlier start left');
 
     const before = reported('Runner Ready').length;
     // Mounts do not survive a halt; reports and the snapshot do.

@@ -4,8 +4,9 @@ import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startedFor } from '../../scripts/local/cleanup/clean.ts';
 import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
-import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
+import { startCloud } from '../../scripts/local/start-cloud.ts';
 
 let cloud: Cloud;
 

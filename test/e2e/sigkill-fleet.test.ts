@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
-import { type Cloud, startCloud } from '../../scripts/local/cloud.ts';
+import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
+import { startCloud } from '../../scripts/local/start-cloud.ts';
 import { seeded } from '../support/random.ts';
 
 const INSTANCES = 10;

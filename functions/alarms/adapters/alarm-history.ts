@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { issuesText } from '../../../shared/runtime/validate.ts';
-import type { PriorState } from '../ports.ts';
+import type { PriorState } from '../alarm.ts';
 
 /** One item of an alarm's history: its type, and its data as JSON text. */
 export type HistoryEntry = { type: string; data: string };

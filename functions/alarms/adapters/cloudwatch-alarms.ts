@@ -8,7 +8,8 @@ import {
   ListTagsForResourceCommand,
   type MetricAlarm,
 } from '@aws-sdk/client-cloudwatch';
-import type { Alarm, AlarmReader, Suppression } from '../ports.ts';
+import type { Alarm, Suppression } from '../alarm.ts';
+import type { AlarmReader } from '../ports.ts';
 import { priorStateIn } from './alarm-history.ts';
 
 /** Every type of alarm: CloudWatch returns only the types that a request names. */

@@ -22,7 +22,7 @@ export async function drawIfAsked(
 }
 
 function inWords({ files, contentBytes, rounds }: About): string {
-  const machine = `${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
+  const processors = `${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
   const day = new Date().toISOString().slice(0, 10);
-  return `${files} files, ${(contentBytes / 1e6).toFixed(0)} MB, ${rounds} rounds, ${machine}, ${day}`;
+  return `${files} files, ${(contentBytes / 1e6).toFixed(0)} MB, ${rounds} rounds, ${processors}, ${day}`;
 }

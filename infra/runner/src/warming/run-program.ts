@@ -65,7 +65,7 @@ export async function endLeftOver(state: string, log: (line: string) => void): P
   });
   const [pid = '', started = ''] = saved.split(' ');
   if (pid !== '' && (await startTime(Number(pid))) === started) {
-    log(`ending the warming command that an earlier start left, process ${pid}`);
+    log(`ends the warming command that an earlier start left, process ${pid}`);
     await endGroup(Number(pid));
   }
   await rm(file(state), { force: true });
