@@ -35,7 +35,11 @@ export async function declareParameters(s3: S3Client, deployment: Deployment): P
       Bucket: deployment.bucket,
       Key: 'config/parameters.json',
       ContentType: 'application/json',
-      Body: JSON.stringify({ version: 1, parameters: declaredParameters(deployment) }),
+      Body: JSON.stringify({
+        version: 1,
+        parameters: declaredParameters(deployment),
+        warmingSets: Object.keys(deployment.warmingSets),
+      }),
     }),
   );
 }

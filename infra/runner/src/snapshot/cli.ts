@@ -7,6 +7,7 @@ import { readManifest, readPointer } from '../../../../shared/snapshot/records.t
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../../../shared/snapshot/verify.ts';
 import type { RunnerConfig } from '../config.ts';
+import { usageText } from '../usage.ts';
 import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
 
 export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--json]
@@ -43,7 +44,7 @@ export async function snapshotCommand(
   try {
     flags = parseFlags(args);
   } catch (error) {
-    console.error(`${oneLine(error)}\n\n${SNAPSHOT_USAGE}`);
+    console.error(usageText(error, SNAPSHOT_USAGE));
     return 2;
   }
   try {

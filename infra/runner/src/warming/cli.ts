@@ -38,7 +38,7 @@ export async function warmCommand(
   try {
     flags = parseFlags(args);
   } catch (error) {
-    console.error(`${errorText(error)}\n\n${WARM_USAGE}`);
+    console.error(usageText(error, WARM_USAGE));
     return 2;
   }
   const { positionals, values } = flags;
