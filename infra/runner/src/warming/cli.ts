@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { parseBazelWarming, type RunnerConfig } from '../config.ts';
+import { usageText } from '../usage.ts';
 import { endBazelServers } from './bazel-servers.ts';
 import { runThenAlways } from './finally.ts';
 import { warmBazel } from './warm-bazel.ts';
