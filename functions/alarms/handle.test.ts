@@ -152,6 +152,16 @@ describe('a page that cannot be sent', () => {
   });
 });
 
+test('SQS keeps the message of a page for longer than the longest retry time', () => {
+  const queues = readFileSync(new URL('../../infra/modules/function/queues.tf', import.meta.url), 'utf8');
+  const seconds = Number(/^ {2}retention = (\d+)$/m.exec(queues)?.[1]);
+  const inbox = /resource "aws_sqs_queue" "inbox" \{.*?^\}/ms.exec(queues)?.[0];
+  expect(inbox).toMatch(/message_retention_seconds\s+= local\.retention/);
+  const body = sample(IN_ALARM);
+  body.detail.muteDetail = { muteWindowEnd: '2030-01-01T00:00:00Z' };
+  expect(retryForMs({ body })).toBeLessThan(seconds * 1000);
+});
+
 test('no log line contains the routing key after a failure of any kind', async () => {
   const lines: string[] = [];
   const log = (...line: unknown[]) => {

@@ -2,7 +2,13 @@ import * as v from 'valibot';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { type Group, parseAutoScalingGroupName, SET_NAME } from '../../shared/fleet/names.ts';
 import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
-import { CorruptRecord, parseRecord, readManifest, readPointer } from '../../shared/snapshot/records.ts';
+import {
+  CorruptRecord,
+  parseRecord,
+  readManifest,
+  readPointer,
+  UnsupportedFormat,
+} from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
 import type { ReconcileDeps } from './ports.ts';
@@ -136,12 +142,12 @@ async function snapshotParameter(store: ObjectStore, set: string): Promise<Expec
   return { value, since: new Date(promotedAt), source: pointerKey(set) };
 }
 
-/** Null if the manifest is corrupt or missing: the pointer alone decides which snapshot is current. */
+/** Null if the manifest is corrupt, missing or of a newer format: the pointer alone decides which snapshot is current. */
 async function bytesOf(store: ObjectStore, set: string, id: string): Promise<number | null> {
   try {
     return (await readManifest(store, set, id))?.totals.bytes ?? null;
   } catch (error) {
-    if (error instanceof CorruptRecord) return null;
+    if (error instanceof CorruptRecord || error instanceof UnsupportedFormat) return null;
     throw error;
   }
 }

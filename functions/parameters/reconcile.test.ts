@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { FORMAT_VERSION } from '../../shared/snapshot/manifest.ts';
 import { reconcile } from './reconcile.ts';
 import { type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
 import { awsError } from './testing/fake-region.ts';
@@ -151,6 +152,15 @@ describe('hold, never zero', () => {
     expect(outcome.outcome).toBe('done');
     expect([...faults.keys()]).toEqual(['sets/default/pointer.json']);
     expect(world.home.calls).toEqual(['put /aw/warming/other/snapshot']);
+  });
+
+  test('a snapshot of a newer format has its parameter, without a size', async () => {
+    const world = await reconciledWorld();
+    const key = `sets/default/snapshots/${SNAPSHOT}/manifest.json`;
+    world.store.put(key, JSON.stringify({ formatVersion: FORMAT_VERSION + 1 }));
+    const { outcome } = await reconcile(world.deps, signal);
+    expect(outcome.outcome).toBe('done');
+    expect(world.home.values()['/aw/warming/default/snapshot']).toContain('"bytes":null');
   });
 
   test('a set whose snapshots are all quarantined has no parameter', async () => {

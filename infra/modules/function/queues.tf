@@ -2,7 +2,7 @@
 
 resource "aws_sqs_queue" "dead" {
   name                      = "${var.name_prefix}-${var.name}-dead"
-  message_retention_seconds = 1209600 # 14 days, the maximum of SQS
+  message_retention_seconds = local.retention
   sqs_managed_sse_enabled   = true
   tags                      = var.tags
 }
@@ -10,6 +10,7 @@ resource "aws_sqs_queue" "dead" {
 resource "aws_sqs_queue" "inbox" {
   name                       = "${var.name_prefix}-${var.name}-inbox"
   visibility_timeout_seconds = local.visibility
+  message_retention_seconds  = local.retention
   sqs_managed_sse_enabled    = true
   redrive_policy             = local.redrive
   tags                       = var.tags
@@ -20,12 +21,15 @@ resource "aws_sqs_queue" "extra" {
 
   name                       = "${var.name_prefix}-${each.key}"
   visibility_timeout_seconds = local.visibility
+  message_retention_seconds  = local.retention
   sqs_managed_sse_enabled    = true
   redrive_policy             = local.redrive
   tags                       = var.tags
 }
 
 locals {
+  # 14 days, the maximum of SQS. The function alarms keeps a page in its inbox until the end of a mute window.
+  retention = 1209600
   # The default is six times the function's timeout, as AWS recommends.
   visibility = try(var.spec.visibilitySeconds, 6 * var.spec.timeoutSeconds)
   redrive = jsonencode({

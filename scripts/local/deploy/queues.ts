@@ -3,14 +3,15 @@ import { type FunctionSpec, visibilitySeconds } from '../../../shared/runtime/fu
 import type { QueueNames } from './names.ts';
 
 /** Longest that SQS keeps a message, in seconds: 14 days (SQS quotas). */
-const KEEP_DEAD_SECONDS = 1_209_600;
+const RETENTION_SECONDS = 1_209_600;
 
 /** Makes a function's inbox, the further queues that it polls, and the dead-letter queue behind them all. */
 export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: QueueNames): Promise<void> {
   const dead = names.dead(spec.name);
-  await make(sqs, dead, { MessageRetentionPeriod: String(KEEP_DEAD_SECONDS) });
+  await make(sqs, dead, { MessageRetentionPeriod: String(RETENTION_SECONDS) });
   for (const name of polledQueues(spec, names)) {
     await make(sqs, name, {
+      MessageRetentionPeriod: String(RETENTION_SECONDS),
       VisibilityTimeout: String(visibilitySeconds(spec)),
       RedrivePolicy: JSON.stringify({
         deadLetterTargetArn: names.arn(dead),
