@@ -171,3 +171,21 @@ test('a message whose invocation crashed is visible again within ten minutes, an
   expect(spec && visibilitySeconds(spec)).toBeGreaterThan(spec?.timeoutSeconds ?? 0);
   expect(spec && visibilitySeconds(spec)).toBeLessThanOrEqual(600);
 });
+
+test('work that is left at the time limit changes nothing when its environment resumes', async () => {
+  const warming = fakeWarming({ keep: 1 });
+  for (const day of [10, 11, 12]) warming.save(idOf(day), [`layer ${day}`]);
+  warming.setPointer({ current: idOf(12) });
+  warming.pass(20);
+  const limit = new AbortController();
+  const { remove } = warming.store;
+  const removed: string[] = [];
+  warming.store.remove = async (key, ...rest) => {
+    removed.push(key);
+    limit.abort();
+    return remove(key, ...rest);
+  };
+  const message = inboxMessage(check('default'), { sentAt: warming.now(), signal: limit.signal });
+  await handleWarmingMessage(message, warming.deps).catch(() => undefined);
+  expect(removed).toEqual([`sets/default/snapshots/${idOf(10)}/manifest.json`]);
+});

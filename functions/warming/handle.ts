@@ -26,7 +26,8 @@ export function retryForMs({ body }: Pick<Message, 'body'>, deps: WarmingDeps): 
 }
 
 /** Handles one message of the inbox. */
-export async function handleWarmingMessage(message: Message, deps: WarmingDeps): Promise<Outcome> {
+export async function handleWarmingMessage(message: Message, allDeps: WarmingDeps): Promise<Outcome> {
+  const deps = untilAborted(message.signal, allDeps);
   const hint = parseHint(parseEnvelope(message.body), deps.prefix);
   switch (hint.kind) {
     case 'other-object':
@@ -41,6 +42,36 @@ export async function handleWarmingMessage(message: Message, deps: WarmingDeps):
     case 'check':
       return withSet(hint.set, deps, (set) => reconcileSet(set, deps));
   }
+}
+
+/**
+ * The dependencies of one message, which change nothing after its time limit. Lambda freezes the work that is left then and
+ * resumes it at a later event of the same environment, an hour later for example. A pruning would then delete by a list that is
+ * as old.
+ */
+function untilAborted(signal: AbortSignal, deps: WarmingDeps): WarmingDeps {
+  const { store, capacity } = deps;
+  return {
+    ...deps,
+    store: {
+      ...store,
+      async write(...parameters) {
+        signal.throwIfAborted();
+        return store.write(...parameters);
+      },
+      async remove(...parameters) {
+        signal.throwIfAborted();
+        return store.remove(...parameters);
+      },
+    },
+    capacity: {
+      ...capacity,
+      async setDesired(...parameters) {
+        signal.throwIfAborted();
+        return capacity.setDesired(...parameters);
+      },
+    },
+  };
 }
 
 async function handleReport(report: Report, message: Message, deps: WarmingDeps): Promise<Outcome> {

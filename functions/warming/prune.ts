@@ -23,7 +23,10 @@ const FETCH_MS = 15 * 60_000;
 /** A layer younger than this, in milliseconds, may belong to a manifest that is not written yet. */
 const YOUNG_LAYER_MS = 24 * 3_600_000;
 
-/** No pruning that began earlier than this, in milliseconds, is still running: Lambda ends an invocation after 15 minutes. */
+/**
+ * No pruning that began earlier than this, in milliseconds, is still running: Lambda ends an invocation after 15 minutes, and a
+ * record changes nothing after its time limit (handle.ts).
+ */
 const PRUNING_ENDED_MS = 30 * 60_000;
 
 /** Pruning uses the time of its own start, which can be earlier by this much, in milliseconds. */
