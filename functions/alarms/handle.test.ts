@@ -181,3 +181,18 @@ test('no log line contains the routing key after a failure of any kind', async (
   expect(lines.join()).toContain('unexpected-error');
   expect(lines.join()).not.toContain(KEY);
 });
+
+test('work that is left at the time limit sends nothing when its environment resumes', async () => {
+  const { deps, sent } = setting();
+  const limit = new AbortController();
+  const alarms: AlarmDeps['alarms'] = {
+    ...deps.alarms,
+    async get() {
+      limit.abort();
+      return inAlarm;
+    },
+  };
+  const late = inboxMessage(sample(IN_ALARM), { sentAt: SENT_AT, signal: limit.signal });
+  await handleAlarmMessage(late, { ...deps, alarms }).catch(() => undefined);
+  expect(sent).toEqual([]);
+});

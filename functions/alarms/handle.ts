@@ -35,5 +35,22 @@ export async function handleAlarmMessage(message: Message, deps: AlarmDeps): Pro
   if (!alarmEvent.name.startsWith(`${deps.prefix}-`)) {
     return skipped('foreign-alarm', { alarm: alarmEvent.name });
   }
-  return reconcileAlarm(alarmEvent, message.receiveCount, deps);
+  return reconcileAlarm(alarmEvent, message.receiveCount, untilAborted(message.signal, deps));
+}
+
+/**
+ * The dependencies of one message, which send nothing after its time limit. Lambda freezes the work that is left then and resumes
+ * it at a later event of the same environment, and the alarm that it observed can have changed since.
+ */
+function untilAborted(signal: AbortSignal, deps: AlarmDeps): AlarmDeps {
+  const { pager } = deps;
+  return {
+    ...deps,
+    pager: {
+      async send(event, routingKey) {
+        signal.throwIfAborted();
+        return pager.send(event, routingKey);
+      },
+    },
+  };
 }
