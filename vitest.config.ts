@@ -5,16 +5,23 @@ const slow = (name: string, include: string[]) => ({
   test: { name, include, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
 });
 
+/** Unit tests that replace a module of Node. The replacement must not reach other files. */
+const MODULE_MOCKS = ['infra/runner/src/{health,watch}.test.ts'];
+
 // Unit tests are beside the code that they test. Tests with further needs are below test/.
 export default defineConfig({
   test: {
     projects: [
+      // Files of one worker share its modules: to load them anew for each file takes longer than the tests.
       {
         test: {
           name: 'unit',
           include: ['{functions,shared,scripts,infra}/**/*.test.ts', 'test/bench/**/*.test.ts'],
+          exclude: MODULE_MOCKS,
+          isolate: false,
         },
       },
+      { test: { name: 'unit-mocks', include: MODULE_MOCKS } },
       slow('bundles', ['test/bundles/**/*.test.ts']),
       slow('simulation', ['test/simulation/**/*.test.ts']),
       // Each file runs terraform on its own copy of the module.

@@ -24,7 +24,7 @@ type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>
 
 /** Whether a report is published after it is applied: `warming` acts on unhealthy runners and on broken snapshots. */
 function isPublished(report: Report): boolean {
-  if (report.report === 'Runner Ready') return report.snapshot.broken !== undefined;
+  if (report.report === 'Runner Ready') return Boolean(report.snapshot.broken);
   return report.report === 'Runner Unhealthy';
 }
 

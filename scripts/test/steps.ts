@@ -9,8 +9,8 @@ export type Step = {
 
 /** @param reports folder for vitest's JSON reports */
 export function steps(reports: string): Step[] {
-  const vitest = (project: string): Step => ({
-    name: project,
+  const vitest = (name: string, project = name): Step => ({
+    name,
     command: [
       'vitest',
       'run',
@@ -18,7 +18,7 @@ export function steps(reports: string): Step[] {
       project,
       '--reporter=default',
       '--reporter=json',
-      `--outputFile.json=${reports}/${project}.json`,
+      `--outputFile.json=${reports}/${name}.json`,
     ],
     counts: true,
   });
@@ -27,7 +27,7 @@ export function steps(reports: string): Step[] {
     { name: 'lint', command: ['biome', 'check', '.'] },
     { name: 'imports', command: ['node', 'scripts/check/imports.ts'] },
     { name: 'unused', command: ['knip'] },
-    vitest('unit'),
+    vitest('unit', 'unit*'),
     { name: 'build', command: ['node', 'scripts/build/main.ts'] },
     vitest('bundles'),
     vitest('simulation'),

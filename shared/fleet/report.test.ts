@@ -75,6 +75,20 @@ describe('decoration never makes a report unreadable', () => {
     },
   );
 
+  test('a text is not cut inside of a character', () => {
+    const unhealthy = read({
+      report: 'Runner Unhealthy',
+      ...sender,
+      reason: `${'x'.repeat(MAX_REASON - 1)}🔥`,
+    });
+    expect(unhealthy).toMatchObject({ reason: 'x'.repeat(MAX_REASON - 1) });
+  });
+
+  test('a snapshot without an id, and none that is broken, may be null', () => {
+    const cold = { set: 'default', outcome: 'cold', id: null, broken: null };
+    expect(read({ ...ready, snapshot: cold })).toMatchObject({ snapshot: { outcome: 'cold' } });
+  });
+
   test.each([undefined, null, 'fast', 3])('durations of another kind are zero or absent: %o', (seconds) => {
     expect(read({ ...ready, seconds })).toMatchObject({ seconds: { restore: 0, boot: 0 } });
     expect(read({ report: 'Runner Drained', ...sender, seconds })).toMatchObject({

@@ -30,7 +30,8 @@ const instant = v.pipe(v.string(), v.maxLength(40), v.isoTimestamp());
 const cut = (max: number) =>
   v.pipe(
     v.string(),
-    v.transform((text) => text.slice(0, max)),
+    // Without half of a surrogate pair at the end: it has no encoding in UTF-8.
+    v.transform((text) => text.slice(0, max).replace(/[\uD800-\uDBFF]$/, '')),
   );
 const reason = v.fallback(cut(MAX_REASON), 'unreadable');
 const label = v.fallback(cut(MAX_LABEL), 'unreadable');
@@ -69,10 +70,10 @@ const snapshotId = v.pipe(v.string(), v.maxLength(64), v.regex(/^[0-9A-Za-z][0-9
 const restored = v.object({
   set: setName,
   /** The mounted snapshot; absent for `cold` and `none`. */
-  id: v.optional(snapshotId),
+  id: v.nullish(snapshotId),
   outcome: v.picklist(RESTORE_OUTCOMES),
   /** The current snapshot, if it is broken, and the reason. `warming` verifies and quarantines it. */
-  broken: v.optional(v.object({ id: snapshotId, reason })),
+  broken: v.nullish(v.object({ id: snapshotId, reason })),
 });
 
 /** The SQS body of every report, by its `report` field. */
