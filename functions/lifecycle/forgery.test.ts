@@ -36,13 +36,13 @@ describe('a runner speaks for itself alone', () => {
     nothingHappened();
   });
 
-  test('whatever the ids', async () => {
+  test('for every pair of ids', async () => {
     const id = fc.stringMatching(/^i-[0-9a-f]{17}$/);
     await fc.assert(
-      fc.asyncProperty(id, id, async (said, is) => {
-        fc.pre(said !== is);
-        const report = { ...REPORTS.drained, instanceId: said };
-        expect(await fleet.report(report, { senderId: `AROARUNNER:${is}` })).toMatchObject({
+      fc.asyncProperty(id, id, async (named, sender) => {
+        fc.pre(named !== sender);
+        const report = { ...REPORTS.drained, instanceId: named };
+        expect(await fleet.report(report, { senderId: `AROARUNNER:${sender}` })).toMatchObject({
           reason: 'forged-instance',
         });
         nothingHappened();
@@ -65,11 +65,11 @@ describe('and for its own group alone', () => {
     nothingHappened();
   });
 
-  test('also when its story is consistent: Auto Scaling knows where it is', async () => {
-    const story = { group: 'gha/warming', autoScalingGroup: 'aw-gha-warming' };
+  test('also when both names of the group agree: Auto Scaling describes another group', async () => {
+    const other = { group: 'gha/warming', autoScalingGroup: 'aw-gha-warming' };
     for (const report of [REPORTS.ready, REPORTS.failed, REPORTS.drained, REPORTS.idle, REPORTS.unhealthy]) {
       fleet = new FakeFleet();
-      expect(await fleet.report({ ...report, ...story })).toMatchObject({
+      expect(await fleet.report({ ...report, ...other })).toMatchObject({
         outcome: 'dead',
         reason: 'forged-group',
         detail: { error: expect.stringContaining('aw-gha-default') },

@@ -1,13 +1,20 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { reportSource } from '../../shared/fleet/report.ts';
 import { readFunctionSpecs, visibilitySeconds } from '../../shared/runtime/function-spec.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const samples = join(root, 'test/fixtures/events');
 
-/** Heartbeat timeout of the launch hook (infra/modules/runner-group/group.tf). */
-const LAUNCH_HOOK_SECONDS = 300;
+/** The heartbeat timeout of the launch hook, as Terraform declares it. */
+async function launchHookSeconds(): Promise<number> {
+  const text = await readFile(join(root, 'infra/modules/runner-group/group.tf'), 'utf8');
+  const hook = text
+    .split('initial_lifecycle_hook {')
+    .find((block) => block.includes('EC2_INSTANCE_LAUNCHING'));
+  return Number(hook?.match(/heartbeat_timeout\s*=\s*(\d+)/)?.[1]);
+}
 
 /** The part of EventBridge's pattern language that this function uses: literals, prefixes, and objects of them. */
 function matches(pattern: unknown, value: unknown): boolean {
@@ -48,7 +55,19 @@ test('the patterns match exactly the samples that this function acts on', async 
 
 test('a record that a lost invocation held is received again before the launch hook times out', async () => {
   const spec = (await readFunctionSpecs(root)).find(({ name }) => name === 'lifecycle');
-  expect(spec && visibilitySeconds(spec)).toBeLessThanOrEqual(LAUNCH_HOOK_SECONDS / 2);
+  const hookSeconds = await launchHookSeconds();
+  expect(spec && visibilitySeconds(spec)).toBeLessThanOrEqual(hookSeconds / 2);
   // A runner repeats Runner Ready for as long, and at least one repetition must be handled.
-  expect(spec?.timeoutSeconds).toBeLessThanOrEqual(LAUNCH_HOOK_SECONDS / 10);
+  expect(spec?.timeoutSeconds).toBeLessThanOrEqual(hookSeconds / 10);
+});
+
+test('every subscription to reports has the source of the events that are published', async () => {
+  const sources = (await readFunctionSpecs(root)).flatMap(({ subscriptions }) =>
+    subscriptions.flatMap((subscription) =>
+      subscription.kind === 'events' && JSON.stringify(subscription.pattern).includes('Runner Failed')
+        ? [(subscription.pattern as { source?: unknown }).source]
+        : [],
+    ),
+  );
+  expect(sources).toEqual([[reportSource(`\${prefix}`)]]);
 });

@@ -71,6 +71,7 @@ describe('no active action', () => {
     ['drained', 'Terminating', 'retry', 'hook-not-active-yet'],
     ['drained', 'Terminating:Wait', 'retry', 'hook-not-active-yet'],
     ['drained', 'Terminating:Proceed', 'skipped', 'hook-completed'],
+    ['drained', 'Terminating:Retained', 'skipped', 'hook-completed'],
     ['drained', 'Terminated', 'skipped', 'hook-completed'],
   ] as const)('%s in %s: %s, %s', async (name, state, outcome, reason) => {
     fleet.state = state;
@@ -167,6 +168,7 @@ describe('an unhealthy runner', () => {
   test.each([
     ['Terminating', 'already-terminating'],
     ['Terminating:Wait', 'already-terminating'],
+    ['Terminating:Retained', 'already-terminating'],
     ['Terminated', 'already-terminating'],
     ['Standby', 'held-by-operator'],
     ['EnteringStandby', 'held-by-operator'],

@@ -19,7 +19,7 @@ const group: fc.Arbitrary<Group> = fc.record({
 });
 const prefix = fc.constantFrom('aw', 'aw-gha', 'ci', 'a');
 
-test('every group is found again by its id and by its Auto Scaling group, whatever the prefix', () => {
+test('every group is found again by its id and by its Auto Scaling group, for every prefix', () => {
   fc.assert(
     fc.property(group, prefix, (one, deployment) => {
       expect(parseGroupId(groupId(one))).toEqual(one);

@@ -4,7 +4,7 @@ import { REPORTS } from '../testing/fake-fleet.ts';
 import { eventPublisher } from './event-publisher.ts';
 
 /** A real client whose calls are answered before they leave the process. */
-function answering(answer: object) {
+function answering(answer: object, prefix = 'aw') {
   const client = new EventBridgeClient({ region: 'us-east-1' });
   const sent: { command: string | undefined; input: object }[] = [];
   client.middlewareStack.add(
@@ -14,7 +14,7 @@ function answering(answer: object) {
     },
     { step: 'initialize', name: 'answer' },
   );
-  return { events: eventPublisher(client, 'default', 'aw'), sent };
+  return { events: eventPublisher(client, 'default', prefix), sent };
 }
 
 test('a report is published as an event of this deployment', async () => {
@@ -35,6 +35,12 @@ test('a report is published as an event of this deployment', async () => {
       },
     },
   ]);
+});
+
+test('the source of an event has the prefix of its deployment, so that two deployments of one account stay apart', async () => {
+  const { events, sent } = answering({ FailedEntryCount: 0 }, 'ci');
+  await events.publish(REPORTS.failed);
+  expect(sent).toMatchObject([{ input: { Entries: [{ Source: 'ci.lifecycle' }] } }]);
 });
 
 test('an entry that EventBridge rejects is retried, although the call succeeded', async () => {
