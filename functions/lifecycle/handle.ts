@@ -30,7 +30,9 @@ const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICAT
 
 /** Handles one message of either queue. */
 export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Outcome> {
-  const context = { ...deps, ageMs: deps.clock.now().getTime() - message.sentAt.getTime() };
+  const autoScaling = untilAborted(message.signal, deps.autoScaling);
+  const ageMs = deps.clock.now().getTime() - message.sentAt.getTime();
+  const context = { ...deps, autoScaling, ageMs };
   if (message.queue === deps.reportsQueue) return handleReport(message, context);
   if (v.is(testNotification, message.body)) return skipped('test-notification');
   const event = parseEnvelope(message.body);
@@ -42,4 +44,21 @@ export async function handleLifecycleMessage(message: Message, deps: LifecycleDe
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
   }
+}
+
+/**
+ * Auto Scaling for one message, without terminations after its time limit. Lambda freezes the work that is left then and resumes
+ * it at a later event of the same environment. An instance that was idle can have a job by then.
+ */
+function untilAborted(signal: AbortSignal, autoScaling: AutoScalingPort): AutoScalingPort {
+  return {
+    complete: (action, result) => autoScaling.complete(action, result),
+    heartbeat: (action) => autoScaling.heartbeat(action),
+    describeInstance: (instanceId) => autoScaling.describeInstance(instanceId),
+    describeGroup: (name) => autoScaling.describeGroup(name),
+    async terminate(instanceId, decrement) {
+      signal.throwIfAborted();
+      return autoScaling.terminate(instanceId, decrement);
+    },
+  };
 }

@@ -273,3 +273,9 @@ describe('measurements', () => {
     expect(fleet.measurements).toEqual([]);
   });
 });
+
+test('work that is left at the time limit terminates nothing when its environment resumes', async () => {
+  fleet.isLate = true;
+  await fleet.report(REPORTS.idle);
+  expect(fleet.calls).toEqual([]);
+});

@@ -56,6 +56,10 @@ export class FakeFleet {
   /** Auto Scaling's refusal of a termination. */
   refusal: string | undefined;
   error: Error | undefined;
+  /** Aborts at the time limit of each record. */
+  readonly limit = new AbortController();
+  /** Whether the time limit passes while the group is read. */
+  isLate = false;
   publishError: Error | undefined;
 
   readonly calls: string[] = [];
@@ -75,6 +79,7 @@ export class FakeFleet {
     },
     describeGroup: async (name) => {
       this.throwError();
+      if (this.isLate) this.limit.abort();
       return name === this.group ? this.sizes : undefined;
     },
     terminate: async (instanceId, decrement) => {
@@ -103,19 +108,22 @@ export class FakeFleet {
 
   private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Outcome> {
     const sentAt = new Date(NOW.getTime() - ageSeconds * 1000);
-    const handled = handleLifecycleMessage(message(body, { queue, senderId, sentAt }), {
-      prefix: 'aw',
-      reportsQueue: 'aw-reports',
-      autoScaling: this.port,
-      metrics: this.metrics,
-      clock: { now: () => NOW },
-      events: {
-        publish: async (report) => {
-          if (this.publishError) throw this.publishError;
-          this.published.push(report);
+    const handled = handleLifecycleMessage(
+      message(body, { queue, senderId, sentAt, signal: this.limit.signal }),
+      {
+        prefix: 'aw',
+        reportsQueue: 'aw-reports',
+        autoScaling: this.port,
+        metrics: this.metrics,
+        clock: { now: () => NOW },
+        events: {
+          publish: async (report) => {
+            if (this.publishError) throw this.publishError;
+            this.published.push(report);
+          },
         },
       },
-    });
+    );
     return outcomeOf(handled);
   }
 
