@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
 /**
- * What this project uses of valibot, made of zod: the bench bundles the same functions with it, as if their schemas had been
- * written with zod in the first place. Every schema becomes the equivalent zod schema; only `pipe` needs a thought, since zod
- * chains methods where valibot lists steps.
+ * The part of valibot that this project uses, implemented with zod: the benchmark bundles the same functions with it, as if
+ * their schemas were written with zod. Every schema becomes the equivalent zod schema. `pipe` applies its steps as methods,
+ * since zod chains methods where valibot lists steps.
  */
 type Schema = z.ZodType;
 type Step = Schema | ((schema: Schema) => Schema);
@@ -31,6 +31,10 @@ export const fallback = (schema: Schema, value: unknown) => schema.catch(() => v
 export const optional = (schema: Schema, value?: unknown) =>
   value === undefined ? schema.optional() : schema.optional().transform((given) => given ?? value);
 
+export const exactOptional = (schema: Schema) => schema.exactOptional();
+export const nullish = (schema: Schema, value?: unknown) =>
+  value === undefined ? schema.nullish() : schema.nullish().transform((given) => given ?? value);
+
 export const pipe = (first: Schema, ...steps: Step[]): Schema =>
   steps.reduce<Schema>(
     (schema, next) => (next instanceof z.ZodType ? schema.pipe(next) : next(schema)),
@@ -47,7 +51,6 @@ export const minValue = (least: number) => step((value) => Number(value) >= leas
 export const maxValue = (most: number) => step((value) => Number(value) <= most);
 export const integer = () => step(Number.isInteger);
 export const safeInteger = () => step(Number.isSafeInteger);
-export const finite = () => step(Number.isFinite);
 export const check = (accepts: Check, message?: string) => step(accepts, message);
 export const isoTimestamp = () => (schema: Schema) => schema.pipe(z.iso.datetime({ offset: true }));
 export const url = () => (schema: Schema) => schema.pipe(z.url());
