@@ -1,6 +1,7 @@
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { isAlarmEvent, parseAlarmEvent } from './alarm-event.ts';
 import type { AlarmDeps } from './ports.ts';
 import { reconcileAlarm } from './reconcile-alarm.ts';
@@ -35,22 +36,7 @@ export async function handleAlarmMessage(message: Message, deps: AlarmDeps): Pro
   if (!alarmEvent.name.startsWith(`${deps.prefix}-`)) {
     return skipped('foreign-alarm', { alarm: alarmEvent.name });
   }
-  return reconcileAlarm(alarmEvent, message.receiveCount, untilAborted(message.signal, deps));
-}
-
-/**
- * The dependencies of one message, which send nothing after its time limit. Lambda freezes the work that is left then and resumes
- * it at a later event of the same environment, and the alarm that it observed can have changed since.
- */
-function untilAborted(signal: AbortSignal, deps: AlarmDeps): AlarmDeps {
-  const { pager } = deps;
-  return {
-    ...deps,
-    pager: {
-      async send(event, routingKey) {
-        signal.throwIfAborted();
-        return pager.send(event, routingKey);
-      },
-    },
-  };
+  // An alarm that was observed before the time limit can have changed since.
+  const pager = untilAborted(message.signal, deps.pager, ['send']);
+  return reconcileAlarm(alarmEvent, message.receiveCount, { ...deps, pager });
 }

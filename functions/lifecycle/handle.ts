@@ -4,6 +4,7 @@ import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { handleLaunchFailure } from './launch-failure.ts';
 import type { AutoScalingPort, EventPublisher } from './ports.ts';
 import { handleReport } from './runner-report.ts';
@@ -30,7 +31,8 @@ const testNotification = v.object({ Event: v.literal('autoscaling:TEST_NOTIFICAT
 
 /** Handles one message of either queue. */
 export async function handleLifecycleMessage(message: Message, deps: LifecycleDeps): Promise<Outcome> {
-  const autoScaling = untilAborted(message.signal, deps.autoScaling);
+  // An instance that was idle before the time limit can have a job since.
+  const autoScaling = untilAborted(message.signal, deps.autoScaling, ['terminate']);
   const ageMs = deps.clock.now().getTime() - message.sentAt.getTime();
   const context = { ...deps, autoScaling, ageMs };
   if (message.queue === deps.reportsQueue) return handleReport(message, context);
@@ -44,21 +46,4 @@ export async function handleLifecycleMessage(message: Message, deps: LifecycleDe
     default:
       return dead('unknown-event', { source: event.source, detailType: event.detailType });
   }
-}
-
-/**
- * Auto Scaling for one message, without terminations after its time limit. Lambda freezes the work that is left then and resumes
- * it at a later event of the same environment. An instance that was idle can have a job by then.
- */
-function untilAborted(signal: AbortSignal, autoScaling: AutoScalingPort): AutoScalingPort {
-  return {
-    complete: (action, result) => autoScaling.complete(action, result),
-    heartbeat: (action) => autoScaling.heartbeat(action),
-    describeInstance: (instanceId) => autoScaling.describeInstance(instanceId),
-    describeGroup: (name) => autoScaling.describeGroup(name),
-    async terminate(instanceId, decrement) {
-      signal.throwIfAborted();
-      return autoScaling.terminate(instanceId, decrement);
-    },
-  };
 }

@@ -2,6 +2,7 @@ import type { Report } from '../../shared/fleet/report.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { handleFailedInstance, startRun } from './advance-run.ts';
 import { parseHint } from './hint.ts';
 import { handleBrokenReport } from './pointer.ts';
@@ -27,7 +28,12 @@ export function retryForMs({ body }: Pick<Message, 'body'>, deps: WarmingDeps): 
 
 /** Handles one message of the inbox. */
 export async function handleWarmingMessage(message: Message, allDeps: WarmingDeps): Promise<Outcome> {
-  const deps = untilAborted(message.signal, allDeps);
+  // A pruning that resumes an hour later, for example, would delete by a list that is as old.
+  const deps = {
+    ...allDeps,
+    store: untilAborted(message.signal, allDeps.store, ['write', 'remove']),
+    capacity: untilAborted(message.signal, allDeps.capacity, ['setDesired']),
+  };
   const hint = parseHint(parseEnvelope(message.body), deps.prefix);
   switch (hint.kind) {
     case 'other-object':
@@ -42,36 +48,6 @@ export async function handleWarmingMessage(message: Message, allDeps: WarmingDep
     case 'check':
       return withSet(hint.set, deps, (set) => reconcileSet(set, deps));
   }
-}
-
-/**
- * The dependencies of one message, which change nothing after its time limit. Lambda freezes the work that is left then and
- * resumes it at a later event of the same environment, an hour later for example. A pruning would then delete by a list that is
- * as old.
- */
-function untilAborted(signal: AbortSignal, deps: WarmingDeps): WarmingDeps {
-  const { store, capacity } = deps;
-  return {
-    ...deps,
-    store: {
-      ...store,
-      async write(...parameters) {
-        signal.throwIfAborted();
-        return store.write(...parameters);
-      },
-      async remove(...parameters) {
-        signal.throwIfAborted();
-        return store.remove(...parameters);
-      },
-    },
-    capacity: {
-      ...capacity,
-      async setDesired(...parameters) {
-        signal.throwIfAborted();
-        return capacity.setDesired(...parameters);
-      },
-    },
-  };
 }
 
 async function handleReport(report: Report, message: Message, deps: WarmingDeps): Promise<Outcome> {

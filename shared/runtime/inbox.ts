@@ -37,7 +37,7 @@ export async function handleBatch(
   const kept = await Promise.all(
     records.map((record) =>
       withLogFields({ messageId: record.messageId }, async () =>
-        settle(record, await handle(record, limitMs), tools),
+        applyOutcome(record, await handle(record, limitMs), tools),
       ),
     ),
   );
@@ -53,7 +53,7 @@ export async function handleBatch(
  *
  * @returns whether the record stays in the inbox
  */
-async function settle(record: SQSRecord, outcome: Outcome, tools: InboxTools): Promise<boolean> {
+async function applyOutcome(record: SQSRecord, outcome: Outcome, tools: InboxTools): Promise<boolean> {
   const line = {
     record: {
       messageId: record.messageId,

@@ -3,7 +3,7 @@ import type { SQSRecord } from 'aws-lambda';
 import { isTransient } from './aws-errors.ts';
 import type { Clock } from './clock.ts';
 import { ConfigurationError, errorText, PermanentError, RetryableError } from './errors.ts';
-import { type Message, sentAt, toMessage } from './message.ts';
+import { type Message, queueName, sentAt, toMessage } from './message.ts';
 import { dead, type Outcome, retryLater } from './outcome.ts';
 import { redactText } from './redact.ts';
 
@@ -64,8 +64,7 @@ function retryDeadline(retryFor: RetryFor, clock: Clock): RecordMiddleware {
 
 function retryMs(retryFor: RetryFor, record: SQSRecord): number {
   if (typeof retryFor === 'number') return retryFor;
-  const { body, queue } = toMessage(record, new AbortController().signal);
-  return retryFor({ body, queue });
+  return retryFor({ body: JSON.parse(record.body), queue: queueName(record.eventSourceARN) });
 }
 
 function errorsToOutcomes(): RecordMiddleware {

@@ -74,7 +74,7 @@ export class AutoScalingModel implements AutoScalingPort {
       newInstancesProtected: undefined,
       capacityRebalance: undefined,
     });
-    this.settle();
+    this.applyEffects();
   }
 
   /** The state of the instance. */
@@ -85,7 +85,7 @@ export class AutoScalingModel implements AutoScalingPort {
   /** Advances the time. Waits without heartbeats time out. */
   advance(seconds: number): void {
     this.world.now += seconds * 1000;
-    this.settle();
+    this.applyEffects();
   }
 
   /** A scale-in or an operator: through the hook, as every termination, also of an instance that boots. */
@@ -131,11 +131,11 @@ export class AutoScalingModel implements AutoScalingPort {
       if (error.code === 'ValidationError') return { applied: false, refusal: error.message };
       throw new RetryableError('scaling-in-progress', error.message, { cause: error });
     }
-    this.settle();
+    this.applyEffects();
     return { applied: true };
   }
 
-  private settle(): void {
+  private applyEffects(): void {
     for (const effect of advance(this.world, this.world.now)) {
       if (effect.kind !== 'action-ended' || !effect.action.ended) continue;
       const { result, cause } = effect.action.ended;
