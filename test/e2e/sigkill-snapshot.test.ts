@@ -13,6 +13,7 @@ import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
 import { verifySnapshot } from '../../shared/snapshot/verify.ts';
 import { seeded } from '../support/random.ts';
+import { runnerConfig } from '../support/runner-config.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
 
@@ -33,20 +34,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hearth-sigkill-'));
   directories = { layers: join(folder, 'layers'), warm: join(folder, 'warm'), state: join(folder, 'state') };
   config = join(folder, 'config.json');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      version: 1,
-      region: 'us-east-1',
-      bucket: 'b',
-      reportsUrl: server.url,
-      group: 'gha/default',
-      autoScalingGroup: 'aw-gha-default',
-      warmingSet: 'default',
-      directories,
-      agent: { driver: 'gha' },
-    }),
-  );
+  writeFileSync(config, runnerConfig(folder, { reportsUrl: server.url, warmingSet: 'default' }));
 });
 
 afterEach(async () => {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runnerConfig } from '../../../test/support/runner-config.ts';
 
 let folder: string;
 let services: Server;
@@ -31,17 +32,10 @@ test.each(['run', 'boot'])(
     const config = join(folder, 'config.json');
     writeFileSync(
       config,
-      JSON.stringify({
-        version: 1,
-        region: 'us-east-1',
-        bucket: 'b',
+      runnerConfig(folder, {
         reportsUrl: `${url}/1/reports`,
-        group: 'gha/default',
-        autoScalingGroup: 'aw-gha-default',
         warmingSet: 'default',
-        directories: { layers: join(folder, 'l'), warm: join(folder, 'w'), state: join(folder, 's') },
         metadataEndpoint: url,
-        agent: { driver: 'gha' },
       }),
     );
     const program = spawn(

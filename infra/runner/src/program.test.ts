@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { runnerConfig } from '../../../test/support/runner-config.ts';
 import { runProgram } from './program.ts';
 
 let folder: string;
@@ -10,19 +11,7 @@ let errors: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hearth-program-'));
   config = join(folder, 'config.json');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      version: 1,
-      region: 'us-east-1',
-      bucket: 'b',
-      reportsUrl: 'https://sqs.example.com/q',
-      group: 'gha/default',
-      autoScalingGroup: 'aw-gha-default',
-      directories: { layers: join(folder, 'l'), warm: join(folder, 'w'), state: join(folder, 's') },
-      agent: { driver: 'gha' },
-    }),
-  );
+  writeFileSync(config, runnerConfig(folder));
   errors = '';
   vi.spyOn(console, 'log').mockImplementation(() => {});
   vi.spyOn(console, 'error').mockImplementation((text: unknown) => {
@@ -55,7 +44,7 @@ describe('wrong usage is exit code 2 with the usage text', () => {
   ])('%j', async (argv) => {
     expect(await run(...argv, '--config', config)).toBe(2);
     expect(errors).toContain('usage: aw-runner');
-    expect(existsSync(join(folder, 's'))).toBe(false);
+    expect(existsSync(join(folder, 'state'))).toBe(false);
   });
 
   test.each([[['--config']], [['--config=', 'version']], [['--config', '--help']]])('%j', async (argv) => {
@@ -71,8 +60,8 @@ test.each(['before', 'after'])(
       const command = ['job-finished', '--exit-code=37'];
       const argv = place === 'before' ? [...option, ...command] : [...command, ...option];
       expect(await run(...argv)).toBe(0);
-      expect(existsSync(join(folder, 's/unhealthy'))).toBe(true);
-      rmSync(join(folder, 's'), { recursive: true });
+      expect(existsSync(join(folder, 'state/unhealthy'))).toBe(true);
+      rmSync(join(folder, 'state'), { recursive: true });
     }
   },
 );

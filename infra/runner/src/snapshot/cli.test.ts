@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { runnerConfig } from '../../../../test/support/runner-config.ts';
 import { parseConfig } from '../config.ts';
 import { warmCommand } from '../warming/cli.ts';
 import { SNAPSHOT_USAGE, snapshotCommand } from './cli.ts';
@@ -19,18 +20,7 @@ afterEach(() => {
 });
 
 function config() {
-  const text = JSON.stringify({
-    version: 1,
-    region: 'us-east-1',
-    bucket: 'b',
-    reportsUrl: 'https://sqs.example.com/q',
-    group: 'gha/default',
-    autoScalingGroup: 'aw-gha-default',
-    warmingSet: 'default',
-    directories: { layers: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') },
-    agent: { driver: 'gha' },
-  });
-  return parseConfig(text, 'test');
+  return parseConfig(runnerConfig(folder, { warmingSet: 'default' }), 'test');
 }
 
 test('an unknown flag is wrong usage, and is named in one line above the usage', async () => {
