@@ -1,0 +1,71 @@
+import * as v from 'valibot';
+import { parseGroupId } from './names.ts';
+
+/**
+ * `config/groups.json` in the bucket of the deployment: what the functions need to know about each runner group and its CI
+ * provider. Terraform writes it; it holds names of secrets and no secret. An object, since hundreds of groups do not fit in
+ * the 4 KB of a function's environment.
+ */
+export const GROUPS_KEY = 'config/groups.json';
+
+const text = v.pipe(v.string(), v.nonEmpty(), v.maxLength(1_024));
+const https = v.pipe(text, v.url());
+
+/** Where the agents of a group register, per provider. */
+const providerSettings = v.variant('provider', [
+  v.object({
+    provider: v.literal('gha'),
+    /** `https://api.github.com`; `https://<host>/api/v3` for GitHub Enterprise Server; `https://api.<name>.ghe.com`. */
+    apiUrl: https,
+    owner: text,
+    /** Absent: the runners belong to the organization. */
+    repository: v.optional(text),
+    /** Name of the runner group of the organization; absent: the default group. */
+    runnerGroup: v.optional(text),
+    labels: v.pipe(v.array(text), v.minLength(1), v.maxLength(100)),
+    /** Secret of one or several GitHub Apps, and secret of the plain token that is used without an App. */
+    appSecret: text,
+    tokenSecret: text,
+  }),
+  v.object({
+    provider: v.literal('bk'),
+    /** `https://agent.buildkite.com/v3`. */
+    apiUrl: https,
+    queue: text,
+    tokenSecret: text,
+  }),
+  v.object({
+    provider: v.literal('cci'),
+    /** `https://runner.circleci.com`, or the host of a CircleCI server. */
+    apiUrl: https,
+    credentialsSecret: text,
+  }),
+]);
+
+const groupSettings = v.intersect([
+  v.object({
+    /** The name of the role of the group's instances. */
+    role: text,
+    autoScalingGroup: text,
+    minRunners: v.number(),
+    maxRunners: v.number(),
+    /** A warming group has no agent. */
+    takesJobs: v.boolean(),
+  }),
+  providerSettings,
+]);
+
+export const groupsFileSchema = v.object({
+  version: v.literal(1),
+  /** By group id, `<provider>/<name>`. */
+  groups: v.record(
+    v.pipe(
+      v.string(),
+      v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
+    ),
+    groupSettings,
+  ),
+});
+
+export type GroupSettings = v.InferOutput<typeof groupSettings>;
+export type GroupsFile = v.InferOutput<typeof groupsFileSchema>;
