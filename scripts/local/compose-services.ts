@@ -9,7 +9,6 @@ import { deploy } from './deploy/deploy.ts';
 import { queueNames } from './deploy/names.ts';
 import type { Deployment } from './deploy/settings.ts';
 import { servicePublisher } from './event-publisher.ts';
-import { roleSender } from './gateway/callers.ts';
 import { createFeed } from './gateway/feed.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { startMetadataServer } from './metadata/server.ts';
@@ -75,7 +74,7 @@ export async function composeServices(
   disposables.push(() => autoScaling.stop());
   gateway.mount(autoScaling);
 
-  const operator = gateway.callers.issue({ name: 'operator', senderId: roleSender('operator', 'operator') });
+  const operator = gateway.callers.issue({ name: 'operator', role: 'operator', session: 'operator' });
   const clients = createClients(gateway.url, HOME.region, operator);
   const specs = await specsOf(options);
   const to = { root: options.root, gatewayUrl: gateway.url };

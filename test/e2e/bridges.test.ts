@@ -9,7 +9,6 @@ import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { ROUTING_SECRET } from '../../scripts/local/deploy/settings.ts';
-import { roleSender } from '../../scripts/local/gateway/callers.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 
@@ -58,7 +57,7 @@ async function parameter(name: string, region = 'us-west-2'): Promise<string | u
 }
 
 async function sendReport(by: string, about: string): Promise<string | undefined> {
-  const key = cloud.gateway.callers.issue({ name: by, senderId: roleSender('runner', by) });
+  const key = cloud.gateway.callers.issue({ name: by, role: 'aw-gha-default', session: by });
   const { sqs } = createClients(cloud.url, 'us-west-2', key);
   const report = {
     report: 'Runner Ready',

@@ -5,7 +5,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
 import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
-import { roleSender } from '../../scripts/local/gateway/callers.ts';
 import { THROTTLED } from '../../scripts/local/gateway/faults.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
@@ -115,7 +114,7 @@ function sender(instanceId: string) {
 async function report(ids: readonly string[], make: (id: string) => Report): Promise<void> {
   await Promise.all(
     ids.map(async (id, index) => {
-      const key = cloud.gateway.callers.issue({ name: id, senderId: roleSender('runner', id) });
+      const key = cloud.gateway.callers.issue({ name: id, role: 'aw-gha-default', session: id });
       const { sqs } = createClients(cloud.url, cloud.deployment.home.region, key);
       const command = { QueueUrl: cloud.queues.url('aw-reports'), MessageBody: JSON.stringify(make(id)) };
       await sqs.send(new SendMessageCommand(command));

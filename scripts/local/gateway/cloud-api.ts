@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Call } from './call.ts';
-import { type Callers, roleSender } from './callers.ts';
+import type { Callers } from './callers.ts';
 import type { Feed } from './feed.ts';
 import type { Batch, FunctionsLog } from './functions-log.ts';
 import { handledMessage } from './handled.ts';
@@ -30,8 +30,8 @@ export function createCloudApi(parts: {
 
   async function batchStarted(body: unknown) {
     const { messageIds, ...from } = v.parse(startSchema, body);
-    const senderId = roleSender(from.function, from.function);
-    parts.callers.register(from.accessKeyId, { name: from.function, senderId });
+    const name = from.function;
+    parts.callers.register(from.accessKeyId, { name, role: name, session: name });
     const batch: Batch = { ...from, messageIds, startedAt: new Date(), endedAt: undefined, error: undefined };
     running.set(from.accessKeyId, batch);
     const senders = await Promise.all(messageIds.map(async (id) => [id, await parts.senders.of(id)]));

@@ -14,8 +14,15 @@ export type FaultRule = {
   probability?: number;
   /** At most this many times. */
   times?: number;
-  /** What happens: an error answer, a connection that breaks, or an answer that is late by so many milliseconds. */
-  effect: { kind: 'error'; error: InjectedFault } | { kind: 'disconnect' } | { kind: 'delay'; ms: number };
+  /**
+   * What happens: an error answer, a connection that breaks before the call, an answer that is lost after the call has had its effect,
+   * or an answer that is late by so many milliseconds.
+   */
+  effect:
+    | { kind: 'error'; error: InjectedFault }
+    | { kind: 'disconnect' }
+    | { kind: 'lose-answer' }
+    | { kind: 'delay'; ms: number };
 };
 
 /** Answers of services that are asked too much, as each of them words it. */
@@ -23,6 +30,7 @@ export const THROTTLED = {
   autoscaling: { status: 400, code: 'Throttling', message: 'Rate exceeded' },
   s3: { status: 503, code: 'SlowDown', message: 'Please reduce your request rate.' },
   ssm: { status: 400, code: 'ThrottlingException', message: 'Rate exceeded' },
+  lambda: { status: 429, code: 'TooManyRequestsException', message: 'Rate Exceeded.' },
   sqs: { status: 400, code: 'RequestThrottled', message: 'Request is throttled.' },
 } as const satisfies Record<string, InjectedFault>;
 

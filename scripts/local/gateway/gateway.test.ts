@@ -7,7 +7,7 @@ import { CloudWatchClient, DescribeAlarmsCommand } from '@aws-sdk/client-cloudwa
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { roleSender } from './callers.ts';
+import { roleId } from './callers.ts';
 import { THROTTLED } from './faults.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 
@@ -41,7 +41,7 @@ afterEach(async () => {
 });
 
 function settings(name = 'operator') {
-  const credentials = gateway.callers.issue({ name, senderId: roleSender('runner', name) });
+  const credentials = gateway.callers.issue({ name, role: 'runner', session: name });
   return { endpoint: gateway.url, region: 'us-west-2', credentials, maxAttempts: 1 };
 }
 
@@ -133,7 +133,7 @@ describe('the gateway', () => {
       serves: () => true,
       handle: async () => ({ status: 202, headers: {}, body: '{}' }),
     });
-    const { accessKeyId } = gateway.callers.issue({ name: 'alarms', senderId: 'x' });
+    const { accessKeyId } = gateway.callers.issue({ name: 'alarms', role: 'alarms', session: 'x' });
     const answer = await fetch(`${gateway.url}/v2/enqueue`, {
       method: 'POST',
       headers: { 'x-local-caller': accessKeyId, 'content-type': 'application/json' },
@@ -173,12 +173,12 @@ describe('a function’s wrapper', () => {
       body: '{}',
     });
     expect(await post('batch-started', { ...worker, messageIds: ['m-1', 'm-2'] })).toEqual({
-      senders: { 'm-1': 'AROALOCALRUNNER:i-1', 'm-2': 'AIDALOCALEVENTS000000' },
+      senders: { 'm-1': `${roleId('runner')}:i-1`, 'm-2': 'AIDALOCALEVENTS000000' },
     });
   });
 
   function signature(name: string, service: string): string {
-    const { accessKeyId } = gateway.callers.issue({ name, senderId: roleSender('runner', name) });
+    const { accessKeyId } = gateway.callers.issue({ name, role: 'runner', session: name });
     return `AWS4-HMAC-SHA256 Credential=${accessKeyId}/20240514/us-west-2/${service}/aws4_request, Signature=x`;
   }
 

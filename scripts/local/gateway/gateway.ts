@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EmulatedService, InjectedFault, ServiceRequest, ServiceResponse } from '../service.ts';
 import type { Call } from './call.ts';
-import { type Callers, createCallers } from './callers.ts';
+import { type Callers, createCallers, senderId } from './callers.ts';
 import { type CloudApi, createCloudApi } from './cloud-api.ts';
 import { errorAnswer } from './error-answer.ts';
 import { createFaults, type Faults } from './faults.ts';
@@ -85,11 +85,25 @@ export async function startGateway(emulator: string): Promise<Gateway> {
       refuse(req, res, incoming, effect.error);
       return;
     }
+    if (effect?.kind === 'lose-answer') {
+      // Not connected to the socket: what is written to it goes nowhere.
+      record((await answer(req, new ServerResponse(req), incoming, { whole: true })) ?? 0, 'lose-answer');
+      req.socket.destroy();
+      return;
+    }
     record((await answer(req, res, incoming)) ?? 0);
   }
 
-  /** @returns the answer's status */
-  async function answer(req: IncomingMessage, res: ServerResponse, incoming: Incoming) {
+  /**
+   * @param options.whole whether the answer is read completely before it is passed on
+   * @returns the answer's status
+   */
+  async function answer(
+    req: IncomingMessage,
+    res: ServerResponse,
+    incoming: Incoming,
+    { whole } = { whole: false },
+  ) {
     const service = services.find((one) => one.name === incoming.service && one.serves(incoming.operation));
     if (service) {
       const response = await service.handle(incoming);
@@ -98,13 +112,13 @@ export async function startGateway(emulator: string): Promise<Gateway> {
       return response.status;
     }
     const sending = incoming.service === 'sqs' && SENDING.includes(incoming.operation);
-    const keep = sending || observersOf(incoming).length > 0;
+    const keep = whole || sending || observersOf(incoming).length > 0;
     const forwarded = forwarder.forward(req, res, incoming.streamed ? req : incoming.body, { keep });
     const body = forwarded.then(
       (done) => done.body?.toString('utf8'),
       () => undefined,
     );
-    if (sending) senders.watch(callers.of(incoming.accessKeyId).senderId, body);
+    if (sending) senders.watch(senderId(callers.of(incoming.accessKeyId)), body);
     try {
       const { status } = await forwarded;
       if (keep) notify(incoming, status, (await body) ?? '');

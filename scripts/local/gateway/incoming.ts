@@ -13,8 +13,15 @@ export type Incoming = ServiceRequest & {
 /** Header with which a function's wrapper signs calls that AWS's SDK does not sign. */
 export const CALLER_HEADER = 'x-local-caller';
 
-/** The unsigned API behind the gateway: PagerDuty's Events API, by its path. */
-const UNSIGNED: readonly [path: RegExp, service: string][] = [[/^\/v2\/(enqueue)$/, 'pagerduty']];
+/** Path of a function URL: the name of the function, and the path that the function receives. */
+export const FUNCTION_URL = /^\/_url\/([^/]+)(\/.*)?$/;
+
+/** What its path identifies, signed or not. No bucket has such a name. */
+const BY_PATH = [
+  { path: FUNCTION_URL, service: 'lambda', operation: 'InvokeFunctionUrl' },
+  // PagerDuty's Events API.
+  { path: /^\/v2\/enqueue$/, service: 'pagerduty', operation: 'enqueue' },
+] as const;
 
 /** Where calls belong that nobody signed and that are no API's: S3 alone may be called so. */
 const DEFAULT = { service: 's3', region: 'us-east-1' };
@@ -23,8 +30,8 @@ export async function readIncoming(req: IncomingMessage): Promise<Incoming> {
   const { pathname: path, searchParams: query } = new URL(req.url ?? '/', 'http://gateway');
   const headers = plainHeaders(req);
   const signature = readSignature(headers.authorization, query);
-  const unsigned = UNSIGNED.find(([pattern]) => pattern.test(path));
-  const service = signature?.service ?? unsigned?.[1] ?? DEFAULT.service;
+  const api = BY_PATH.find((one) => one.path.test(path));
+  const service = api?.service ?? signature?.service ?? DEFAULT.service;
   const streamed = service === 's3' && !path.startsWith('/_cloud/');
   const body = streamed ? Buffer.alloc(0) : await readAll(req);
   const method = req.method ?? 'GET';
@@ -32,7 +39,7 @@ export async function readIncoming(req: IncomingMessage): Promise<Incoming> {
   const shape = { service, method, path, query, headers, body };
   return {
     ...shape,
-    operation: unsigned && !signature ? (unsigned[0].exec(path)?.[1] ?? path) : operationOf(shape),
+    operation: api?.operation ?? operationOf(shape),
     region: signature?.region ?? DEFAULT.region,
     ...(accessKeyId !== undefined && { accessKeyId }),
     streamed,

@@ -1,3 +1,4 @@
+import { FUNCTION_URL } from './incoming.ts';
 import type { CallShape } from './operation.ts';
 import { s3Address } from './s3-operation.ts';
 
@@ -17,6 +18,10 @@ const SAFE = new Set([
   'VisibilityTimeout',
   'event_action',
   'dedup_key',
+  // Of a request for a registration of an agent.
+  'action',
+  'name',
+  'previous',
 ]);
 
 const MAX_CHARS = 200;
@@ -25,6 +30,8 @@ const MAX_CHARS = 200;
 export function safeParameters(call: CallShape): Record<string, string> {
   if (call.service === 's3') return ofS3(call);
   const found: Record<string, string> = {};
+  const functionName = FUNCTION_URL.exec(call.path)?.[1];
+  if (functionName !== undefined) found.FunctionName = functionName;
   for (const [name, value] of fields(call)) {
     if (name === 'QueueUrl') found.Queue = String(value).slice(String(value).lastIndexOf('/') + 1);
     if (SAFE.has(name) && ['string', 'number', 'boolean'].includes(typeof value)) {

@@ -6,7 +6,7 @@ import type { LaunchedInstance } from '../autoscaling/service.ts';
 import { cleanRun } from '../cleanup/clean.ts';
 import { RUN_VARIABLE } from '../cleanup/system.ts';
 import type { Deployment, GroupSettings } from '../deploy/settings.ts';
-import { type AccessKey, type Callers, roleSender } from '../gateway/callers.ts';
+import type { AccessKey, Callers } from '../gateway/callers.ts';
 import { createFeed, type Feed } from '../gateway/feed.ts';
 import { type InstanceProcess, startProcess } from './instance-process.ts';
 import { instanceDirectories, runnerConfig } from './runner-config.ts';
@@ -65,7 +65,7 @@ export function createRunners(options: RunnersOptions): Runners {
     group: string,
     entry: { process: InstanceProcess | undefined; gone: boolean },
   ): Promise<void> {
-    const key = options.callers.issue({ name: instance.id, senderId: roleSender('runner', instance.id) });
+    const key = options.callers.issue({ name: instance.id, role: instance.group, session: instance.id });
     for (;;) {
       if (entry.gone) return;
       entry.process = startProcess(
