@@ -44,6 +44,8 @@ module "function" {
   environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
   policy_json          = lookup(local.function_policies, each.key, null)
   schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
+  # Runners alone send reports. Their roles have the names of their groups.
+  senders              = { reports = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*" }
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days
   runbook              = module.alarms.runbooks["dead-letters"]

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { envelope as event } from '../../test/support/sqs.ts';
-import { FakeFleet, INSTANCE, REPORTS } from './testing/fake-fleet.ts';
+import { FakeFleet, GROUP, INSTANCE, REPORTS, ROLE_ID } from './testing/fake-fleet.ts';
 
 const OTHER = 'i-0fedcba9876543210';
 
@@ -69,6 +69,7 @@ describe('and for its own group alone', () => {
     const other = { group: 'gha/warming', autoScalingGroup: 'aw-gha-warming' };
     for (const report of [REPORTS.ready, REPORTS.failed, REPORTS.drained, REPORTS.idle, REPORTS.unhealthy]) {
       fleet = new FakeFleet();
+      fleet.roleIds.set('aw-gha-warming', ROLE_ID);
       expect(await fleet.report({ ...report, ...other })).toMatchObject({
         outcome: 'dead',
         reason: 'forged-group',
@@ -77,6 +78,117 @@ describe('and for its own group alone', () => {
       expect(fleet.calls.filter((call) => call.startsWith('terminate'))).toEqual([]);
       expect(fleet.published).toEqual([]);
     }
+  });
+});
+
+describe('the role of the sender is the role of its group', () => {
+  const other = `AROASOMEBODYELSE:${INSTANCE}`;
+  const later = (seconds: number) => {
+    fleet.now = new Date(fleet.now.getTime() + seconds * 1_000);
+  };
+
+  test('a session that is called like the instance is dead, if it is of another role', async () => {
+    for (const report of Object.values(REPORTS)) {
+      fleet = new FakeFleet();
+      fleet.state = 'Terminating:Wait';
+      expect(await fleet.report(report, { senderId: other })).toMatchObject({
+        outcome: 'dead',
+        reason: 'forged-role',
+        detail: { error: expect.stringMatching(/AROASOMEBODYELSE.*aw-gha-default.*AROARUNNER/) },
+      });
+      nothingHappened();
+    }
+  });
+
+  test('a runner of one group does not report for another one, with the names of that one', async () => {
+    fleet.roleIds.set('aw-gha-warming', 'AROAWARMING');
+    const report = { ...REPORTS.drained, group: 'gha/warming', autoScalingGroup: 'aw-gha-warming' };
+    expect(await fleet.report(report)).toMatchObject({ outcome: 'dead', reason: 'forged-role' });
+    nothingHappened();
+  });
+
+  test('a group is read once in five minutes, however many reports it sends', async () => {
+    for (let minute = 0; minute < 5; minute += 1) {
+      expect(await fleet.report(REPORTS.heartbeat)).toMatchObject({ outcome: 'done' });
+      later(59);
+    }
+    expect(fleet.reads).toHaveLength(1);
+    later(10);
+    await fleet.report(REPORTS.heartbeat);
+    expect(fleet.reads).toHaveLength(2);
+  });
+
+  test('the reports of one batch share a read', async () => {
+    await Promise.all(Array.from({ length: 10 }, () => fleet.report(REPORTS.heartbeat)));
+    expect(fleet.reads).toHaveLength(1);
+  });
+
+  test('a role that was created again is accepted at once, although the old one is cached', async () => {
+    await fleet.report(REPORTS.heartbeat);
+    later(60);
+    fleet.roleIds.set(GROUP, 'AROANEWROLE');
+    expect(await fleet.report(REPORTS.heartbeat, { senderId: `AROANEWROLE:${INSTANCE}` })).toMatchObject({
+      outcome: 'done',
+    });
+    later(10);
+    expect(await fleet.report(REPORTS.heartbeat)).toMatchObject({ outcome: 'dead', reason: 'forged-role' });
+  });
+
+  test('no report is refused on a tag that was read before it was sent', async () => {
+    await fleet.report(REPORTS.heartbeat);
+    later(1);
+    fleet.roleIds.set(GROUP, 'AROANEWROLE');
+    const drained = () => fleet.report(REPORTS.drained, { senderId: `AROANEWROLE:${INSTANCE}` });
+    expect(await drained()).toMatchObject({ outcome: 'retry', reason: 'role-unknown', afterSeconds: 10 });
+    later(10);
+    expect(await drained()).toMatchObject({ outcome: 'done' });
+  });
+
+  test('a flood of forged reports causes one read in ten seconds', async () => {
+    await fleet.report(REPORTS.heartbeat);
+    for (let second = 0; second < 30; second += 1) {
+      later(1);
+      const { outcome } = await fleet.report(REPORTS.drained, { senderId: other });
+      expect(['retry', 'dead']).toContain(outcome);
+    }
+    expect(fleet.reads.length).toBeLessThanOrEqual(4);
+    expect(fleet.calls).toHaveLength(1);
+  });
+
+  test('a group that cannot be read refuses nobody', async () => {
+    fleet.error = Object.assign(new Error('Rate exceeded'), { name: 'Throttling' });
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({
+      outcome: 'retry',
+      reason: 'service-unavailable',
+    });
+    expect(await fleet.report(REPORTS.drained, { senderId: other })).toMatchObject({ outcome: 'retry' });
+    expect(fleet.calls).toEqual([]);
+    fleet.error = undefined;
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({ outcome: 'done' });
+  });
+
+  test('a group without the tag accepts and refuses nothing, and names the correction', async () => {
+    fleet.roleIds.set(GROUP, undefined);
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({
+      outcome: 'retry',
+      reason: 'role-unknown',
+      detail: { error: expect.stringContaining('hearth:role-id') },
+    });
+    // A later heartbeat replaces this one.
+    expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 301 })).toMatchObject({
+      outcome: 'skipped',
+      reason: 'stale',
+    });
+    nothingHappened();
+    later(10);
+    fleet.roleIds.set(GROUP, ROLE_ID);
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({ outcome: 'done' });
+  });
+
+  test('a group that does not exist any more has no runners', async () => {
+    fleet.roleIds.clear();
+    expect(await fleet.report(REPORTS.drained)).toMatchObject({ outcome: 'skipped', reason: 'group-gone' });
+    nothingHappened();
   });
 });
 

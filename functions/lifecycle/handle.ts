@@ -5,6 +5,7 @@ import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
+import type { GroupRoles } from './group-roles.ts';
 import { handleLaunchFailure } from './launch-failure.ts';
 import type { AutoScalingPort, EventPublisher } from './ports.ts';
 import { handleReport } from './runner-report.ts';
@@ -21,6 +22,7 @@ export type LifecycleDeps = {
   /** Name of the queue that runners send reports to. */
   reportsQueue: string;
   autoScaling: AutoScalingPort;
+  roles: GroupRoles;
   events: EventPublisher;
   metrics: MetricSink;
   clock: Clock;

@@ -6,6 +6,7 @@ import { queueName } from '../../shared/runtime/message.ts';
 import { autoScalingPort } from './adapters/auto-scaling.ts';
 import { eventPublisher } from './adapters/event-publisher.ts';
 import { lifecycleEnv } from './env.ts';
+import { groupRoles } from './group-roles.ts';
 import { handleLifecycleMessage, RETRY_FOR_MS } from './handle.ts';
 
 export const handler = defineFunction({
@@ -13,13 +14,17 @@ export const handler = defineFunction({
   env: lifecycleEnv,
   extraInboxes: ['REPORTS_URL'],
   retryFor: RETRY_FOR_MS,
-  connect: (env, { metrics, clock }) => ({
-    prefix: env.NAME_PREFIX,
-    reportsQueue: queueName(env.REPORTS_URL),
-    autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda'))),
-    events: eventPublisher(new EventBridgeClient(clientSettings('lambda')), env.EVENT_BUS, env.NAME_PREFIX),
-    metrics,
-    clock,
-  }),
+  connect: (env, { metrics, clock }) => {
+    const autoScaling = autoScalingPort(new AutoScalingClient(clientSettings('lambda')));
+    return {
+      prefix: env.NAME_PREFIX,
+      reportsQueue: queueName(env.REPORTS_URL),
+      autoScaling,
+      roles: groupRoles(autoScaling, clock),
+      events: eventPublisher(new EventBridgeClient(clientSettings('lambda')), env.EVENT_BUS, env.NAME_PREFIX),
+      metrics,
+      clock,
+    };
+  },
   handle: handleLifecycleMessage,
 });

@@ -1,4 +1,4 @@
-import type { ChangeResult, HookAction, InstanceState } from '../../shared/aws/auto-scaling.ts';
+import type { ChangeResult, GroupState, HookAction, InstanceState } from '../../shared/aws/auto-scaling.ts';
 import type { Report } from '../../shared/fleet/report.ts';
 
 export type { ChangeResult, HookAction, InstanceState };
@@ -12,8 +12,8 @@ export interface AutoScalingPort {
   heartbeat(action: HookAction): Promise<ChangeResult>;
   /** Undefined if no group contains the instance, or none contains it any more. */
   describeInstance(instanceId: string): Promise<InstanceState | undefined>;
-  /** Sizes of a group, or undefined if there is no such group. */
-  describeGroup(name: string): Promise<{ min: number; desired: number } | undefined>;
+  /** Sizes and tags of a group, or undefined if there is no such group. */
+  describeGroup(name: string): Promise<Pick<GroupState, 'min' | 'desired' | 'tags'> | undefined>;
   /** Terminates through the terminate hook. */
   terminate(instanceId: string, decrement: boolean): Promise<ChangeResult>;
 }

@@ -3,6 +3,7 @@ import type { Report } from '../../shared/fleet/report.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
+import type { GroupRoles } from './group-roles.ts';
 import { isAwaitingHook, isTerminating, senderState } from './lifecycle-state.ts';
 import type { AutoScalingPort, EventPublisher, HookAction } from './ports.ts';
 import { dropWhenStale, STALE_MS } from './stale.ts';
@@ -12,6 +13,7 @@ import { verifyReport } from './verify-report.ts';
 type Context = {
   prefix: string;
   autoScaling: AutoScalingPort;
+  roles: GroupRoles;
   events: EventPublisher;
   metrics: MetricSink;
   ageMs: number;
@@ -33,7 +35,20 @@ function isPublished(report: Report): boolean {
  * the event bus refuses it, the next receive finds the hook completed and publishes.
  */
 export async function handleReport(message: Message, context: Context): Promise<Outcome> {
-  const report = verifyReport(message, context.prefix);
+  const { report, roleId } = verifyReport(message, context.prefix);
+  const handled = () => handleVerified(report, roleId, message.sentAt, context);
+  return report.report === 'Runner Heartbeat' ? dropWhenStale(context.ageMs, handled) : handled();
+}
+
+async function handleVerified(
+  report: Report,
+  roleId: string,
+  sentAt: Date,
+  context: Context,
+): Promise<Outcome> {
+  const { autoScalingGroup } = report;
+  const check = await context.roles.check({ autoScalingGroup, roleId, sentAt: sentAt.getTime() });
+  if (check === 'unknown-group') return skipped('group-gone');
   const { outcome, confirmed } = await applyReport(report, context);
   if (outcome.outcome === 'done') recordMeasurements(report, context.metrics);
   if (confirmed && outcome.outcome !== 'retry' && isPublished(report)) {
@@ -74,15 +89,13 @@ async function abandonLaunch(report: ReportOf<'Runner Failed'>, context: Context
   return completeHook(report, 'boot', 'ABANDON', context);
 }
 
-function recordHeartbeat(
+async function recordHeartbeat(
   report: ReportOf<'Runner Heartbeat'>,
-  { prefix, autoScaling, ageMs }: Context,
+  { prefix, autoScaling }: Context,
 ): Promise<Outcome> {
-  return dropWhenStale(ageMs, async () => {
-    const result = await autoScaling.heartbeat(hookAction(report, report.phase, prefix));
-    // The next heartbeat is a minute away, so a heartbeat without an active action needs no further call.
-    return result.applied ? done() : skipped('no-active-action', result);
-  });
+  const result = await autoScaling.heartbeat(hookAction(report, report.phase, prefix));
+  // The next heartbeat is a minute away, so a heartbeat without an active action needs no further call.
+  return result.applied ? done() : skipped('no-active-action', result);
 }
 
 async function completeHook(

@@ -4,17 +4,21 @@ import { PermanentError } from '../../shared/runtime/errors.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 
+/** A report, and the unique id of the role that sent it. */
+export type SentReport = { report: Report; roleId: string };
+
 /**
  * The report in a message of the queue `reports`, if its sender may send it. SQS stamps the sender, `<role id>:<session>`, and
  * the session of an instance role is the instance id. A job that uses the role of its instance can therefore report for that
- * instance only.
+ * instance only. Whether the role belongs to the group is for `groupRoles` to check: a principal of the account can choose the
+ * session of a role that it may assume.
  *
  * @throws {PermanentError} `malformed-report`, `forged-instance` or `forged-group`
  */
-export function verifyReport(message: Message, prefix: string): Report {
+export function verifyReport(message: Message, prefix: string): SentReport {
   const report = parseOrReject(reportSchema, message.body, 'malformed-report');
-  const session = message.senderId.slice(message.senderId.indexOf(':') + 1);
-  if (!message.senderId.includes(':') || session !== report.instanceId) {
+  const colon = message.senderId.indexOf(':');
+  if (colon < 0 || message.senderId.slice(colon + 1) !== report.instanceId) {
     throw new PermanentError(
       'forged-instance',
       `${message.senderId} may not report for instance ${report.instanceId}`,
@@ -27,5 +31,5 @@ export function verifyReport(message: Message, prefix: string): Report {
       `group ${report.group} has no Auto Scaling group ${report.autoScalingGroup}`,
     );
   }
-  return report;
+  return { report, roleId: message.senderId.slice(0, colon) };
 }

@@ -105,7 +105,7 @@ test('a group is described, or there is none', async () => {
   const instances = ['InService', 'Terminating:Wait'].map(
     (state) => `<member><LifecycleState>${state}</LifecycleState></member>`,
   );
-  const sizes = `<AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize><DesiredCapacity>4</DesiredCapacity><Instances>${instances.join('')}</Instances>`;
+  const sizes = `<AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize><DesiredCapacity>4</DesiredCapacity><Instances>${instances.join('')}</Instances><Tags><member><Key>team</Key><Value>build</Value></member></Tags>`;
   says('DescribeAutoScalingGroups', `<AutoScalingGroups><member>${sizes}</member></AutoScalingGroups>`);
   expect(await describeGroup(client, 'aw-gha-default')).toEqual({
     name: 'aw-gha-default',
@@ -113,6 +113,7 @@ test('a group is described, or there is none', async () => {
     max: 9,
     desired: 4,
     lifecycleStates: ['InService', 'Terminating:Wait'],
+    tags: new Map([['team', 'build']]),
   });
   expect(asked).toMatchObject([{ 'AutoScalingGroupNames.member.1': 'aw-gha-default' }]);
   says('DescribeAutoScalingGroups', '<AutoScalingGroups/>');

@@ -20,7 +20,7 @@ export type InstanceState = { autoScalingGroup: string; lifecycleState: string }
 /** The result of a change: applied, or refused with the message of Auto Scaling. */
 export type ChangeResult = { applied: true } | { applied: false; refusal: string };
 
-/** Sizes of a group and the lifecycle states of its instances. */
+/** Sizes of a group, the lifecycle states of its instances, and its tags. */
 export type GroupState = {
   name: string;
   min: number;
@@ -28,6 +28,7 @@ export type GroupState = {
   desired: number;
   /** One entry per instance. */
   lifecycleStates: readonly string[];
+  tags: ReadonlyMap<string, string>;
 };
 
 /** Most groups per page of DescribeAutoScalingGroups (Auto Scaling API reference). */
@@ -134,6 +135,7 @@ function groupState(group: AutoScalingGroup): GroupState {
     max: group.MaxSize ?? 0,
     desired: group.DesiredCapacity ?? 0,
     lifecycleStates: (group.Instances ?? []).map(({ LifecycleState }) => LifecycleState ?? ''),
+    tags: new Map((group.Tags ?? []).map(({ Key, Value }) => [Key ?? '', Value ?? ''])),
   };
 }
 

@@ -19,6 +19,12 @@ export const SET_NAME = /^[a-z0-9](?:[a-z0-9_-]{0,46}[a-z0-9])?$/;
 /** EC2 instance ids: `i-` and 8 or 17 hexadecimal digits (EC2 User Guide, "Resource IDs"). */
 export const INSTANCE_ID = /^i-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
 
+/**
+ * Tag of an Auto Scaling group: the unique id of the role of its instances. It is the first half of the `SenderId` of their
+ * messages in SQS (IAM User Guide, "Unique identifiers"). IAM never uses an id again.
+ */
+export const ROLE_ID_TAG = 'hearth:role-id';
+
 /** Both hooks of every group, without the prefix. */
 export type HookPhase = 'boot' | 'drain';
 

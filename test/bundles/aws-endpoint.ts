@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ROLE_ID_TAG } from '../../shared/fleet/names.ts';
 
 /** One call of a function. */
 export type BundleCall = { operation: string; body: string };
 
 /** The answer to an operation. */
 export type CannedAnswer = { status: number; body: string };
+
+/** The only Auto Scaling group of the endpoint, with the tag that names the role of its instances. */
+const GROUPS = `<DescribeAutoScalingGroupsResponse><DescribeAutoScalingGroupsResult><AutoScalingGroups><member><AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><Tags><member><Key>${ROLE_ID_TAG}</Key><Value>AROARUNNER</Value></member></Tags></member></AutoScalingGroups></DescribeAutoScalingGroupsResult></DescribeAutoScalingGroupsResponse>`;
 
 /** Answers every call with an empty result, or with the answer that a test sets, and records it. */
 export async function startAwsEndpoint() {
@@ -41,6 +45,9 @@ function answerTo(operation: string, body: string, canned: CannedAnswer | undefi
   const type =
     body.includes('Action=') || /^[A-Z]+ \//.test(operation) ? 'text/xml' : 'application/x-amz-json-1.0';
   if (canned) return { status: canned.status, type, text: canned.body };
+  if (operation === 'DescribeAutoScalingGroups' && body.includes('=aw-gha-default')) {
+    return { status: 200, type, text: GROUPS };
+  }
   if (/^GET .*[?&]list-type=2/.test(operation)) {
     return {
       status: 200,

@@ -6,7 +6,7 @@ import {
 } from '../../functions/lifecycle/handle.ts';
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { recordHandler } from '../../shared/runtime/record.ts';
-import { INSTANCE } from '../support/auto-scaling-model.ts';
+import { INSTANCE, ROLE_ID } from '../support/auto-scaling-model.ts';
 
 /** Seconds after which a retried message is received again. */
 const AGAIN = 3;
@@ -39,7 +39,7 @@ export class QueueModel {
         ApproximateReceiveCount: '1',
         SentTimestamp: String(sentAt * 1000),
         ApproximateFirstReceiveTimestamp: '0',
-        SenderId: queue === 'reports' ? `AROA:${INSTANCE}` : 'AIDAEVENTS',
+        SenderId: queue === 'reports' ? `${ROLE_ID}:${INSTANCE}` : 'AIDAEVENTS',
       },
       messageAttributes: {},
       md5OfBody: '',

@@ -1,3 +1,4 @@
+import { groupRoles } from '../../functions/lifecycle/group-roles.ts';
 import type { LifecycleDeps } from '../../functions/lifecycle/handle.ts';
 import { AutoScalingModel, GROUP, INSTANCE } from '../support/auto-scaling-model.ts';
 import { envelope } from '../support/sqs.ts';
@@ -47,8 +48,10 @@ export async function runScenario(scenario: Scenario) {
   const published: string[] = [];
   group.jobRunning = () => runner.job !== undefined;
   let now = 0;
+  const clock = { now: () => new Date(now * 1000) };
   const deps: LifecycleDeps = {
-    clock: { now: () => new Date(now * 1000) },
+    clock,
+    roles: groupRoles(group, clock),
     prefix: 'aw',
     reportsQueue: 'reports',
     autoScaling: group,

@@ -4,6 +4,7 @@ import { advance } from '../../scripts/local/autoscaling/core/advance.ts';
 import { AutoScalingError } from '../../scripts/local/autoscaling/core/errors.ts';
 import { createGroup, terminateInstance } from '../../scripts/local/autoscaling/core/groups.ts';
 import { findInstance, type Hook, type World } from '../../scripts/local/autoscaling/core/model.ts';
+import { ROLE_ID_TAG } from '../../shared/fleet/names.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 
 /** How the wait of a lifecycle hook ended. */
@@ -16,6 +17,9 @@ export type WaitEnd = {
 
 export const GROUP = 'aw-gha-default';
 export const INSTANCE = 'i-00000000000000001';
+
+/** The unique id of the role of the group's instances. */
+export const ROLE_ID = 'AROARUNNER';
 
 /** Heartbeat timeout of both hooks, in seconds. */
 export const HEARTBEAT_TIMEOUT = 60;
@@ -114,7 +118,7 @@ export class AutoScalingModel implements AutoScalingPort {
   async describeGroup(name: string) {
     this.throttleCall();
     const group = this.world.groups.get(name);
-    return group && { min: group.min, desired: group.desired };
+    return group && { min: group.min, desired: group.desired, tags: new Map([[ROLE_ID_TAG, ROLE_ID]]) };
   }
 
   async terminate(instanceId: string, decrement: boolean): Promise<ChangeResult> {

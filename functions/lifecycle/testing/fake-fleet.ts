@@ -1,7 +1,9 @@
+import { ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
 import type { Report } from '../../../shared/fleet/report.ts';
 import type { MetricSink } from '../../../shared/runtime/metrics.ts';
 import type { Outcome } from '../../../shared/runtime/outcome.ts';
 import { message, outcomeOf } from '../../../test/support/sqs.ts';
+import { groupRoles } from '../group-roles.ts';
 import { handleLifecycleMessage } from '../handle.ts';
 import type { AutoScalingPort, ChangeResult } from '../ports.ts';
 
@@ -13,6 +15,9 @@ const NO_ACTION: ChangeResult = {
   applied: false,
   refusal: `No active Lifecycle Action found with instance ID ${INSTANCE}`,
 };
+
+/** The unique id of the role of the group's instances. */
+export const ROLE_ID = 'AROARUNNER';
 
 /** The fields of every report. */
 export const SENDER = {
@@ -51,6 +56,11 @@ export class FakeFleet {
   state: string | undefined = 'InService';
   group = GROUP;
   sizes: { min: number; desired: number } | undefined = { min: 1, desired: 3 };
+  /** The role id in the tag of each group; undefined: the group has no such tag. */
+  readonly roleIds = new Map<string, string | undefined>([[GROUP, ROLE_ID]]);
+  /** Reads of groups, by name. */
+  readonly reads: string[] = [];
+  now = NOW;
   /** Whether a `*:Wait` state has an active action already; at AWS it has one a moment later. */
   actionsBegun = true;
   /** Auto Scaling's refusal of a termination. */
@@ -78,9 +88,12 @@ export class FakeFleet {
         : { autoScalingGroup: this.group, lifecycleState: this.state };
     },
     describeGroup: async (name) => {
+      this.reads.push(name);
       this.throwError();
       if (this.isLate) this.limit.abort();
-      return name === this.group ? this.sizes : undefined;
+      if (!this.sizes || !this.roleIds.has(name)) return undefined;
+      const roleId = this.roleIds.get(name);
+      return { ...this.sizes, tags: new Map(roleId === undefined ? [] : [[ROLE_ID_TAG, roleId]]) };
     },
     terminate: async (instanceId, decrement) => {
       this.calls.push(`terminate ${instanceId}${decrement ? ' and shrink' : ''}`);
@@ -88,6 +101,10 @@ export class FakeFleet {
       return this.refusal === undefined ? { applied: true } : { applied: false, refusal: this.refusal };
     },
   };
+
+  private readonly clock = { now: () => this.now };
+  /** As in one execution environment: the cache lives longer than a record. */
+  private readonly roles = groupRoles(this.port, this.clock);
 
   private readonly metrics: MetricSink = {
     add: (name, value, dimensions) => {
@@ -97,7 +114,7 @@ export class FakeFleet {
 
   /** The outcome of a report, sent `ageSeconds` ago by `senderId`. */
   report(body: unknown, options: { ageSeconds?: number; senderId?: string } = {}): Promise<Outcome> {
-    const { ageSeconds = 0, senderId = `AROARUNNER:${INSTANCE}` } = options;
+    const { ageSeconds = 0, senderId = `${ROLE_ID}:${INSTANCE}` } = options;
     return this.handle(body, 'aw-reports', senderId, ageSeconds);
   }
 
@@ -107,15 +124,16 @@ export class FakeFleet {
   }
 
   private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Outcome> {
-    const sentAt = new Date(NOW.getTime() - ageSeconds * 1000);
+    const sentAt = new Date(this.now.getTime() - ageSeconds * 1000);
     const handled = handleLifecycleMessage(
       message(body, { queue, senderId, sentAt, signal: this.limit.signal }),
       {
         prefix: 'aw',
         reportsQueue: 'aw-reports',
         autoScaling: this.port,
+        roles: this.roles,
         metrics: this.metrics,
-        clock: { now: () => NOW },
+        clock: this.clock,
         events: {
           publish: async (report) => {
             if (this.publishError) throw this.publishError;

@@ -69,6 +69,27 @@ data "aws_iam_policy_document" "queue" {
     }
   }
 
+  # The function trusts the sender that SQS stamps. A principal of the account with sqs:SendMessage for all queues has no part
+  # in that. A service has no aws:PrincipalArn, and a condition on a missing key is met, so services are denied too.
+  dynamic "statement" {
+    for_each = lookup(var.senders, each.key, null)[*]
+    content {
+      sid       = "DenyOtherSenders"
+      effect    = "Deny"
+      actions   = ["sqs:SendMessage"]
+      resources = [each.value.arn]
+      principals {
+        type        = "*"
+        identifiers = ["*"]
+      }
+      condition {
+        test     = "ArnNotLike"
+        variable = "aws:PrincipalArn"
+        values   = [statement.value]
+      }
+    }
+  }
+
   statement {
     sid       = "DenyWithoutTls"
     effect    = "Deny"

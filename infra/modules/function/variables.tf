@@ -38,6 +38,11 @@ variable "schedules_by_set" {
   type        = map(string)
 }
 
+variable "senders" {
+  description = "Map from further inbox to the pattern of the role ARNs that may send to it. The queue denies every other principal."
+  type        = map(string)
+}
+
 variable "permissions_boundary" {
   description = "ARN of the permissions boundary of the roles, or null."
   type        = string

@@ -67,6 +67,13 @@ resource "aws_autoscaling_group" "this" {
     }
   }
 
+  # The function lifecycle accepts reports of this role only. The id is not that of the name: IAM never uses it again.
+  tag {
+    key                 = "hearth:role-id"
+    value               = aws_iam_role.this.unique_id
+    propagate_at_launch = false
+  }
+
   timeouts {
     delete = "60m"
   }

@@ -1,9 +1,10 @@
 import { type AutoScalingClient, CreateAutoScalingGroupCommand } from '@aws-sdk/client-auto-scaling';
-import { autoScalingGroupName, hookName } from '../../../shared/fleet/names.ts';
+import { autoScalingGroupName, hookName, ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
+import { roleId } from '../gateway/callers.ts';
 import type { Deployment, GroupSettings } from './settings.ts';
 
 /** Heartbeat timeouts in seconds, as in the Terraform module, for groups without their own. */
-const USUAL_TIMEOUT = { boot: 300, drain: 300 };
+const USUAL_TIMEOUT = { boot: 300, drain: 1_800 };
 
 const USUAL_TYPE = 'm6id.large';
 
@@ -43,7 +44,11 @@ export async function makeGroup(
         hook('boot', 'LAUNCHING', 'ABANDON'),
         hook('drain', 'TERMINATING', 'CONTINUE'),
       ],
-      Tags: [{ Key: 'Name', Value: name, PropagateAtLaunch: true }],
+      Tags: [
+        { Key: 'Name', Value: name, PropagateAtLaunch: true },
+        // The role of the instances has the name of the group, as in the Terraform module.
+        { Key: ROLE_ID_TAG, Value: roleId(name), PropagateAtLaunch: false },
+      ],
     }),
   );
 }

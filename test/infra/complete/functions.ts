@@ -170,8 +170,31 @@ export function aboutFunctions(made: Applied): void {
         }
         expect(statements(values.policy).map(({ Sid }) => Sid)).toContain('DenyWithoutTls');
       }
-      const reports = of('aws_sqs_queue_policy').find(({ address }) => address.includes('"reports"'));
-      expect(statements(reports?.values.policy).map(({ Sid }) => Sid)).toEqual(['DenyWithoutTls']);
+    });
+
+    test('only roles with the prefix, which runners have, send to the queue of reports', () => {
+      const denials = (queue: string) =>
+        of('aws_sqs_queue_policy')
+          .filter(({ address }) => address.endsWith(`["${queue}"]`))
+          .flatMap(({ values }) => statements(values.policy));
+      expect(denials('reports')).toMatchObject([
+        {
+          Sid: 'DenyOtherSenders',
+          Effect: 'Deny',
+          Principal: '*',
+          Action: ['sqs:SendMessage'],
+          Resource: ['arn:aws:sqs:us-west-2:123456789012:aw-reports'],
+          Condition: { ArnNotLike: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:role/aw-*' } },
+        },
+        { Sid: 'DenyWithoutTls' },
+      ]);
+      // Rules and schedules send to the other queues.
+      expect(denials('inbox').map(({ Sid }) => Sid)).not.toContain('DenyOtherSenders');
+      const senders = of('aws_iam_role_policy')
+        .filter(({ values }) => statements(values.policy).some(({ Sid }) => Sid === 'SendReports'))
+        .map(({ values }) => text(values.role));
+      expect(senders).toHaveLength(6);
+      for (const role of senders) expect(role).toMatch(/^aw-/);
     });
   });
 }

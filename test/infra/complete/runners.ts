@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../../infra/runner/src/config.ts';
+import { ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
 import { only, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
@@ -137,6 +138,19 @@ export function aboutRunners(made: Applied): void {
       ]);
     });
 
+    test('every group has the unique id of its role as a tag, which lifecycle compares with senders', () => {
+      const ids = of('aws_iam_role').map(({ values }) => [text(values.name), text(values.unique_id)]);
+      const byRole = new Map(ids as [string, string][]);
+      const groups = of('aws_autoscaling_group');
+      for (const { values } of groups) {
+        const tags = values.tag as { key: string; value: string }[];
+        const id = tags.find(({ key }) => key === ROLE_ID_TAG)?.value;
+        expect(id, text(values.name)).toMatch(/^AROA/);
+        expect(id).toBe(byRole.get(text(values.name)));
+      }
+      expect(new Set(groups.map(({ values }) => byRole.get(text(values.name)))).size).toBe(groups.length);
+    });
+
     test('instances and volumes have the tags of cost, deployment, type and group', () => {
       const template = of('aws_launch_template').find(({ values }) => values.name === 'aw-gha-default');
       const wanted = {
@@ -159,7 +173,8 @@ export function aboutRunners(made: Applied): void {
       const group = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-default');
       const tags = group?.values.tag as { key: string; value: string; propagate_at_launch: boolean }[];
       expect(Object.fromEntries(tags.map(({ key, value }) => [key, value]))).toMatchObject(wanted);
-      expect(tags.every(({ propagate_at_launch }) => propagate_at_launch)).toBe(true);
+      const kept = tags.filter(({ propagate_at_launch }) => !propagate_at_launch).map(({ key }) => key);
+      expect(kept).toEqual([ROLE_ID_TAG]);
       for (const { address, values } of made.all) {
         // S3 allows ten tags per object, and users may have more.
         if (address.includes('aws_s3_object.')) expect(values.tags ?? null, address).toBe(null);
