@@ -256,7 +256,6 @@ describe('measurements', () => {
     ],
     ['failed', 'Pending:Wait', [{ name: 'LaunchFailures', value: 1, dimensions: { Group } }]],
     ['drained', 'Terminating:Wait', [{ name: 'DrainSeconds', value: 7, dimensions: { Group } }]],
-    ['heartbeat', 'Terminating:Wait', []],
     ['idle', 'InService', []],
     ['unhealthy', 'InService', []],
   ] as const)('%s: recorded once, however often it is received', async (name, state, measured) => {
@@ -264,6 +263,19 @@ describe('measurements', () => {
     await fleet.report(REPORTS[name]);
     await fleet.report(REPORTS[name]);
     expect(fleet.measurements).toEqual(measured);
+  });
+
+  test('each heartbeat of a drain records its length so far; one that extends no hook records nothing', async () => {
+    fleet.state = 'Terminating:Wait';
+    await fleet.report(REPORTS.heartbeat);
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 169_500 } });
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 'long' } });
+    fleet.state = 'InService';
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 5 } });
+    expect(fleet.measurements).toEqual([
+      { name: 'DrainingSeconds', value: 169_500, dimensions: { Group } },
+      { name: 'DrainingSeconds', value: 0, dimensions: { Group } },
+    ]);
   });
 
   test('a drain of unknown length is not recorded', async () => {

@@ -139,6 +139,11 @@ function recordMeasurements(report: Report, metrics: MetricSink): void {
       metrics.add('RunnerBootSeconds', report.seconds.boot, { Group });
       metrics.add('RestoreSeconds', report.seconds.restore, { Group, Outcome: report.snapshot.outcome });
       break;
+    case 'Runner Heartbeat':
+      if (report.phase === 'drain' && report.seconds) {
+        metrics.add('DrainingSeconds', report.seconds.drain, { Group });
+      }
+      break;
     case 'Runner Failed':
       metrics.add('LaunchFailures', 1, { Group });
       break;

@@ -84,6 +84,8 @@ export const reportSchema = v.variant('report', [
     phase: v.picklist(['boot', 'drain']),
     /** Name of the running job. */
     job: v.fallback(v.optional(label), undefined),
+    /** Seconds since the start of the drain; only for the phase `drain`. */
+    seconds: v.fallback(v.optional(v.object({ drain: seconds })), undefined),
   }),
   v.object({
     report: v.literal('Runner Ready'),

@@ -11,6 +11,8 @@ export const METRICS = {
   RunnerBootSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
   RestoreSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group'], ['Group', 'Outcome']] },
   DrainSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  /** Length of a drain so far, with each of its heartbeats. */
+  DrainingSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
   LaunchFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
   SnapshotAgeSeconds: { unit: MetricUnit.Seconds, dimensions: [['Set']] },
   SnapshotBytes: { unit: MetricUnit.Bytes, dimensions: [['Set']] },

@@ -90,13 +90,13 @@ describe('an instance that drains', () => {
     heartbeat(draining(seconds), { now: NOW, agent }, times);
 
   test('sends heartbeats for as long as the job runs', () => {
-    expect(due(600, busy)).toEqual({ phase: 'drain', job: '17' });
+    expect(due(600, busy)).toEqual({ phase: 'drain', job: '17', seconds: { drain: 600 } });
     expect(due(600, idle(1))).toBeUndefined();
     expect(step(draining(600), { ...leaving, agent: busy })).toEqual([]);
   });
 
   test('counts an agent without an answer as busy', () => {
-    expect(due(600, undefined)).toEqual({ phase: 'drain' });
+    expect(due(600, undefined)).toEqual({ phase: 'drain', seconds: { drain: 600 } });
     expect(step(draining(600), { ...leaving, agent: undefined })).toEqual([]);
   });
 

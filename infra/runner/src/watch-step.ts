@@ -81,11 +81,12 @@ export function heartbeat(
   state: RunnerState,
   observation: Pick<Observation, 'now' | 'agent'>,
   times: WatchTimes,
-): { phase: 'boot' } | { phase: 'drain'; job?: string } | undefined {
+): { phase: 'boot' } | { phase: 'drain'; job?: string; seconds: { drain: number } } | undefined {
   const { now, agent } = observation;
   if (state.phase === 'draining') {
-    if (!isBusy(agent) || (now - state.since) / 1000 > times.drainTimeoutSeconds) return undefined;
-    return { phase: 'drain', ...(agent?.state === 'busy' && { job: agent.job }) };
+    const drain = (now - state.since) / 1000;
+    if (!isBusy(agent) || drain > times.drainTimeoutSeconds) return undefined;
+    return { phase: 'drain', seconds: { drain }, ...(agent?.state === 'busy' && { job: agent.job }) };
   }
   return state.phase === 'ready' && isLaunching(state, now) ? { phase: 'boot' } : undefined;
 }
