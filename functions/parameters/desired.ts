@@ -1,14 +1,14 @@
 import * as v from 'valibot';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { type Group, parseAutoScalingGroupName, SET_NAME } from '../../shared/fleet/names.ts';
-import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import {
   CorruptRecord,
   parseRecord,
   readManifest,
   readPointer,
   UnsupportedFormat,
-} from '../../shared/snapshot/records.ts';
+} from '../../shared/snapshot/format-1/records.ts';
+import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
 import type { ReconcileDeps } from './ports.ts';

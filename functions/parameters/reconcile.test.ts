@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FORMAT_VERSION } from '../../shared/snapshot/manifest.ts';
+import { FORMAT_VERSION } from '../../shared/snapshot/format-1/manifest.ts';
 import { reconcile } from './reconcile.ts';
 import { type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
 import { awsError } from './testing/fake-region.ts';

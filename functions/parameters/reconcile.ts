@@ -1,6 +1,6 @@
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater } from '../../shared/runtime/outcome.ts';
-import { CorruptRecord } from '../../shared/snapshot/records.ts';
+import { CorruptRecord } from '../../shared/snapshot/format-1/records.ts';
 import { abortable } from './abortable.ts';
 import { type Applied, applyPlan } from './apply.ts';
 import { type Desired, readDesired } from './desired.ts';

@@ -2,8 +2,8 @@ import { autoScalingGroupName, parseGroupId } from '../../shared/fleet/names.ts'
 import { type Report, WARMING_RUN_FAILED } from '../../shared/fleet/report.ts';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
 import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { isQuarantined, promote } from '../../shared/snapshot/pointer.ts';
-import { readPointer } from '../../shared/snapshot/records.ts';
+import { isQuarantined, promote } from '../../shared/snapshot/format-1/pointer.ts';
+import { readPointer } from '../../shared/snapshot/format-1/records.ts';
 import { listSnapshots } from './inventory.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import {

@@ -1,5 +1,5 @@
+import { CorruptRecord, readManifest, UnsupportedFormat } from '../../shared/snapshot/format-1/records.ts';
 import { layersPrefix, parseSetKey, snapshotsPrefix } from '../../shared/snapshot/layout.ts';
-import { CorruptRecord, readManifest, UnsupportedFormat } from '../../shared/snapshot/records.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 
 /** A snapshot that has a manifest. */

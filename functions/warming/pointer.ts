@@ -1,8 +1,13 @@
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
-import { emptyPointer, isQuarantined, type Pointer, quarantine } from '../../shared/snapshot/pointer.ts';
-import { readPointer, writePointer } from '../../shared/snapshot/records.ts';
-import type { Problem } from '../../shared/snapshot/verify.ts';
+import {
+  emptyPointer,
+  isQuarantined,
+  type Pointer,
+  quarantine,
+} from '../../shared/snapshot/format-1/pointer.ts';
+import { readPointer, writePointer } from '../../shared/snapshot/format-1/records.ts';
+import type { Problem } from '../../shared/snapshot/format-1/verify.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import { verify } from './verification.ts';
 

@@ -1,13 +1,13 @@
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
-import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import {
   emptyPointer,
   isQuarantined,
   type Pointer,
   promote,
   quarantine,
-} from '../../shared/snapshot/pointer.ts';
-import { readPointer } from '../../shared/snapshot/records.ts';
+} from '../../shared/snapshot/format-1/pointer.ts';
+import { readPointer } from '../../shared/snapshot/format-1/records.ts';
+import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import { failRunOf, finishRun, runThatProduced, scaleIn } from './advance-run.ts';
 import { layersNamedBy } from './inventory.ts';
 import { secondsUntil, updatePointer } from './pointer.ts';

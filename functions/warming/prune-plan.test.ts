@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/format-1/pointer.ts';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
-import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/pointer.ts';
 import { layersToDelete, snapshotsToDelete } from './prune.ts';
 import { idOf } from './testing/fake-warming.ts';
 

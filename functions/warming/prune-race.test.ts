@@ -1,7 +1,7 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { readManifest } from '../../shared/snapshot/format-1/records.ts';
 import { layerKey } from '../../shared/snapshot/layout.ts';
-import { readManifest } from '../../shared/snapshot/records.ts';
 import type { Listed, ObjectStore } from '../../shared/snapshot/store.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { prune } from './prune.ts';

@@ -1,12 +1,12 @@
-import { layerKey, manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
-import type { Manifest } from '../../shared/snapshot/manifest.ts';
-import { isQuarantined, type Pointer } from '../../shared/snapshot/pointer.ts';
+import type { Manifest } from '../../shared/snapshot/format-1/manifest.ts';
+import { isQuarantined, type Pointer } from '../../shared/snapshot/format-1/pointer.ts';
 import {
   CorruptRecord,
   readManifest,
   readPointer,
   UnsupportedFormat,
-} from '../../shared/snapshot/records.ts';
+} from '../../shared/snapshot/format-1/records.ts';
+import { layerKey, manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import { layersNamedBy, listLayers, listSnapshots, type StoredLayer } from './inventory.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import { isRunning, readRun } from './run.ts';

@@ -1,8 +1,8 @@
 import { done, type Outcome } from '../../shared/runtime/outcome.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/format-1/pointer.ts';
+import { readManifest, readPointer, UnsupportedFormat } from '../../shared/snapshot/format-1/records.ts';
+import { verifySizes } from '../../shared/snapshot/format-1/verify.ts';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
-import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
-import { readManifest, readPointer, UnsupportedFormat } from '../../shared/snapshot/records.ts';
-import { verifySizes } from '../../shared/snapshot/verify.ts';
 import { advanceRun } from './advance-run.ts';
 import { listSnapshots } from './inventory.ts';
 import { rollBack } from './pointer.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { promote } from '../../shared/snapshot/pointer.ts';
+import { promote } from '../../shared/snapshot/format-1/pointer.ts';
 import { updatePointer } from './pointer.ts';
 import { fakeWarming, idOf } from './testing/fake-warming.ts';
 

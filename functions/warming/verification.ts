@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { RetryableError } from '../../shared/runtime/errors.ts';
+import { CorruptRecord, parseRecord } from '../../shared/snapshot/format-1/records.ts';
+import { type Verdict, verifySnapshot } from '../../shared/snapshot/format-1/verify.ts';
 import { verificationLeaseKey } from '../../shared/snapshot/layout.ts';
-import { CorruptRecord, parseRecord } from '../../shared/snapshot/records.ts';
-import { type Verdict, verifySnapshot } from '../../shared/snapshot/verify.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 
 /** Time for reading chunks, in milliseconds. The checksums of S3 decide about the rest of the snapshot. */

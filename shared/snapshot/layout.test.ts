@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SET_NAME } from '../fleet/names.ts';
 import {
+  framesKey,
+  indexKey,
   layerKey,
   manifestKey,
   parseSetKey,
@@ -29,6 +31,8 @@ test('every key is read as what it was written as', () => {
       expect(parseSetKey(pointerKey(name))).toEqual({ kind: 'pointer', set: name });
       expect(parseSetKey(runKey(name))).toEqual({ kind: 'run', set: name });
       expect(parseSetKey(manifestKey(name, id))).toEqual({ kind: 'manifest', set: name, id });
+      expect(parseSetKey(indexKey(name, id))).toEqual({ kind: 'index', set: name, id });
+      expect(parseSetKey(framesKey(name, id))).toEqual({ kind: 'frames', set: name, id });
       expect(parseSetKey(layerKey(name, sum))).toEqual({ kind: 'layer', set: name, sha256: sum });
     }),
   );
@@ -55,6 +59,10 @@ test.each([
   'sets/default/snapshots/../manifest.json',
   'sets/default/snapshots/20261123T030000Z-1f2e3d4c/manifest.json.new',
   'sets/default/snapshots/20261123T030000Z-1f2e3d4c/deep/manifest.json',
+  'sets/default/snapshots/20261123T030000Z-1f2e3d4c/index.new',
+  'sets/default/frames/',
+  'sets/default/frames/../pointer.json',
+  'sets/default/frames/20261123T030000Z-1f2e3d4c/x',
   'sets/default/layers/abc.sqfs',
   `sets/default/layers/${'A'.repeat(64)}.sqfs`,
   `other/default/layers/${'a'.repeat(64)}.sqfs`,

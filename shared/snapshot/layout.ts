@@ -15,6 +15,8 @@ export type SetKey =
   | { kind: 'pointer'; set: string }
   | { kind: 'run'; set: string }
   | { kind: 'manifest'; set: string; id: string }
+  | { kind: 'index'; set: string; id: string }
+  | { kind: 'frames'; set: string; id: string }
   | { kind: 'layer'; set: string; sha256: string };
 
 export function pointerKey(set: string): string {
@@ -39,6 +41,21 @@ export function manifestKey(set: string, id: string): string {
   return `${snapshotsPrefix(set)}${id}/manifest.json`;
 }
 
+/** The index of a snapshot: which frame holds which units of its image. */
+export function indexKey(set: string, id: string): string {
+  return `${snapshotsPrefix(set)}${id}/index`;
+}
+
+/** The frames of every snapshot of a set. */
+export function framesPrefix(set: string): string {
+  return `sets/${set}/frames/`;
+}
+
+/** The frames that a snapshot has added. */
+export function framesKey(set: string, id: string): string {
+  return `${framesPrefix(set)}${id}`;
+}
+
 /** Every layer of a set. */
 export function layersPrefix(set: string): string {
   return `sets/${set}/layers/`;
@@ -55,8 +72,10 @@ export function parseSetKey(key: string): SetKey | undefined {
   const path = rest.join('/');
   if (path === 'pointer.json') return { kind: 'pointer', set };
   if (path === 'run.json') return { kind: 'run', set };
-  const manifest = /^snapshots\/([^/]+)\/manifest\.json$/.exec(path)?.[1];
-  if (manifest && SNAPSHOT_ID.test(manifest)) return { kind: 'manifest', set, id: manifest };
+  const [, id = '', file] = /^snapshots\/([^/]+)\/(manifest\.json|index)$/.exec(path) ?? [];
+  if (SNAPSHOT_ID.test(id)) return { kind: file === 'index' ? 'index' : 'manifest', set, id };
+  const frames = /^frames\/([^/]+)$/.exec(path)?.[1];
+  if (frames && SNAPSHOT_ID.test(frames)) return { kind: 'frames', set, id: frames };
   const sha256 = /^layers\/([^/]+)\.sqfs$/.exec(path)?.[1];
   if (sha256 && SHA256.test(sha256)) return { kind: 'layer', set, sha256 };
   return undefined;

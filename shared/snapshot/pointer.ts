@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { SNAPSHOT_ID } from './layout.ts';
+import { SHA256, SNAPSHOT_ID } from './layout.ts';
 
 /** Most snapshots behind the current one, newest first: a runner falls back to them. */
 export const KEPT_PREVIOUS = 3;
@@ -8,71 +8,108 @@ export const KEPT_PREVIOUS = 3;
 const KEPT_QUARANTINED = 20;
 
 /**
- * Every quarantined id is kept for this long, in milliseconds. Its manifest is pruned after a day; a check would promote a
- * snapshot whose manifest is there and whose quarantine is forgotten.
+ * A quarantined id is kept for this long, in milliseconds. Its manifest is pruned after a day; a check would promote a snapshot
+ * whose manifest is there and whose quarantine is forgotten.
  */
 const QUARANTINE_KEPT_MS = 48 * 3_600_000;
 
-const snapshot = v.pipe(v.string(), v.regex(SNAPSHOT_ID));
+/** Most quarantined ids, so that a flood of broken snapshots cannot make the pointer unreadable. */
+const MAX_QUARANTINED = 256;
+
+/** Most characters of the reason of a quarantine. */
+const MAX_REASON = 200;
+
+/** Most bytes of a pointer: room for `MAX_QUARANTINED` reasons, each character escaped. */
+export const MAX_POINTER_BYTES = 512 * 1024;
+
+const id = v.pipe(v.string(), v.regex(SNAPSHOT_ID));
+const instant = v.pipe(v.string(), v.maxLength(40), v.isoTimestamp());
+
+/** A snapshot with the SHA-256 of its manifest: the pointer vouches for content. The manifest names the index by its SHA-256, and the index each frame. */
+const vouched = v.object({ id, manifestSha256: v.pipe(v.string(), v.regex(SHA256)) });
+export type Vouched = v.InferOutput<typeof vouched>;
 
 /** `sets/<set>/pointer.json`. Written only with If-Match (or If-None-Match when there is none yet). */
 export const pointerSchema = v.object({
-  version: v.literal(1),
-  /** The snapshot that runners mount; null when every snapshot so far is quarantined. */
-  current: v.nullable(snapshot),
-  /** Newest first. */
-  previous: v.array(snapshot),
-  quarantined: v.array(
-    v.object({ id: snapshot, reason: v.string(), at: v.pipe(v.string(), v.isoTimestamp()) }),
+  version: v.literal(2),
+  /** The snapshot that runners restore; null when every snapshot so far is quarantined. */
+  current: v.nullable(vouched),
+  /** Newest first. A roll back moves only to one of them. */
+  previous: v.pipe(v.array(vouched), v.maxLength(KEPT_PREVIOUS)),
+  quarantined: v.pipe(
+    v.array(v.object({ id, reason: v.pipe(v.string(), v.maxLength(MAX_REASON)), at: instant })),
+    v.maxLength(MAX_QUARANTINED),
   ),
-  updatedAt: v.pipe(v.string(), v.isoTimestamp()),
-  /** When `current` became current, by a promotion or a roll back. Absent in pointers of earlier versions. */
-  promotedAt: v.exactOptional(v.pipe(v.string(), v.isoTimestamp())),
+  updatedAt: instant,
+  /** When `current` became current, by a promotion or a roll back. */
+  promotedAt: v.exactOptional(instant),
 });
 
 export type Pointer = v.InferOutput<typeof pointerSchema>;
 
 /** A set that has no snapshot yet. */
 export function emptyPointer(at: Date): Pointer {
-  return { version: 1, current: null, previous: [], quarantined: [], updatedAt: at.toISOString() };
+  return { version: 2, current: null, previous: [], quarantined: [], updatedAt: at.toISOString() };
 }
 
-/**
- * The pointer after the promotion of snapshot `id`, or undefined if nothing changes: the snapshot is current, older than the
- * current one, or quarantined. Ids sort by time.
- */
-export function promote(pointer: Pointer, id: string, at: Date): Pointer | undefined {
-  if (isQuarantined(pointer, id)) return undefined;
-  if (pointer.current !== null && id <= pointer.current) return undefined;
+/** Whether a snapshot can become current: it is newer than the current one and not quarantined. Ids sort by time. */
+export function isPromotable(pointer: Pointer, snapshotId: string): boolean {
+  if (isQuarantined(pointer, snapshotId)) return false;
+  return pointer.current === null || snapshotId > pointer.current.id;
+}
+
+/** The pointer after the promotion of a snapshot, or undefined if nothing changes. */
+export function promote(pointer: Pointer, snapshot: Vouched, at: Date): Pointer | undefined {
+  if (!isPromotable(pointer, snapshot.id)) return undefined;
   const previous = pointer.current === null ? pointer.previous : [pointer.current, ...pointer.previous];
   const updatedAt = at.toISOString();
   return {
     ...pointer,
-    current: id,
+    current: snapshot,
     previous: previous.slice(0, KEPT_PREVIOUS),
     updatedAt,
     promotedAt: updatedAt,
   };
 }
 
-/** The pointer after the quarantine of snapshot `id`, or undefined if it is quarantined. */
-export function quarantine(pointer: Pointer, id: string, reason: string, at: Date): Pointer | undefined {
-  if (isQuarantined(pointer, id)) return undefined;
+/**
+ * The pointer after the quarantine of a snapshot, or undefined if it is quarantined. If it is current, the newest of `previous`
+ * becomes current.
+ */
+export function quarantine(
+  pointer: Pointer,
+  snapshotId: string,
+  reason: string,
+  at: Date,
+): Pointer | undefined {
+  if (isQuarantined(pointer, snapshotId)) return undefined;
   const updatedAt = at.toISOString();
-  const remaining = pointer.previous.filter((other) => other !== id);
-  const rolledBack = pointer.current === id ? (remaining.shift() ?? null) : pointer.current;
+  const remaining = pointer.previous.filter((other) => other.id !== snapshotId);
+  const isCurrent = pointer.current?.id === snapshotId;
+  const current = isCurrent ? (remaining.shift() ?? null) : pointer.current;
   return {
     ...pointer,
-    current: rolledBack,
+    current,
     previous: remaining,
-    quarantined: [{ id, reason, at: updatedAt }, ...pointer.quarantined].filter(
-      (entry, index) => index < KEPT_QUARANTINED || at.getTime() - Date.parse(entry.at) < QUARANTINE_KEPT_MS,
-    ),
+    quarantined: [
+      { id: snapshotId, reason: reason.slice(0, MAX_REASON), at: updatedAt },
+      ...pointer.quarantined,
+    ]
+      .filter(
+        (entry, index) =>
+          index < KEPT_QUARANTINED || at.getTime() - Date.parse(entry.at) < QUARANTINE_KEPT_MS,
+      )
+      .slice(0, MAX_QUARANTINED),
     updatedAt,
-    ...(pointer.current === id && { promotedAt: updatedAt }),
+    ...(isCurrent && { promotedAt: updatedAt }),
   };
 }
 
-export function isQuarantined(pointer: Pointer, id: string): boolean {
-  return pointer.quarantined.some((entry) => entry.id === id);
+export function isQuarantined(pointer: Pointer, snapshotId: string): boolean {
+  return pointer.quarantined.some((entry) => entry.id === snapshotId);
+}
+
+/** The entry of a snapshot that the pointer names as current or previous, or undefined. */
+export function vouchedFor(pointer: Pointer, snapshotId: string): Vouched | undefined {
+  return [pointer.current, ...pointer.previous].find((each) => each?.id === snapshotId) ?? undefined;
 }

@@ -1,42 +1,40 @@
+import { createHash } from 'node:crypto';
 import * as v from 'valibot';
-import { PermanentError } from '../runtime/errors.ts';
 import { issuesText } from '../runtime/validate.ts';
-import { manifestKey, pointerKey } from './layout.ts';
-import { FORMAT_VERSION, type Manifest, manifestSchema } from './manifest.ts';
-import { type Pointer, pointerSchema } from './pointer.ts';
+import { CorruptRecord, UnsupportedFormat } from './errors.ts';
+import { type FrameIndex, openIndex } from './frame-index.ts';
+import { indexKey, manifestKey, pointerKey } from './layout.ts';
+import { FORMAT_VERSION, MAX_MANIFEST_BYTES, type Manifest, manifestSchema } from './manifest.ts';
+import { MAX_POINTER_BYTES, type Pointer, pointerSchema, type Vouched } from './pointer.ts';
 import type { ObjectStore } from './store.ts';
+import { unitsOf } from './units.ts';
 
+const anyVersion = v.object({ version: v.pipe(v.number(), v.integer(), v.minValue(1)) });
 const anyFormat = v.object({ formatVersion: v.pipe(v.number(), v.integer(), v.minValue(1)) });
 
-/** An object of the bucket is not what its key names: it is broken or foreign. The outcome of its record is `dead`. */
-export class CorruptRecord extends PermanentError {
-  readonly key: string;
-
-  constructor(key: string, problem: string) {
-    super('corrupt-record', `${key}: ${problem}`);
-    this.key = key;
-  }
-}
-
-/** A snapshot of a format that this version does not read. It is not broken: another version reads it. */
-export class UnsupportedFormat extends PermanentError {
-  constructor(key: string, problem: string) {
-    super('unsupported-format', `${key}: ${problem}`);
-  }
-}
+/** Bytes of one read of an index. */
+const READ_BYTES = 16 * 1024 * 1024;
 
 /**
  * The pointer of a set and its version, or undefined if the set has none yet.
  *
- * @throws {CorruptRecord}
+ * @throws {CorruptRecord}; {UnsupportedFormat} if another version of Hearth wrote it
  */
 export async function readPointer(
   store: ObjectStore,
   set: string,
 ): Promise<{ pointer: Pointer; etag: string } | undefined> {
   const key = pointerKey(set);
-  const stored = await store.read(key);
-  return stored && { pointer: parseRecord(key, stored.text, pointerSchema), etag: stored.etag };
+  const stored = await store.read(key, MAX_POINTER_BYTES);
+  if (!stored) return undefined;
+  const { version } = parseRecord(key, stored.text, anyVersion);
+  if (version !== 2) {
+    throw new UnsupportedFormat(
+      key,
+      `has version ${version}; this version of Hearth reads 2. Delete it to start anew`,
+    );
+  }
+  return { pointer: parseRecord(key, stored.text, pointerSchema), etag: stored.etag };
 }
 
 /**
@@ -55,32 +53,79 @@ export async function writePointer(
   return (await store.write(pointerKey(set), pointer, precondition)) !== undefined;
 }
 
+/** A manifest, and the SHA-256 of its text by which a pointer names it. */
+export type ReadManifest = { manifest: Manifest; sha256: string };
+
 /**
  * A snapshot's manifest, or undefined if there is no such snapshot.
  *
- * @throws {CorruptRecord} also if it belongs to another set or id; {UnsupportedFormat} if its format is newer than this version
+ * @throws {CorruptRecord} also if it belongs to another set or id; {UnsupportedFormat} if it has another format
  */
 export async function readManifest(
   store: ObjectStore,
   set: string,
   id: string,
-): Promise<Manifest | undefined> {
+): Promise<ReadManifest | undefined> {
   const key = manifestKey(set, id);
-  const stored = await store.read(key);
+  const stored = await store.read(key, MAX_MANIFEST_BYTES);
   if (!stored) return undefined;
-  // Before the other fields, which a newer format can change in any way.
+  // Before the other fields, which another format can change in any way.
   const { formatVersion } = parseRecord(key, stored.text, anyFormat);
-  if (formatVersion > FORMAT_VERSION) {
-    throw new UnsupportedFormat(
-      key,
-      `has format ${formatVersion}; this version reads up to ${FORMAT_VERSION}`,
-    );
+  if (formatVersion !== FORMAT_VERSION) {
+    throw new UnsupportedFormat(key, `has format ${formatVersion}; this version reads ${FORMAT_VERSION}`);
   }
   const manifest = parseRecord(key, stored.text, manifestSchema);
   if (manifest.set !== set || manifest.id !== id) {
     throw new CorruptRecord(key, `is the manifest of snapshot ${manifest.id} of set ${manifest.set}`);
   }
-  return manifest;
+  return { manifest, sha256: stored.sha256 };
+}
+
+/**
+ * The manifest of a snapshot that the pointer names.
+ *
+ * @throws {CorruptRecord} also if its text is not the one that the pointer vouches for; {UnsupportedFormat}
+ */
+export async function readVouchedManifest(
+  store: ObjectStore,
+  set: string,
+  { id, manifestSha256 }: Vouched,
+): Promise<Manifest | undefined> {
+  const read = await readManifest(store, set, id);
+  if (read && read.sha256 !== manifestSha256) {
+    throw new CorruptRecord(manifestKey(set, id), 'is not the text that the pointer names');
+  }
+  return read?.manifest;
+}
+
+/**
+ * The index of a snapshot, read in at most four pieces of 16 MiB.
+ *
+ * @param manifest whose text the caller trusts, or verifies now
+ * @throws {CorruptRecord} if the index is missing, has another size or SHA-256 than the manifest names, or breaks a rule of the
+ *   format
+ */
+export async function readIndex(store: ObjectStore, manifest: Manifest): Promise<FrameIndex> {
+  const key = indexKey(manifest.set, manifest.id);
+  const { sha256, bytes: length, records } = manifest.index;
+  const size = await store.size(key);
+  if (size === undefined) throw new CorruptRecord(key, 'is missing');
+  if (size !== length) throw new CorruptRecord(key, `has ${size} bytes instead of ${length}`);
+  const bytes = Buffer.allocUnsafe(length);
+  const hash = createHash('sha256');
+  for (let start = 0; start < length; start += READ_BYTES) {
+    const wanted = Math.min(READ_BYTES, length - start);
+    const piece = await store.readRange(key, start, wanted);
+    if (piece.length !== wanted) throw new CorruptRecord(key, `ends at byte ${start + piece.length}`);
+    bytes.set(piece, start);
+    hash.update(piece);
+  }
+  if (hash.digest('hex') !== sha256) throw new CorruptRecord(key, 'has another sha256');
+  return openIndex(key, bytes, {
+    imageUnits: unitsOf(manifest.image.bytes),
+    records,
+    objects: manifest.frames,
+  });
 }
 
 /** @throws {CorruptRecord} if the text is no JSON or does not pass the schema */

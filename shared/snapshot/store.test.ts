@@ -2,6 +2,7 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { localS3 } from '../../test/support/s3-client.ts';
 import { type S3Server, startS3Server } from '../../test/support/s3-server.ts';
+import { CorruptRecord } from './errors.ts';
 import { type ObjectStore, s3Store } from './store.ts';
 import { memoryStore } from './testing/memory-store.ts';
 
@@ -40,6 +41,14 @@ describe.each<[string, () => ObjectStore]>([
     expect(read?.etag).toBe(first);
     expect(await store.write(key('a'), { n: 3 }, { ifMatch: read?.etag ?? '' })).toBeDefined();
     expect(await store.write(key('a'), { n: 4 }, { ifMatch: read?.etag ?? '' })).toBeUndefined();
+  });
+
+  test('an object above the limit is refused, and the bucket stays usable', async () => {
+    const store = open();
+    await store.write(key('long'), 'x'.repeat(5_000_000), { ifNoneMatch: true });
+    await expect(store.read(key('long'))).rejects.toThrow(CorruptRecord);
+    await expect(store.read(key('long'), 100)).rejects.toThrow(/more than 100/);
+    expect((await store.read(key('long'), 6_000_000))?.text.length).toBeGreaterThan(5_000_000);
   });
 
   test('a version to be replaced that is gone is a lost write, not an error', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DeleteObjectCommand,
@@ -9,14 +10,18 @@ import {
 } from '@aws-sdk/client-s3';
 import { isAwsError } from '../runtime/aws-errors.ts';
 import { RetryableError } from '../runtime/errors.ts';
+import { CorruptRecord } from './errors.ts';
 
 /**
  * S3 for the functions and the runner: small JSON objects that are written only conditionally, and listings. The runner itself
  * streams layers.
  */
 
-/** An object's text, and the version that a conditional write names. */
-export type Stored = { text: string; etag: string };
+/** An object's text, the SHA-256 of its bytes, and the version that a conditional write names. */
+export type Stored = { text: string; sha256: string; etag: string };
+
+/** Most bytes of an object that is read whole. A few MB of hostile JSON can take the memory of a function. */
+const MAX_RECORD_BYTES = 1024 * 1024;
 
 /** One entry of a listing. */
 export type Listed = { key: string; bytes: number; lastModified: Date };
@@ -26,8 +31,13 @@ export type Precondition = { ifNoneMatch: true } | { ifMatch: string };
 
 /** A bucket. Calls throw the errors of the SDK, except where a result stands for an error. */
 export interface ObjectStore {
-  /** The object, or undefined if there is none. */
-  read(key: string): Promise<Stored | undefined>;
+  /**
+   * The object, or undefined if there is none.
+   *
+   * @param maxBytes 1 MiB if absent
+   * @throws {CorruptRecord} before its content is read, if the object is larger
+   */
+  read(key: string, maxBytes?: number): Promise<Stored | undefined>;
   /**
    * Writes JSON if the precondition holds.
    *
@@ -55,10 +65,20 @@ const CONFLICT_PAUSE_MS = 100;
 
 /** A bucket in S3. */
 export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectStore {
-  async function read(key: string): Promise<Stored | undefined> {
+  async function read(key: string, maxBytes = MAX_RECORD_BYTES): Promise<Stored | undefined> {
+    const stop = new AbortController();
     try {
-      const { Body, ETag } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
-      return { text: (await Body?.transformToString()) ?? '', etag: ETag ?? '' };
+      const request = new GetObjectCommand({ Bucket: bucket, Key: key });
+      const { Body, ETag, ContentLength } = await client.send(request, { abortSignal: stop.signal });
+      if (ContentLength === undefined || ContentLength > maxBytes) {
+        // The rest of the answer is not read.
+        stop.abort();
+        throw new CorruptRecord(
+          key,
+          `has ${ContentLength ?? 'an unknown number of'} bytes, more than ${maxBytes}`,
+        );
+      }
+      return storedOf((await Body?.transformToByteArray()) ?? new Uint8Array(), ETag ?? '');
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -156,6 +176,12 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
       }
     },
   };
+}
+
+/** An object as its bytes are. */
+export function storedOf(bytes: Uint8Array, etag: string): Stored {
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { text: new TextDecoder().decode(bytes), sha256, etag };
 }
 
 /** S3 has two names for 404: HeadObject answers without a body, so without a code. */

@@ -1,7 +1,7 @@
 import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { readManifest } from '../../shared/snapshot/records.ts';
+import { readManifest } from '../../shared/snapshot/format-1/records.ts';
 import { type Bucket, SET, startBucket } from './snapshot/bucket.ts';
 import { freshTmpfs, unmountBelow } from './snapshot/file-systems.ts';
 import { instanceOn } from './snapshot/instance.ts';

@@ -22,8 +22,8 @@ import { extractLayers } from '../../infra/runner/src/snapshot/extract.ts';
 import { type Directories, snapshotPaths } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { NothingToSave, saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/format-1/pointer.ts';
 import { layerKey, pointerKey } from '../../shared/snapshot/layout.ts';
-import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
 

@@ -9,8 +9,8 @@ import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/format-1/pointer.ts';
 import { layerKey, manifestKey, pointerKey } from '../../shared/snapshot/layout.ts';
-import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
+import { verifySnapshot } from '../../shared/snapshot/format-1/verify.ts';
 import { s3Store } from '../../shared/snapshot/store.ts';
-import { verifySnapshot } from '../../shared/snapshot/verify.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
 

@@ -1,4 +1,4 @@
-import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { singleFlight } from '../coalesce.ts';
 import type { ParametersDeps } from '../handle.ts';

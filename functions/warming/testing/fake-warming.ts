@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { Manifest } from '../../../shared/snapshot/format-1/manifest.ts';
+import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
 import { layerKey, manifestKey, pointerKey, runKey, snapshotTime } from '../../../shared/snapshot/layout.ts';
-import type { Manifest } from '../../../shared/snapshot/manifest.ts';
-import type { Pointer } from '../../../shared/snapshot/pointer.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Capacity, NamedSet, WarmingDeps } from '../ports.ts';
 import type { Run } from '../run.ts';

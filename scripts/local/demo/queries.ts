@@ -1,8 +1,8 @@
 import { DescribeAutoScalingGroupsCommand, type Instance } from '@aws-sdk/client-auto-scaling';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import type { Manifest } from '../../../shared/snapshot/manifest.ts';
-import type { Pointer } from '../../../shared/snapshot/pointer.ts';
-import { readManifest, readPointer } from '../../../shared/snapshot/records.ts';
+import type { Manifest } from '../../../shared/snapshot/format-1/manifest.ts';
+import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
+import { readManifest, readPointer } from '../../../shared/snapshot/format-1/records.ts';
 import { s3Store } from '../../../shared/snapshot/store.ts';
 import { SET } from './fleet.ts';
 import type { Demo } from './step.ts';

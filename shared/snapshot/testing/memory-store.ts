@@ -1,23 +1,29 @@
-import type { Listed, ObjectStore } from '../store.ts';
+import { CorruptRecord } from '../errors.ts';
+import { type Listed, type ObjectStore, storedOf } from '../store.ts';
 
 /** A bucket in memory with the conditions of S3 and listings in its order. */
 export type MemoryStore = ObjectStore & {
-  put(key: string, body: string | Uint8Array, lastModified?: Date): void;
+  /** @param checksum the SHA-256 that S3 would report; none if absent */
+  put(key: string, body: string | Uint8Array, lastModified?: Date, checksum?: string): void;
   keys(): string[];
 };
 
 /** @param now time of a write */
 export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
-  const objects = new Map<string, { body: Uint8Array; etag: string; lastModified: Date }>();
+  const objects = new Map<
+    string,
+    { body: Uint8Array; etag: string; lastModified: Date; checksum?: string }
+  >();
   let version = 0;
 
-  function put(key: string, body: string | Uint8Array, lastModified = now()): string {
+  function put(key: string, body: string | Uint8Array, lastModified = now(), checksum?: string): string {
     version += 1;
     const etag = `"${version}"`;
     objects.set(key, {
       body: typeof body === 'string' ? new TextEncoder().encode(body) : body,
       etag,
       lastModified,
+      ...(checksum !== undefined && { checksum }),
     });
     return etag;
   }
@@ -25,9 +31,11 @@ export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
   return {
     put,
     keys: () => [...objects.keys()].sort(),
-    async read(key) {
+    async read(key, maxBytes = 1024 * 1024) {
       const found = objects.get(key);
-      return found && { text: new TextDecoder().decode(found.body), etag: found.etag };
+      if (found && found.body.length > maxBytes)
+        throw new CorruptRecord(key, `has more than ${maxBytes} bytes`);
+      return found && storedOf(found.body, found.etag);
     },
     async write(key, value, precondition) {
       const found = objects.get(key);
@@ -46,8 +54,8 @@ export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
       }
       yield* listed.sort((a, b) => (a.key < b.key ? -1 : 1));
     },
-    async checksum() {
-      return undefined;
+    async checksum(key) {
+      return objects.get(key)?.checksum;
     },
     async size(key) {
       return objects.get(key)?.body.length;

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { emptyPointer, promote } from '../../../shared/snapshot/format-1/pointer.ts';
 import { parseSetKey, pointerKey } from '../../../shared/snapshot/layout.ts';
-import { emptyPointer, promote } from '../../../shared/snapshot/pointer.ts';
 import { type ObjectStore, s3Store } from '../../../shared/snapshot/store.ts';
 import { localS3 } from '../../support/s3-client.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Layer } from '../../../../shared/snapshot/manifest.ts';
+import type { Layer } from '../../../../shared/snapshot/format-1/manifest.ts';
 import { MAX_STACK, MAX_WASTE, shouldCompact } from './compaction.ts';
 
 const layers = (...contentBytes: number[]): Layer[] =>

@@ -1,4 +1,4 @@
-import type { Layer } from '../../../../shared/snapshot/manifest.ts';
+import type { Layer } from '../../../../shared/snapshot/format-1/manifest.ts';
 
 /** Most layers of a stack. Overlayfs searches each of them for a file that does not exist. */
 export const MAX_STACK = 12;

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import type { Layer } from '../../../../shared/snapshot/format-1/manifest.ts';
 import { layerKey } from '../../../../shared/snapshot/layout.ts';
-import type { Layer } from '../../../../shared/snapshot/manifest.ts';
 import { type HashThreads, hashThreads } from './hash-threads.ts';
 import type { Paths } from './paths.ts';
 import type { Progress } from './progress.ts';

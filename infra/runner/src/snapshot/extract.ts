@@ -1,5 +1,5 @@
 import { lstat, mkdir, rm } from 'node:fs/promises';
-import type { Layer } from '../../../../shared/snapshot/manifest.ts';
+import type { Layer } from '../../../../shared/snapshot/format-1/manifest.ts';
 import { type ChildProcessFailed, execute } from '../child-process.ts';
 import type { Paths } from './paths.ts';
 

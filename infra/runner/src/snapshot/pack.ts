@@ -1,6 +1,6 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { chunkBytesFor } from '../../../../shared/snapshot/manifest.ts';
+import { chunkBytesFor } from '../../../../shared/snapshot/format-1/manifest.ts';
 import { ChildProcessFailed, execute } from '../child-process.ts';
 import { hashThreads } from './hash-threads.ts';
 

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
+import type { Manifest } from '../../../../shared/snapshot/format-1/manifest.ts';
 import { canMount } from './mounts.ts';
 
 /** Kernel features that mounting a layer requires. */

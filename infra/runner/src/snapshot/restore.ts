@@ -2,13 +2,13 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
+import type { Manifest } from '../../../../shared/snapshot/format-1/manifest.ts';
 import {
   CorruptRecord,
   readManifest,
   readPointer,
   UnsupportedFormat,
-} from '../../../../shared/snapshot/records.ts';
+} from '../../../../shared/snapshot/format-1/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { raceAbort } from '../abortable.ts';
 import { removeUnused } from './clean-up.ts';

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
-import { manifestSchema } from '../../../../shared/snapshot/manifest.ts';
+import { manifestSchema } from '../../../../shared/snapshot/format-1/manifest.ts';
 import type { Paths } from './paths.ts';
 
 /** The present content of the warm directory. A save builds on it. */

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { manifestKey, snapshotId } from '../../../../shared/snapshot/layout.ts';
-import { FORMAT_VERSION, type Layer, type Manifest } from '../../../../shared/snapshot/manifest.ts';
+import { FORMAT_VERSION, type Layer, type Manifest } from '../../../../shared/snapshot/format-1/manifest.ts';
 import {
   CorruptRecord,
   readManifest,
   readPointer,
   UnsupportedFormat,
-} from '../../../../shared/snapshot/records.ts';
+} from '../../../../shared/snapshot/format-1/records.ts';
+import { manifestKey, snapshotId } from '../../../../shared/snapshot/layout.ts';
 import { type ObjectStore, s3Store } from '../../../../shared/snapshot/store.ts';
 import { shouldCompact } from './compaction.ts';
 import { isMounted, withLowerMounted } from './mounts.ts';

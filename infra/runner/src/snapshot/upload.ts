@@ -28,7 +28,7 @@ type Target = { s3: S3Client; bucket: string; key: string };
 /**
  * Sends a layer, its chunks as the parts of one upload. Their checksums are known already and go with them: nothing is hashed
  * again here, S3 refuses bytes that changed on the way, and the checksum that S3 stores follows from the manifest
- * (`shared/snapshot/verify.ts`).
+ * (`shared/snapshot/format-1/verify.ts`).
  *
  * @returns bytes that were sent: 0 if S3 has the layer
  * @throws errors of S3 and of the file system. The upload is aborted then; if that fails, the bucket's lifecycle rule removes it

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { layerKey } from './layout.ts';
+import { layerKey } from '../layout.ts';
+import type { ObjectStore } from '../store.ts';
 import type { Layer, Manifest } from './manifest.ts';
 import { CorruptRecord, readManifest, UnsupportedFormat } from './records.ts';
-import type { ObjectStore } from './store.ts';
 
 /**
  * Verifies the manifest of a snapshot against S3, cheapest first:

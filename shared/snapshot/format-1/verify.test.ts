@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { layerKey, manifestKey } from './layout.ts';
+import { layerKey, manifestKey } from '../layout.ts';
+import { memoryStore } from '../testing/memory-store.ts';
 import type { Layer, Manifest } from './manifest.ts';
-import { memoryStore } from './testing/memory-store.ts';
 import { expectedChecksums, verifySnapshot } from './verify.ts';
 
 const SET = 'default';
