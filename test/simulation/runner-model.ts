@@ -62,11 +62,11 @@ export class RunnerModel {
     const observation: Observation = {
       now: this.now,
       target: this.target(),
-      reclaimed: this.reclaimed,
+      reclaimedAt: this.reclaimed ? this.now : null,
+      // The agent of this model ends as soon as it may take no further job.
       agent:
-        this.job === undefined
-          ? { state: 'idle', since: new Date(this.idleSince) }
-          : { state: 'busy', job: this.job },
+        this.job !== undefined ? { state: 'busy', job: this.job } : { state: this.intake ? 'idle' : 'gone' },
+      facts: { registers: false, lastJobEnd: this.idleSince },
       unhealthy: this.unhealthy,
     };
     for (const action of watchStep(this.state, observation, this.last, TIMES)) {

@@ -15,12 +15,12 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const instance = (settings: Partial<InstanceSettings> = {}) => fakeInstance({ directory, ...settings });
 const never = () => new Promise<never>(() => {});
 
-test('restores, then starts the agent, then reports Ready once', async () => {
+test('restores, prepares the agent, reports Ready once, and starts no agent', async () => {
   const one = instance();
   expect(await boot(one.restart())).toBe('ready');
   expect(one.happened.filter((what) => !what.startsWith('state'))).toEqual([
     'restores',
-    'agent starts',
+    'agent is prepared',
     'sends Runner Ready',
   ]);
   expect(one.sent).toMatchObject([
@@ -58,7 +58,7 @@ test('a broken snapshot is reported with the one that is mounted instead', async
 
 describe('a boot that cannot succeed reports Failed with its stage', () => {
   test.each<[string, string, Partial<InstanceSettings>]>([
-    ['no agent', 'agent', { start: () => Promise.reject(new Error('no token')) }],
+    ['no agent', 'agent', { prepare: () => Promise.reject(new Error('no program')) }],
     ['no restore', 'restore', { restore: () => Promise.reject(new Error('disk is gone')) }],
   ])('%s', async (_, stage, settings) => {
     const one = instance(settings);
@@ -69,7 +69,7 @@ describe('a boot that cannot succeed reports Failed with its stage', () => {
 
   test.each<[string, Partial<InstanceSettings>]>([
     ['restore', { restore: never }],
-    ['agent', { start: never }],
+    ['agent', { prepare: never }],
   ])(
     'also when %s hangs and ignores its signal: the deadline counts from the first start',
     async (stage, settings) => {
@@ -83,14 +83,8 @@ describe('a boot that cannot succeed reports Failed with its stage', () => {
     },
   );
 
-  test('an agent that starts too late takes no job on an instance that is replaced', async () => {
-    const one = instance({ start: () => Promise.reject(new Error('did not register')) });
-    await boot(one.restart());
-    expect(one.happened).toContain('intake stops');
-  });
-
   test('it stays failed: a restart neither boots nor reports again', async () => {
-    const one = instance({ start: () => Promise.reject(new Error('no token')) });
+    const one = instance({ prepare: () => Promise.reject(new Error('no program')) });
     await boot(one.restart());
     expect(await boot(one.restart())).toBe('already-failed');
     expect(one.sent).toHaveLength(1);
@@ -100,24 +94,13 @@ describe('a boot that cannot succeed reports Failed with its stage', () => {
 describe('an instance that must go before it is ready', () => {
   test.each<[string, Partial<InstanceSettings>]>([
     ['scaled in', { target: async () => 'Terminated' }],
-    ['reclaimed', { isReclaimed: true }],
-  ])('%s: starts no agent, so that no job begins there', async (_, settings) => {
+    ['reclaimed', { reclaimedAt: 1 }],
+  ])('%s: reports nothing, and drains', async (_, settings) => {
     const one = instance(settings);
     expect(await boot(one.restart())).toBe('leaving');
     expect(one.happened).not.toContain('agent starts');
     expect(one.sent).toEqual([]);
     expect(one.state()).toMatchObject({ phase: 'draining' });
-  });
-
-  test('an instance that a warm pool will stop is ready without an agent, and gets one when it starts again', async () => {
-    let target = 'Warmed:Stopped';
-    const one = instance({ target: async () => target, isWarm: false });
-    expect(await boot(one.restart())).toBe('ready');
-    expect(one.happened).not.toContain('agent starts');
-    target = 'InService';
-    expect(await boot(one.restart())).toBe('ready');
-    expect(one.happened).toContain('agent starts');
-    expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
   });
 
   test('a boot succeeds without an answer of the metadata service', async () => {
@@ -143,20 +126,12 @@ describe('a restart after the boot', () => {
     expect(one.happened.filter((what) => what === 'restores')).toHaveLength(2);
     expect(one.sent.map(({ report }) => report)).toEqual(['Runner Ready', 'Runner Ready']);
   });
-
-  test('continues to watch although the CI provider is down', async () => {
-    let down = false;
-    const one = instance({ start: async () => (down ? Promise.reject(new Error('502')) : undefined) });
-    await boot(one.restart());
-    down = true;
-    expect(await boot(one.restart())).toBe('ready');
-  });
 });
 
 describe('SIGKILL before any step', () => {
   test.each<[string, Partial<InstanceSettings>, string]>([
     ['of a good boot', {}, 'Runner Ready'],
-    ['of a bad one', { start: () => Promise.reject(new Error('no token')) }, 'Runner Failed'],
+    ['of a bad one', { prepare: () => Promise.reject(new Error('no program')) }, 'Runner Failed'],
   ])('%s: in the end one report was sent, and never the opposite one', async (_, settings, report) => {
     const whole = instance(settings);
     await boot(whole.restart());
@@ -196,7 +171,7 @@ describe('SIGTERM ends a boot at once, and the next start completes it', () => {
           ),
       },
     ],
-    ['a start of the agent', { start: never }],
+    ['a preparation of the agent', { prepare: never }],
   ])('%s', async (_, settings) => {
     const changing = { ...settings };
     const one = instance({ ...changing, restore: (signal) => changing.restore?.(signal) ?? restored() });
@@ -221,12 +196,10 @@ describe('SIGTERM ends a boot at once, and the next start completes it', () => {
     expect(one.sent).toHaveLength(1);
   });
 
-  test('a restore and a start of the agent after a reboot', async () => {
-    for (const settings of [{ restore: never }, { start: never }]) {
-      const one = instance({ ...settings, isWarm: false });
-      await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
-      expect(await boot(one.restart(), stopSoon())).toBe('stopped');
-    }
+  test('a restore after a reboot', async () => {
+    const one = instance({ restore: never, isWarm: false });
+    await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
+    expect(await boot(one.restart(), stopSoon())).toBe('stopped');
   });
 });
 
@@ -247,7 +220,7 @@ test('a reboot with a launch hook that waits sends heartbeats during its restore
   expect(one.state()?.launch).toMatchObject({ report: { report: 'Runner Ready' } });
 });
 
-test('a restore that fails after a reboot marks the instance unhealthy and starts no agent', async () => {
+test('a restore that fails after a reboot marks the instance unhealthy', async () => {
   const marked: string[] = [];
   const one = instance({
     isWarm: false,
@@ -257,5 +230,4 @@ test('a restore that fails after a reboot marks the instance unhealthy and start
   await one.states.write({ ...newState(INSTANCE, 0), phase: 'ready' });
   expect(await boot(one.restart())).toBe('ready');
   expect(marked).toEqual([expect.stringContaining('ENOSPC')]);
-  expect(one.happened).not.toContain('agent starts');
 });

@@ -2,7 +2,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../../../shared/runtime/errors.ts';
 import { limitTime, raceAbort } from './abortable.ts';
-import { CALL_LIMIT_MS, START_LIMIT_MS } from './agents/driver.ts';
+import { CALL_LIMIT_MS } from './agents/driver.ts';
 import type { Runner } from './create-runner.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import type { ReportBody } from './reporter.ts';
@@ -22,9 +22,12 @@ export type BootOutcome = 'ready' | 'leaving' | 'failed' | 'already-failed' | 's
 const RESTORE_SHARE = 0.6;
 
 /**
- * From power-on to taking jobs, and always to exactly one of Runner Ready and Runner Failed. The report is decided once and
- * written down; a program that is killed before it sends the report sends it after its restart. Only an instance that must go
- * before it is ready reports neither: it never takes a job, and `watch` reports that it is drained.
+ * From power-on to Runner Ready or Runner Failed, and always to exactly one of them. Ready means that the tree is mounted and the
+ * agent's program can be executed. No agent is registered or started here: `watch` does so once the instance is in service. So an
+ * instance that Auto Scaling gives up has no job, and neither a provider nor a credential fails a boot.
+ *
+ * The report is decided once and written down; a program that is killed before it sends the report sends it after its restart.
+ * Only an instance that must go before it is ready reports neither: it never takes a job, and `watch` reports that it is drained.
  *
  * @param stop ends the boot as soon as it is aborted
  */
@@ -68,7 +71,7 @@ function startBootHeartbeat({ config, reporter }: Runner): () => Promise<void> {
   );
 }
 
-/** Restores, starts the agent, and decides on the report before the deadline. */
+/** Restores, prepares the agent's program, and decides on the report before the deadline. */
 async function decide(state: RunnerState, runner: Runner, stop: AbortSignal): Promise<Partial<RunnerState>> {
   // Counted from the first start: a restart of the program gives a boot no additional time.
   const left = state.since + runner.config.bootTimeoutSeconds * 1000 - runner.now();
@@ -79,23 +82,16 @@ async function decide(state: RunnerState, runner: Runner, stop: AbortSignal): Pr
     stage = 'agent';
     const next = await destination(runner);
     if (next === 'gone') {
-      runner.log('the instance is about to be terminated: no agent is started');
+      runner.log('the instance is about to be terminated: it takes no job');
       return { phase: 'draining', since: runner.now() };
     }
-    if (next === 'pool') runner.log('the instance enters the warm pool: no agent is started');
-    else await raceAbort(deadline, runner.agent.start());
+    await raceAbort(deadline, runner.agent.prepare(deadline));
     const seconds = { restore: restored.seconds, boot: (runner.now() - state.since) / 1000 };
     return ready(readyReport(runner, restored, seconds), runner);
   } catch (error) {
     stop.throwIfAborted();
     const reason = errorText(error);
     runner.log(`boot failed at ${stage}: ${reason}`);
-    // An agent that starts too late must not take a job on an instance that is replaced. `watch` repeats a stop that fails.
-    if (stage === 'agent') {
-      await limitTime(CALL_LIMIT_MS, 'stop of intake', runner.agent.stopIntake()).catch((late: unknown) =>
-        runner.log(`stop of intake: ${errorText(late)}`),
-      );
-    }
     return { phase: 'failed', pendingReport: { report: 'Runner Failed', stage, reason } };
   }
 }
@@ -135,19 +131,17 @@ async function restore(runner: Runner, leftMs: number, stop: AbortSignal): Promi
 }
 
 /**
- * The next lifecycle state of the instance. One that Auto Scaling or Spot takes before it has taken a job gets no job: its
- * terminate hook is already waiting without heartbeats and could cut a job off at any moment. One that a warm pool will stop
- * gets none either. Without an answer the boot continues, and `watch` asks again.
+ * Whether Auto Scaling or Spot takes the instance before it has taken a job. Without an answer the boot continues, and `watch`
+ * asks again.
  */
-async function destination({ metadata, log }: Runner): Promise<'gone' | 'pool' | 'service'> {
+async function destination({ metadata, log }: Runner): Promise<'gone' | 'service'> {
   try {
-    const [target, reclaimed] = await limitTime(
+    const [target, reclaimedAt] = await limitTime(
       CALL_LIMIT_MS,
       'the metadata service',
-      Promise.all([metadata.targetLifecycleState(), metadata.isReclaimed()]),
+      Promise.all([metadata.targetLifecycleState(), metadata.reclaimedAt()]),
     );
-    if (target === 'Terminated' || reclaimed) return 'gone';
-    return target?.startsWith('Warmed:') ? 'pool' : 'service';
+    return target === 'Terminated' || reclaimedAt !== null ? 'gone' : 'service';
   } catch (error) {
     log(`target lifecycle state: ${errorText(error)}`);
     return 'service';
@@ -178,8 +172,8 @@ async function flushPendingReport(state: RunnerState, runner: Runner, stop: Abor
 }
 
 /**
- * The instance was rebooted or the program restarted after a successful boot. Mounts and the agent do not survive a reboot and
- * are restored. Nothing here can fail the boot any more. What is still in place stays untouched: jobs use it.
+ * The instance was rebooted or the program restarted after a successful boot. Mounts do not survive a reboot and are restored.
+ * Nothing here can fail the boot any more. What is still in place stays untouched: jobs use it.
  */
 async function resume(state: RunnerState, runner: Runner, stop: AbortSignal): Promise<BootOutcome> {
   if (state.phase !== 'ready') {
@@ -194,10 +188,6 @@ async function resume(state: RunnerState, runner: Runner, stop: AbortSignal): Pr
     // After a restore that failed no job may run; `watch` reports the instance as unhealthy.
     if (change) {
       const next = isWarm ? state : await runner.states.update(state.instanceId, change);
-      // `watch` tries again: a CI provider that is down must not keep the instance from draining.
-      await raceAbort(stop, limitTime(START_LIMIT_MS, 'start of the agent', runner.agent.start())).catch(
-        (error: unknown) => runner.log(`start of the agent: ${errorText(error)}`),
-      );
       await flushPendingReport(next, runner, stop);
     }
     stop.throwIfAborted();

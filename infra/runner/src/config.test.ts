@@ -25,6 +25,7 @@ test('optional settings have defaults', () => {
     heartbeatSeconds: 60,
     warming: false,
   });
+  expect(parse({}).drainTimeoutSeconds).toBeUndefined();
 });
 
 describe('each error names the file', () => {
@@ -39,6 +40,7 @@ describe('each error names the file', () => {
     ['an unknown driver', { agent: { driver: 'jenkins' } }, /agent\.driver/],
     ['the simulated driver of the local cloud', { agent: { driver: 'simulated' } }, /agent\.driver/],
     ['an unknown setting', { bootTimeout: 5 }, /bootTimeout/],
+    ['a location that is no URL', { registrationUrl: 'registration' }, /registrationUrl/],
     ['an idle timeout past 12 hours', { idleTimeoutMinutes: 721 }, /idleTimeoutMinutes/],
     ['a warming run without a command', { warming: { command: [] } }, /warming/],
     ['a warming run without settings', { warming: {} }, /needs either command or bazel/],

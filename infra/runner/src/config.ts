@@ -48,7 +48,7 @@ const warmingSettings = v.pipe(
 /**
  * `/etc/aw-runner/config.json`. Terraform's user data writes it.
  *
- * @param drivers the accepted names of agent drivers. The driver itself validates its own settings.
+ * @param drivers the accepted names of agent drivers. The driver itself validates its settings.
  */
 const configSchema = (drivers: readonly string[]) =>
   v.strictObject({
@@ -72,14 +72,19 @@ const configSchema = (drivers: readonly string[]) =>
     directories: v.strictObject({ layers: path, warm: path, state: path }),
     /** Longest time of a boot until Runner Ready or Runner Failed. */
     bootTimeoutSeconds: v.optional(seconds(10, 7_200), 900),
-    /** Heartbeats of a drain stop after this time. Auto Scaling then terminates the instance, with a job that still runs. */
-    drainTimeoutSeconds: v.optional(seconds(10, 172_800), 21_600),
+    /**
+     * Heartbeats of a drain stop after this time, and Auto Scaling terminates the instance with a job that still runs. Absent: a
+     * drain has no limit but that of Auto Scaling, 48 hours.
+     */
+    drainTimeoutSeconds: v.optional(seconds(10, 172_800)),
     idleTimeoutMinutes: v.optional(v.pipe(v.number(), v.minValue(0.01), v.maxValue(720)), 30),
     /** Time between two heartbeats. */
     heartbeatSeconds: v.optional(seconds(0.5, 3_600), 60),
     /** Time between two observations of the metadata, the agent and the disks. */
     pollSeconds: v.optional(seconds(0.1, 60), 5),
-    /** A warming group needs no agent, so a provider without a driver is accepted here and fails the boot where one is needed. */
+    /** URL of the function `registration`. Absent in groups whose instances run no agent: warming groups. */
+    registrationUrl: v.optional(v.pipe(v.string(), v.url())),
+    /** `driver` is the CI provider; `agents/settings.ts` has the rest. */
     agent: v.looseObject({ driver: v.picklist(drivers) }),
   });
 

@@ -3,7 +3,9 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { clientSettings } from '../../../shared/runtime/client-settings.ts';
 import type { AgentDriver, AgentFactories } from './agents/driver.ts';
-import { unsupportedAgent } from './agents/unsupported.ts';
+import { noAgent } from './agents/none.ts';
+import { registrationClient } from './agents/registration-client.ts';
+import type { AgentUnitsFactory } from './agents/units.ts';
 import type { RunnerConfig } from './config.ts';
 import { type Health, instanceHealth } from './health.ts';
 import { instanceMetadata, type Metadata } from './metadata.ts';
@@ -30,10 +32,13 @@ export type Runner = {
   log(line: string): void;
 };
 
+/** What differs between programs: the agents they have, and the service manager that runs them. */
+export type AgentAdapters = { agents: AgentFactories; units: AgentUnitsFactory };
+
 /** The runner of this instance, with the clients and adapters of AWS. */
 export async function createRunner(
   config: RunnerConfig,
-  agents: AgentFactories,
+  adapters: AgentAdapters,
   log: (line: string) => void,
 ): Promise<Runner> {
   const metadata = instanceMetadata(config.metadataEndpoint);
@@ -41,6 +46,7 @@ export async function createRunner(
   const { directories } = config;
   const client = clientSettings('daemon', config.region);
   const s3 = new S3Client(client);
+  const sqs = new SQSClient(client);
   const states = stateFile(directories.state, log);
   return {
     config,
@@ -48,8 +54,8 @@ export async function createRunner(
     metadata,
     states,
     health: instanceHealth(directories.state, [directories.state, directories.layers], log),
-    reporter: sqsReporter(new SQSClient(client), config, instanceId, log),
-    agent: createAgent(config, agents, instanceId, s3, states, log),
+    reporter: sqsReporter(sqs, config, instanceId, log),
+    agent: createAgent(config, adapters, { instanceId, s3, states, sqs, log }),
     restore: async (signal) => {
       const restored = await restoreSnapshot({
         s3,
@@ -76,18 +82,34 @@ async function openToJobs(warm: string): Promise<void> {
 
 function createAgent(
   config: RunnerConfig,
-  agents: AgentFactories,
-  instanceId: string,
-  s3: S3Client,
-  states: StateFile,
-  log: (line: string) => void,
+  { agents, units }: AgentAdapters,
+  options: {
+    instanceId: string;
+    s3: S3Client;
+    states: StateFile;
+    sqs: SQSClient;
+    log: (line: string) => void;
+  },
 ): AgentDriver {
+  const { instanceId, s3, states, sqs, log } = options;
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
     return warmingDriver({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
   }
-  const { agent, directories } = config;
+  const { agent, registrationUrl: url, region, directories } = config;
   const create = agents[agent.driver];
-  if (!create) return unsupportedAgent(agent.driver);
-  return create(agent, { instanceId, stateDirectory: directories.state });
+  if (!create) return noAgent(`this version of aw-runner has no driver for ${agent.driver}`, log);
+  const stateDirectory = directories.state;
+  return create(agent, {
+    instanceId,
+    stateDirectory,
+    units: units({ stateDirectory, log }),
+    // Each client of the SDK has the credentials of the instance role.
+    registration:
+      url === undefined
+        ? undefined
+        : registrationClient({ url, region, credentials: sqs.config.credentials }),
+    now: Date.now,
+    log,
+  });
 }

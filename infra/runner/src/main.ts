@@ -1,4 +1,5 @@
+import { systemdUnits } from './agents/systemd-units.ts';
 import { runProgram } from './program.ts';
 
-// Agent drivers of CI providers go here. `exit`, since a restore or an agent can keep Node running after a stop.
-process.exit(await runProgram(process.argv.slice(2), { agents: {} }));
+// `exit`, since a restore or an agent can keep Node running after a stop.
+process.exit(await runProgram(process.argv.slice(2), { agents: {}, units: systemdUnits }));

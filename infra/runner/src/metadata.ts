@@ -5,13 +5,16 @@ const RENEW_SECONDS = 60;
 /** Longest time of one request, in milliseconds. The service is local to the instance. */
 const TIMEOUT_MS = 2_000;
 
+/** Time between a Spot interruption notice and the interruption, in milliseconds (EC2 User Guide, "Spot Instance interruption notices"). */
+const NOTICE_MS = 120_000;
+
 /** The instance metadata service (IMDSv2), the only reliable source of a pending termination. */
 export interface Metadata {
   instanceId(): Promise<string>;
   /** Target lifecycle state of the instance; undefined if it is in no Auto Scaling group. */
   targetLifecycleState(): Promise<string | undefined>;
-  /** Whether there is a Spot interruption notice. */
-  isReclaimed(): Promise<boolean>;
+  /** The time at which EC2 takes the instance away, if there is a Spot interruption notice; milliseconds since 1970. */
+  reclaimedAt(): Promise<number | null>;
 }
 
 /** @param endpoint `http://169.254.169.254` on EC2 */
@@ -51,6 +54,13 @@ export function instanceMetadata(endpoint: string, now: () => number = Date.now)
       return id;
     },
     targetLifecycleState: () => item('autoscaling/target-lifecycle-state'),
-    isReclaimed: async () => (await item('spot/instance-action')) !== undefined,
+    async reclaimedAt() {
+      const notice = await item('spot/instance-action');
+      if (notice === undefined) return null;
+      // `{"action": "terminate", "time": "2026-11-25T10:00:00Z"}` (EC2 User Guide, "Spot Instance interruption notices").
+      const time = /"time"\s*:\s*"([^"]+)"/.exec(notice)?.[1];
+      const at = Date.parse(time ?? '');
+      return Number.isNaN(at) ? now() + NOTICE_MS : at;
+    },
   };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runnerConfig } from '../../../test/support/runner-config.ts';
+import { systemdUnits } from './agents/systemd-units.ts';
 import { runProgram } from './program.ts';
 
 let folder: string;
@@ -23,7 +24,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const run = (...argv: string[]) => runProgram(argv, { agents: {} });
+const run = (...argv: string[]) => runProgram(argv, { agents: {}, units: systemdUnits });
 
 describe('wrong usage is exit code 2 with the usage text', () => {
   test.each([

@@ -1,10 +1,9 @@
 import { writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CI_PROVIDERS } from '../../../shared/fleet/names.ts';
-import type { AgentFactories } from './agents/driver.ts';
 import { boot } from './boot.ts';
 import { BadConfig, CONFIG_FILE, type RunnerConfig, readConfig } from './config.ts';
-import { createRunner } from './create-runner.ts';
+import { type AgentAdapters, createRunner } from './create-runner.ts';
 import { jobFinished } from './health.ts';
 import { SNAPSHOT_USAGE, snapshotCommand } from './snapshot/cli.ts';
 import { version } from './version.ts';
@@ -15,8 +14,8 @@ const USAGE = `aw-runner ${version}: the daemon of a runner instance
 
 usage: aw-runner [--config FILE] COMMAND
 
-  boot                        from power-on to taking jobs; reports Runner Ready or Runner Failed
-  watch                       drains, and reports an idle or unhealthy instance, until it is stopped
+  boot                        from power-on to Runner Ready or Runner Failed
+  watch                       runs agents, drains, and reports an idle or unhealthy instance, until it is stopped
   run                         boot, then watch
   job-finished --exit-code N  for the job hook of the CI provider, as root: marks an instance that breaks its jobs
   version
@@ -26,11 +25,6 @@ ${SNAPSHOT_USAGE}
 ${WARM_USAGE}
 
 FILE is ${CONFIG_FILE} by default. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.`;
-
-export type ProgramOptions = {
-  /** The agent drivers of this program. */
-  agents: AgentFactories;
-};
 
 /** The command line is wrong. */
 class UsageError extends Error {
@@ -50,15 +44,16 @@ export function log(line: string): void {
  * Runs one command.
  *
  * @param argv without program and script
+ * @param adapters the agents of this program, and the service manager that runs them
  * @returns the exit code
  */
-export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<number> {
+export async function runProgram(argv: readonly string[], adapters: AgentAdapters): Promise<number> {
   // Progress and messages go to the same file as `log`.
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.listenerCount('error') === 0) stream.on('error', () => {});
   }
   try {
-    return await runCommand(argv, options);
+    return await runCommand(argv, adapters);
   } catch (error) {
     if (error instanceof BadConfig) {
       console.error(error.message);
@@ -70,13 +65,13 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   }
 }
 
-async function runCommand(argv: readonly string[], { agents }: ProgramOptions): Promise<number> {
+async function runCommand(argv: readonly string[], adapters: AgentAdapters): Promise<number> {
   const { file, isHelp, name, rest } = globalOptions(argv);
   if (isHelp || name === undefined) {
     console.log(USAGE);
     return isHelp ? 0 : 2;
   }
-  const config = () => readConfig(file, [...CI_PROVIDERS, ...Object.keys(agents)]);
+  const config = () => readConfig(file, [...CI_PROVIDERS, ...Object.keys(adapters.agents)]);
   switch (name) {
     case 'version':
       noArguments(rest);
@@ -92,7 +87,7 @@ async function runCommand(argv: readonly string[], { agents }: ProgramOptions): 
     case 'watch':
     case 'run':
       noArguments(rest);
-      return runDaemon(name, await config(), agents);
+      return runDaemon(name, await config(), adapters);
     default:
       throw new UsageError(`no such command: ${name}`);
   }
@@ -151,10 +146,10 @@ async function reportJob(exitCode: number, config: () => Promise<RunnerConfig>):
 async function runDaemon(
   command: 'boot' | 'watch' | 'run',
   config: RunnerConfig,
-  agents: AgentFactories,
+  adapters: AgentAdapters,
 ): Promise<number> {
   const stop = stopSignal();
-  const runner = await createRunner(config, agents, log);
+  const runner = await createRunner(config, adapters, log);
   log(`aw-runner ${version} ${command} on ${runner.instanceId}, group ${config.group}`);
   if (command !== 'watch') {
     const outcome = await boot(runner, stop);

@@ -31,6 +31,8 @@ const stateSchema = v.object({
   ),
   /** Start of the boot or of the drain; milliseconds since 1970. */
   since: v.number(),
+  /** The instance has run no job since: last time at which a job ran, or InService; milliseconds since 1970. */
+  idleSince: v.exactOptional(v.number()),
   unhealthyReported: v.boolean(),
   warmingRun: v.picklist(['none', 'saved', 'failed']),
 });

@@ -1,4 +1,4 @@
-import type { AgentStatus } from './agents/driver.ts';
+import type { AgentFacts, AgentStatus } from './agents/driver.ts';
 import type { RunnerState } from './state.ts';
 
 /** One observation of the instance. A field is undefined if its source did not answer. */
@@ -6,9 +6,10 @@ export type Observation = {
   now: number;
   /** Target lifecycle state of Auto Scaling. */
   target: string | undefined;
-  /** There is a Spot interruption notice. */
-  reclaimed: boolean | undefined;
+  /** Time of the Spot interruption; null without a notice. */
+  reclaimedAt: number | null | undefined;
   agent: AgentStatus | undefined;
+  facts: AgentFacts;
   /** Why no further job should run here. */
   unhealthy: string | undefined;
 };
@@ -29,7 +30,8 @@ export type LastReportedAt = { ready: number; drained: number; idle: number };
 export type WatchTimes = {
   /** Infinite for an instance that never reports Idle. */
   idleTimeoutMinutes: number;
-  drainTimeoutSeconds: number;
+  /** Undefined: a drain has no limit but that of Auto Scaling. */
+  drainTimeoutSeconds: number | undefined;
 };
 
 /**
@@ -40,8 +42,8 @@ export const REPEAT_SECONDS = 30;
 export const REPEAT_IDLE_SECONDS = 300;
 
 /**
- * Timeout of the launch hook, in seconds. The instance cannot observe that its launch hook is completed: its metadata reads
- * InService throughout the hook. So Ready and the heartbeats of the boot go on for this long.
+ * Timeout of the launch hook, in seconds. Ready and the heartbeats of the boot go on for this long on an instance that requests
+ * no registration: it cannot observe that its launch hook is completed.
  */
 export const LAUNCH_HOOK_SECONDS = 300;
 
@@ -52,62 +54,68 @@ export function watchStep(
   last: LastReportedAt,
   times: WatchTimes,
 ): Action[] {
-  const { target, reclaimed, unhealthy, agent, now } = observation;
+  const { target, reclaimedAt, unhealthy, agent, now } = observation;
   if (state.phase === 'draining') return drainStep(state, observation, last);
   if (target === 'Terminated') return [{ do: 'begin-drain', why: 'terminated' }];
   if (state.phase === 'failed') return [];
   const ready: Action[] =
-    isLaunching(state, now) && now - last.ready >= REPEAT_SECONDS * 1000 ? [{ do: 'report-ready' }] : [];
+    isLaunching(state, observation) && now - last.ready >= REPEAT_SECONDS * 1000
+      ? [{ do: 'report-ready' }]
+      : [];
   // An instance in a warm pool is stopped, and boots again when it is needed.
   if (target?.startsWith('Warmed:')) return ready;
-  if (reclaimed) return [{ do: 'begin-drain', why: 'reclaimed' }];
+  if (reclaimedAt) return [{ do: 'begin-drain', why: 'reclaimed' }];
   if (unhealthy !== undefined && !state.unhealthyReported) {
     return [{ do: 'stop-intake' }, { do: 'report-unhealthy', reason: unhealthy }];
   }
-  // An instance without an agent costs its price and never takes a job.
-  if (agent?.state === 'gone' && !state.unhealthyReported) return [...ready, { do: 'start-agent' }];
-  const idle = idleSeconds(observation);
-  if (idle >= times.idleTimeoutMinutes * 60 && now - last.idle >= REPEAT_IDLE_SECONDS * 1000) {
-    return [...ready, { do: 'report-idle', seconds: idle }];
-  }
-  return ready;
+  // An instance without an agent costs its price and never takes a job. It is idle all the same: without a provider it goes.
+  const start: Action[] = agent?.state === 'gone' && !state.unhealthyReported ? [{ do: 'start-agent' }] : [];
+  const idle = idleSeconds(state, observation);
+  const isDue = idle >= times.idleTimeoutMinutes * 60 && now - last.idle >= REPEAT_IDLE_SECONDS * 1000;
+  return [...ready, ...start, ...(isDue ? [{ do: 'report-idle', seconds: idle } as const] : [])];
 }
 
 /**
- * The heartbeat that is due, if any. An agent without an answer counts as busy. The heartbeats of a drain stop at its timeout,
- * so that a hung job does not hold an instance for ever.
+ * The heartbeat that is due, if any. An agent without an answer counts as busy. An agent that is idle in a drain is about to end:
+ * if it never does, the timeout of the hook ends the wait.
  */
 export function heartbeat(
   state: RunnerState,
-  observation: Pick<Observation, 'now' | 'agent'>,
+  observation: Pick<Observation, 'now' | 'agent' | 'facts'>,
   times: WatchTimes,
 ): { phase: 'boot' } | { phase: 'drain'; job?: string; seconds: { drain: number } } | undefined {
   const { now, agent } = observation;
   if (state.phase === 'draining') {
     const drain = (now - state.since) / 1000;
-    if (!isBusy(agent) || drain > times.drainTimeoutSeconds) return undefined;
+    const limit = times.drainTimeoutSeconds ?? Number.POSITIVE_INFINITY;
+    if (!canHaveJob(agent) || drain > limit) return undefined;
     return { phase: 'drain', seconds: { drain }, ...(agent?.state === 'busy' && { job: agent.job }) };
   }
-  return state.phase === 'ready' && isLaunching(state, now) ? { phase: 'boot' } : undefined;
+  return state.phase === 'ready' && isLaunching(state, observation) ? { phase: 'boot' } : undefined;
 }
 
-/** `watch` stops the intake before every observation of a drain, so an agent that is free now stays free. */
+/** Only an agent that has ended cannot have a job: a provider can assign one to an idle agent until its last moment. */
 function drainStep(state: RunnerState, observation: Observation, last: LastReportedAt): Action[] {
   const { now, agent, target } = observation;
   // A reclaimed instance waits in no hook until Auto Scaling has begun to terminate it.
-  if (isBusy(agent) || target !== 'Terminated') return [];
+  if (agent?.state !== 'gone' || target !== 'Terminated') return [];
   if (now - last.drained < REPEAT_SECONDS * 1000) return [];
   return [{ do: 'report-drained', seconds: (now - state.since) / 1000 }];
 }
 
-function isBusy(agent: AgentStatus | undefined): boolean {
-  return agent === undefined || agent.state === 'busy';
+function canHaveJob(agent: AgentStatus | undefined): boolean {
+  return agent === undefined || agent.state === 'busy' || agent.state === 'starting';
 }
 
-function isLaunching({ launch }: RunnerState, now: number): boolean {
-  return launch !== undefined && now - launch.at < LAUNCH_HOOK_SECONDS * 1000;
+/** Whether the launch hook can still wait. */
+function isLaunching({ launch }: RunnerState, { facts, now }: Pick<Observation, 'facts' | 'now'>): boolean {
+  if (launch === undefined) return false;
+  if (facts.registers) return (facts.inServiceAt ?? 0) < launch.at;
+  return now - launch.at < LAUNCH_HOOK_SECONDS * 1000;
 }
 
-function idleSeconds({ agent, now }: Observation): number {
-  return agent?.state === 'idle' ? (now - agent.since.getTime()) / 1000 : 0;
+/** Since the last job's end or InService, whatever happened to agents in between; 0 for an agent that can have a job. */
+function idleSeconds({ idleSince, launch, since }: RunnerState, { agent, facts, now }: Observation): number {
+  if (canHaveJob(agent)) return 0;
+  return (now - Math.max(idleSince ?? launch?.at ?? since, facts.lastJobEnd ?? 0)) / 1000;
 }

@@ -98,11 +98,8 @@ describe('a drain', () => {
 
   test('a start of the agent that hangs does not delay it', async () => {
     let target = 'InService';
-    const one = await watching({
-      target: async () => target,
-      status: async () => ({ state: 'gone' }),
-      start: never,
-    });
+    const settings = { target: async () => target, status: async () => ({ state: 'gone' }) as const };
+    const one = await watching({ ...settings, start: never }, { idleSince: Date.now() });
     await seconds(10);
     target = 'Terminated';
     await seconds(11);
@@ -182,7 +179,7 @@ test('an error that persists is logged once, and again after a success', async (
 });
 
 test('an instance of a warming group never reports Idle', async () => {
-  const idle = async () => ({ state: 'idle', since: new Date(0) }) as const;
+  const idle = async () => ({ state: 'idle' }) as const;
   const [runs, warms] = [
     await watching({ status: idle }),
     await watching({ status: idle, config: { pollSeconds: 5, warming: { command: ['x'] } } }),

@@ -23,6 +23,10 @@ type Watch = {
   state: RunnerState;
   agent: Observation['agent'];
   last: LastReportedAt;
+  /** The last answer about a Spot interruption. */
+  reclaimedAt: number | null;
+  /** Last time at which the end of the idle time was written to the disk. */
+  idleWritten: number;
   /** Whether the intake is stopped for an instance that takes no further job. */
   isIntakeStopped: boolean;
   /** A start of the agent that has not ended yet. */
@@ -44,6 +48,8 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
     state,
     agent: undefined,
     last: { ready: state.launch?.at ?? 0, drained: 0, idle: 0 },
+    reclaimedAt: null,
+    idleWritten: 0,
     isIntakeStopped: false,
     isStarting: false,
     errors: new Map(),
@@ -55,11 +61,21 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
       await raceAbort(signal, step(context)).catch((error: unknown) => {
         if (!signal.aborted) runner.log(`watch: ${errorText(error)}`);
       });
-      await sleep(runner.config.pollSeconds * 1000, undefined, { signal }).catch(() => undefined);
+      await untilNextStep(runner, signal);
     }
   } finally {
     context.stopHeartbeat();
   }
+}
+
+/** Waits until the next poll, or until the agent has changed: the next job must not wait for a poll. */
+async function untilNextStep({ config, agent }: Runner, signal: AbortSignal): Promise<void> {
+  const wait = new AbortController();
+  const either = AbortSignal.any([wait.signal, signal]);
+  const changed = agent.changed?.(either).catch(() => new Promise<void>(() => {})) ?? [];
+  const poll = sleep(config.pollSeconds * 1000, undefined, { signal: either }).catch(() => undefined);
+  await Promise.race([poll, changed].flat());
+  wait.abort();
 }
 
 /**
@@ -77,10 +93,28 @@ async function step(context: Watch): Promise<void> {
   const { runner } = context;
   const observation = await observe(context);
   context.agent = observation.agent;
+  await noteIdle(context, observation);
   for (const action of watchStep(context.state, observation, context.last, context.times)) {
     await perform(action, context);
   }
   await runner.states.flush();
+}
+
+/** Least time between two writes of the idle time while a job runs, in milliseconds. */
+const WRITE_IDLE_MS = 60_000;
+
+/** Keeps the start of the idle time on the disk: the end of the last job, or InService. */
+async function noteIdle(context: Watch, { agent, facts, now }: Observation): Promise<void> {
+  const { state, runner } = context;
+  const isBusy = agent?.state === 'busy';
+  const first = state.idleSince === undefined ? facts.inServiceAt : undefined;
+  const idleSince = isBusy ? now : first;
+  if (idleSince === undefined) return;
+  context.state = { ...state, idleSince };
+  // After a restart in between the idle time is at most this much too long.
+  if (isBusy && now - context.idleWritten < WRITE_IDLE_MS) return;
+  context.idleWritten = now;
+  context.state = await runner.states.update(state.instanceId, { idleSince });
 }
 
 /** On a timer of its own, so that a source that does not answer delays no heartbeat. */
@@ -88,7 +122,8 @@ function restartHeartbeat(context: Watch): void {
   const { runner } = context;
   context.stopHeartbeat();
   const stop = startHeartbeat(runner.config.heartbeatSeconds, async () => {
-    const due = heartbeat(context.state, { now: runner.now(), agent: context.agent }, context.times);
+    const seen = { now: runner.now(), agent: context.agent, facts: runner.agent.facts() };
+    const due = heartbeat(context.state, seen, context.times);
     if (due) await runner.reporter.trySend({ report: 'Runner Heartbeat', ...due });
   });
   context.stopHeartbeat = () => void stop();
@@ -97,13 +132,15 @@ function restartHeartbeat(context: Watch): void {
 async function observe(context: Watch): Promise<Observation> {
   const { metadata, agent, health, now } = context.runner;
   await stopIntakeIfDue(context);
-  const [target, reclaimed, status, unhealthy] = await Promise.all([
+  const [target, reclaimedAt, status, unhealthy] = await Promise.all([
     ask(context, 'target lifecycle state', () => metadata.targetLifecycleState()),
-    ask(context, 'Spot interruption notice', () => metadata.isReclaimed()),
+    ask(context, 'Spot interruption notice', () => metadata.reclaimedAt()),
     ask(context, 'status of the agent', () => agent.status()),
     ask(context, 'health', () => health.problem()),
   ]);
-  return { now: now(), target, reclaimed, agent: status, unhealthy };
+  if (reclaimedAt !== undefined) context.reclaimedAt = reclaimedAt;
+  const facts = agent.facts();
+  return { now: now(), target, reclaimedAt, agent: status, facts, unhealthy: unhealthy ?? facts.problem };
 }
 
 /**
@@ -119,7 +156,7 @@ async function stopIntakeIfDue(context: Watch): Promise<void> {
 async function stopIntake(context: Watch): Promise<void> {
   const { agent } = context.runner;
   const stopped = await ask(context, 'stop of intake', async () => {
-    await agent.stopIntake();
+    await agent.stopIntake(context.reclaimedAt ?? undefined);
     return true;
   });
   context.isIntakeStopped = stopped === true;
@@ -183,7 +220,6 @@ async function perform(action: Action, context: Watch): Promise<void> {
 async function startAgent(context: Watch): Promise<void> {
   const { agent, log } = context.runner;
   if (context.isStarting) return;
-  log('the agent is gone: starting it');
   context.isStarting = true;
   limitTime(START_LIMIT_MS, 'start of the agent', agent.start())
     .catch((error: unknown) => log(`start of the agent: ${errorText(error)}`))

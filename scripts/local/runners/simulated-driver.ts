@@ -29,7 +29,7 @@ const REQUEST_MS = 4_000;
 const agentSchema = v.object({
   state: v.picklist(['idle', 'busy']),
   job: v.optional(v.string()),
-  since: v.pipe(v.string(), v.isoTimestamp()),
+  stopped: v.boolean(),
 });
 
 /** Creates the driver from the `agent` part of the configuration. */
@@ -49,6 +49,8 @@ export function simulatedDriver(
   const request = (url: URL, method = 'GET') =>
     fetch(url, { method, signal: AbortSignal.timeout(REQUEST_MS) });
   return {
+    async prepare() {},
+    facts: () => ({ registers: false }),
     async start() {
       await agent.ensure(settings.command, {
         SIMULATED_CI_URL: settings.url,
@@ -71,9 +73,10 @@ export function simulatedDriver(
       const response = await request(agentUrl);
       if (response.status === 404) return { state: 'gone' };
       if (!response.ok) throw unexpected(response.status);
-      const { state, job, since } = v.parse(agentSchema, await response.json());
+      const { state, job, stopped } = v.parse(agentSchema, await response.json());
       if (state === 'busy') return { state, job: job ?? 'unknown' };
-      return (await agent.isAlive()) ? { state, since: new Date(since) } : { state: 'gone' };
+      // An agent that is stopped gets no job, and ends by itself.
+      return !stopped && (await agent.isAlive()) ? { state } : { state: 'gone' };
     },
   };
 }

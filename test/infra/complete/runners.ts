@@ -119,7 +119,7 @@ export function aboutRunners(made: Applied): void {
           heartbeat_timeout: number;
         }[]) {
           expect(timeout).toBeGreaterThanOrEqual(3 * heartbeatSeconds);
-          expect(timeout * 100).toBeGreaterThan(Math.max(bootTimeoutSeconds, drainTimeoutSeconds));
+          expect(timeout * 100).toBeGreaterThan(Math.max(bootTimeoutSeconds, drainTimeoutSeconds ?? 0));
         }
       }
       const small = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');

@@ -1,4 +1,4 @@
-import type { AgentStatus } from '../agents/driver.ts';
+import type { AgentFacts, AgentStatus } from '../agents/driver.ts';
 import { parseConfig } from '../config.ts';
 import type { Runner } from '../create-runner.ts';
 import { type Health, instanceHealth } from '../health.ts';
@@ -12,13 +12,16 @@ export const INSTANCE = 'i-0123456789abcdef0';
 /** The faults and the state of a simulated instance. */
 export type InstanceSettings = {
   restore?: (signal: AbortSignal) => Promise<RestoreResult>;
+  prepare?: (signal: AbortSignal) => Promise<void>;
   start?: () => Promise<void>;
   stopIntake?: () => Promise<void>;
   status?: () => Promise<AgentStatus>;
+  facts?: () => AgentFacts;
+  changed?: (signal: AbortSignal) => Promise<void>;
   trySend?: (body: ReportBody) => Promise<boolean>;
   health?: Partial<Health>;
   target?: () => Promise<string | undefined>;
-  isReclaimed?: boolean;
+  reclaimedAt?: number;
   isWarm?: boolean;
   config?: object;
   directory: string;
@@ -80,21 +83,27 @@ export function fakeInstance(settings: InstanceSettings) {
       ),
       instanceId: INSTANCE,
       agent: {
+        async prepare(signal) {
+          step('agent is prepared');
+          await settings.prepare?.(signal);
+        },
         async start() {
           step('agent starts');
           await settings.start?.();
-          agent = { state: 'idle', since: new Date(0) };
+          agent = { state: 'idle' };
         },
         async stopIntake() {
           step('intake stops');
           await settings.stopIntake?.();
         },
         status: settings.status ?? (async () => agent),
+        facts: settings.facts ?? (() => ({ registers: false })),
+        ...(settings.changed && { changed: settings.changed }),
       },
       metadata: {
         instanceId: async () => INSTANCE,
         targetLifecycleState: settings.target ?? (async () => 'InService'),
-        isReclaimed: async () => settings.isReclaimed ?? false,
+        reclaimedAt: async () => settings.reclaimedAt ?? null,
       },
       reporter: {
         async send(body) {

@@ -27,19 +27,29 @@ export type WarmingRunOptions = {
  * snapshot. A drain waits for this job as for any other.
  */
 export function warmingDriver(options: WarmingRunOptions): AgentDriver {
-  let status: AgentStatus = { state: 'idle', since: new Date() };
+  let status: AgentStatus = { state: 'gone' };
+  let isStopped = false;
   return {
+    async prepare() {},
     async start() {
+      if (status.state !== 'gone') return;
       const state = await options.states.read(options.instanceId);
       // An instance that was rebooted after its run does not repeat it.
-      if (status.state === 'busy' || (state && state.warmingRun !== 'none')) return;
+      if (state && state.warmingRun !== 'none') {
+        status = { state: 'idle' };
+        return;
+      }
       status = { state: 'busy', job: `warming run of ${options.set}` };
       void warmAndSave(options).finally(() => {
-        status = { state: 'idle', since: new Date() };
+        status = { state: 'idle' };
       });
     },
-    async stopIntake() {},
-    status: async () => status,
+    async stopIntake() {
+      isStopped = true;
+    },
+    // After its run the instance waits for the function `warming`, and then has nothing to end.
+    status: async () => (isStopped && status.state === 'idle' ? { state: 'gone' } : status),
+    facts: () => ({ registers: false }),
   };
 }
 

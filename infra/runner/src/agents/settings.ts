@@ -1,0 +1,49 @@
+import * as v from 'valibot';
+import { CI_PROVIDERS } from '../../../../shared/fleet/names.ts';
+import { issuesText } from '../../../../shared/runtime/validate.ts';
+import { BadConfig } from '../config.ts';
+
+const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
+
+/** A user name as useradd accepts it (useradd(8)). */
+const user = v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a user name'));
+
+/** The part `agent` of the configuration, for the agents of the CI providers. */
+const agentSettings = v.strictObject({
+  driver: v.picklist(CI_PROVIDERS),
+  /** Where the image has the program: default `/opt/hearth/agents/<driver>`. */
+  directory: v.optional(path),
+  /** The user of jobs. It is created at boot if the image does not have it. */
+  user: v.optional(user, 'runner'),
+  /** What agents and jobs write: work folders, build folders. */
+  workDirectory: v.optional(path, '/var/lib/hearth-agent'),
+  /** Buildkite: the queue of the group. */
+  queue: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  /**
+   * The version to run. It is in `<directory>-<version>`: the image can have it there; else aw-runner fetches it at boot. Absent:
+   * the version of the image.
+   */
+  program: v.optional(
+    v.strictObject({
+      version: v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/, 'must be a version')),
+      /** A tar archive, compressed or not, or a single program. */
+      url: v.pipe(v.string(), v.url()),
+      sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')),
+    }),
+  ),
+});
+
+export type AgentSettings = Required<
+  Pick<v.InferOutput<typeof agentSettings>, 'directory' | 'user' | 'workDirectory'>
+> &
+  v.InferOutput<typeof agentSettings>;
+
+/** @throws {BadConfig} naming the setting */
+export function parseAgentSettings(settings: unknown): AgentSettings {
+  const result = v.safeParse(agentSettings, settings);
+  if (!result.success) throw new BadConfig(`agent: ${issuesText(result.issues)}`);
+  const { driver, queue } = result.output;
+  if (driver === 'bk' && queue === undefined)
+    throw new BadConfig('agent.queue: the driver bk needs the queue of the group');
+  return { ...result.output, directory: result.output.directory ?? `/opt/hearth/agents/${driver}` };
+}
