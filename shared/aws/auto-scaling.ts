@@ -84,6 +84,23 @@ export async function describeGroup(client: Client, name: string): Promise<Group
 
 /** Every group of the region, page by page. */
 export async function* listGroups(client: Client): AsyncGenerator<GroupState> {
+  for await (const group of groups(client)) yield groupState(group);
+}
+
+/** Every instance of every group of the region, page by page. */
+export async function* listInstances(client: Client): AsyncGenerator<InstanceState & { instanceId: string }> {
+  for await (const { AutoScalingGroupName = '', Instances = [] } of groups(client)) {
+    for (const { InstanceId = '', LifecycleState = '' } of Instances) {
+      yield {
+        instanceId: InstanceId,
+        autoScalingGroup: AutoScalingGroupName,
+        lifecycleState: LifecycleState,
+      };
+    }
+  }
+}
+
+async function* groups(client: Client): AsyncGenerator<AutoScalingGroup> {
   let token: string | undefined;
   do {
     const page = await client.send(
@@ -92,7 +109,7 @@ export async function* listGroups(client: Client): AsyncGenerator<GroupState> {
         ...(token !== undefined && { NextToken: token }),
       }),
     );
-    for (const group of page.AutoScalingGroups ?? []) yield groupState(group);
+    yield* page.AutoScalingGroups ?? [];
     token = page.NextToken;
   } while (token);
 }

@@ -28,6 +28,11 @@ export const registrationRequestSchema = v.variant('action', [
   v.object({
     action: v.literal('register'),
     previous: v.picklist(PREVIOUS_ENDS),
+    /**
+     * Name of the registration that `previous` is about. With it the function recognises an answer that was lost after a finished
+     * job: its record is ahead of this name, so it removes what it issued in between.
+     */
+    last: v.optional(registrationName),
     /** Buildkite only: the body of the agent's own `register` call. The function checks its queue. */
     agent: v.optional(v.record(v.string(), v.unknown())),
   }),

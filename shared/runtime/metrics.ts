@@ -22,6 +22,20 @@ export const METRICS = {
   IncidentsUnsent: { unit: MetricUnit.Count, dimensions: [[]] },
   ParameterDrift: { unit: MetricUnit.Count, dimensions: [[]] },
   BacklogJobs: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Requests and clean-ups that failed for a secret that is missing, malformed or refused. */
+  CredentialFailures: { unit: MetricUnit.Count, dimensions: [[]] },
+  /** Requests for a registration that failed for the group's settings, the provider or AWS. */
+  RegistrationFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Requests that have to come back later, for the budget of the installation or the provider's rate limit. */
+  RegistrationsThrottled: { unit: MetricUnit.Count, dimensions: [[]] },
+  /** Registrations whose agent ended without a job, or that never reached their instance. */
+  RegistrationsWithoutJob: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Instances in service that had no registration in two sweeps in a row, per sweep. */
+  InstancesWithoutAgent: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Instances with more than one live registration. */
+  ExcessRegistrations: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Requests of a principal that is not an instance of a runner group, or for another instance. */
+  DeniedRequests: { unit: MetricUnit.Count, dimensions: [[]] },
 } as const satisfies Record<string, { unit: string; dimensions: readonly (readonly string[])[] }>;
 
 export type MetricName = keyof typeof METRICS;

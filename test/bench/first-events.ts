@@ -74,6 +74,14 @@ export const FIRST_EVENTS: Readonly<Record<string, FirstEvent>> = {
     body: envelope('aw.schedule', 'Warming Check', { set: 'other' }),
     busy: { body: envelope('aw.schedule', 'Warming Check', { set: 'default' }) },
   },
+  registration: {
+    env: { ...common, BUCKET: 'bucket', ACCOUNT_ID: '123456789012' },
+    body: envelope('aws.autoscaling', 'EC2 Instance Terminate Successful', {
+      AutoScalingGroupName: 'other-gha-default',
+      EC2InstanceId: 'i-0123456789abcdef0',
+    }),
+    busy: { body: envelope('aw.schedule', 'Registration Sweep', {}) },
+  },
   parameters: {
     env: { ...common, BUCKET: 'bucket', PARAMETER_ROOT: '/aw', REPLICA_REGIONS: '[]' },
     body: envelope('aws.ssm', 'Parameter Store Change', { name: '/other/parameter' }),

@@ -3,10 +3,17 @@ import { expect, test } from 'vitest';
 import { alarmsEnv } from '../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../functions/parameters/env.ts';
+import { registrationEnv } from '../../functions/registration/env.ts';
 import { warmingEnv } from '../../functions/warming/env.ts';
 import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 
-const shapes = { alarms: alarmsEnv, lifecycle: lifecycleEnv, parameters: parametersEnv, warming: warmingEnv };
+const shapes = {
+  alarms: alarmsEnv,
+  lifecycle: lifecycleEnv,
+  parameters: parametersEnv,
+  registration: registrationEnv,
+  warming: warmingEnv,
+};
 
 test('function.json names exactly the environment values that the function reads', async () => {
   const specs = await readFunctionSpecs(resolve(import.meta.dirname, '../..'));

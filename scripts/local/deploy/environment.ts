@@ -41,6 +41,7 @@ function deploymentValues(deployment: Deployment, names: QueueNames): Record<str
   return {
     NAME_PREFIX: deployment.prefix,
     BUCKET: deployment.bucket,
+    ACCOUNT_ID: deployment.home.account,
     REPORTS_URL: names.url(names.extra('reports')),
     EVENT_BUS: 'default',
     WARMING_SETS: JSON.stringify(Object.fromEntries(sets)),

@@ -25,6 +25,7 @@ export async function makeSubscriptions(
   const made: MadeSchedule[] = [];
   const targetArn = names.arn(names.inbox(spec.name));
   for (const subscription of spec.subscriptions) {
+    if (subscription.kind === 'url') continue;
     const name = `${deployment.prefix}-${spec.name}-${subscription.name}`;
     if (subscription.kind === 'events') {
       await makeRule(clients.events, name, fill(subscription.pattern, placeholders(deployment)), targetArn);

@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as v from 'valibot';
+import type { RateLimit } from '../../shared/ci/provider.ts';
+import type { RegistrationDeps } from './ports.ts';
+import { RECORDS } from './record.ts';
+
+/**
+ * One record per installation, shared by all execution environments: how many writes went to the provider in each second of the
+ * last minute. GitHub allows 900 points per minute, of which a write costs 5 (REST API, "About secondary rate limits"): 180.
+ */
+
+/** Writes per minute. */
+const PER_MINUTE = 150;
+
+/** Share that releases and clean-ups may use up: the rest is for instances that wait for a registration. */
+const LOW_PRIORITY_SHARE = 0.6;
+
+const WINDOW_SECONDS = 60;
+
+/** Attempts of a conditional write. At most ten requests run at once, and each attempt takes some milliseconds. */
+const ATTEMPTS = 5;
+
+/** Longest wait after which a refused caller comes back, in seconds. */
+const MAX_WAIT_SECONDS = 60;
+
+const budgetSchema = v.object({
+  version: v.literal(1),
+  /** Second since 1970 and number of writes in it, oldest first. */
+  recent: v.array(v.tuple([v.number(), v.number()])),
+  /** Second since 1970 until which the provider refuses calls. */
+  blockedUntil: v.optional(v.number()),
+  /** A lower limit than the default, until the provider's limit is reset. */
+  lowered: v.optional(v.object({ perMinute: v.number(), until: v.number() })),
+});
+type BudgetState = v.InferOutput<typeof budgetSchema>;
+
+const EMPTY: BudgetState = { version: 1, recent: [] };
+
+export type Priority = 'issue' | 'low';
+
+type Deps = Pick<RegistrationDeps, 'store' | 'clock' | 'random'>;
+
+/** `waitSeconds`: the budget is spent, and the caller comes back after about that long. */
+export type Taken = 'taken' | { waitSeconds: number };
+
+/** Takes `writes` from the budget of an installation. Without an installation there is nothing to save. */
+export async function takeBudget(
+  installation: string | undefined,
+  writes: number,
+  priority: Priority,
+  { store, clock, random }: Deps,
+): Promise<Taken> {
+  if (installation === undefined) return 'taken';
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const now = Math.floor(clock.now().getTime() / 1000);
+    const { state, etag } = await read(store, installation);
+    const waitSeconds = waitFor(state, writes, priority, now);
+    // Spread over as long again: callers that were refused together do not come back together.
+    if (waitSeconds > 0)
+      return { waitSeconds: Math.ceil(Math.min(MAX_WAIT_SECONDS, waitSeconds) * (1 + random())) };
+    if (await write(store, installation, spend(state, writes, now), etag)) return 'taken';
+    await sleep(10 + 40 * random());
+  }
+  return { waitSeconds: 1 + Math.ceil(2 * random()) };
+}
+
+/** Writes down that the provider refuses calls for some time. */
+export async function blockBudget(
+  installation: string | undefined,
+  seconds: number,
+  deps: Deps,
+): Promise<void> {
+  const until = Math.ceil(deps.clock.now().getTime() / 1000 + seconds);
+  await change(installation, deps, (state) =>
+    (state.blockedUntil ?? 0) >= until ? undefined : { ...state, blockedUntil: until },
+  );
+}
+
+/**
+ * Lowers the limit if the provider's own would not last until its reset at the present one. A limit that lasts changes nothing, so
+ * the usual answer costs no write.
+ */
+export async function observeRateLimit(
+  installation: string | undefined,
+  { remaining, resetAt }: RateLimit,
+  deps: Deps,
+): Promise<void> {
+  const now = deps.clock.now().getTime() / 1000;
+  const until = Math.ceil(resetAt.getTime() / 1000);
+  const minutes = Math.max(1, (until - now) / 60);
+  const perMinute = Math.floor(remaining / minutes);
+  if (perMinute >= PER_MINUTE) return;
+  await change(installation, deps, (state) => {
+    const current = state.lowered && state.lowered.until > now ? state.lowered.perMinute : PER_MINUTE;
+    // Ten per cent less, so that not each answer is a write.
+    return perMinute >= current * 0.9 ? undefined : { ...state, lowered: { perMinute, until } };
+  });
+}
+
+async function change(
+  installation: string | undefined,
+  { store, random }: Deps,
+  next: (state: BudgetState) => BudgetState | undefined,
+): Promise<void> {
+  if (installation === undefined) return;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const { state, etag } = await read(store, installation);
+    const changed = next(state);
+    if (!changed || (await write(store, installation, changed, etag))) return;
+    await sleep(10 + 40 * random());
+  }
+}
+
+/** Seconds until `writes` fit; 0 if they fit now. */
+function waitFor(state: BudgetState, writes: number, priority: Priority, now: number): number {
+  const blocked = (state.blockedUntil ?? 0) - now;
+  if (blocked > 0) return blocked;
+  const lowered = state.lowered && state.lowered.until > now ? state.lowered.perMinute : PER_MINUTE;
+  // One write per minute always gets through: its answer shows whether the limit still holds.
+  const limit = Math.max(writes, Math.floor(lowered * (priority === 'low' ? LOW_PRIORITY_SHARE : 1)));
+  const recent = state.recent.filter(([second]) => second > now - WINDOW_SECONDS);
+  let over = recent.reduce((sum, [, count]) => sum + count, 0) + writes - limit;
+  if (over <= 0) return 0;
+  for (const [second, count] of recent) {
+    over -= count;
+    if (over <= 0) return second + WINDOW_SECONDS - now;
+  }
+  return WINDOW_SECONDS;
+}
+
+function spend(state: BudgetState, writes: number, now: number): BudgetState {
+  const recent = state.recent.filter(([second]) => second > now - WINDOW_SECONDS);
+  const last = recent.at(-1);
+  if (last?.[0] === now) last[1] += writes;
+  else recent.push([now, writes]);
+  return { ...state, recent };
+}
+
+async function read(store: Deps['store'], installation: string) {
+  const stored = await store.read(budgetKey(installation));
+  if (!stored) return { state: structuredClone(EMPTY), etag: undefined };
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), budgetSchema), stored.text);
+  // A budget of another format counts nothing that matters for longer than a minute.
+  return { state: parsed.success ? parsed.output : structuredClone(EMPTY), etag: stored.etag };
+}
+
+function write(store: Deps['store'], installation: string, state: BudgetState, etag: string | undefined) {
+  const key = budgetKey(installation);
+  return store.write(key, state, etag === undefined ? { ifNoneMatch: true } : { ifMatch: etag });
+}
+
+/** The name of the installation would not be a key: it contains a URL. */
+function budgetKey(installation: string): string {
+  return `${RECORDS}budgets/${createHash('sha256').update(installation).digest('hex').slice(0, 32)}.json`;
+}

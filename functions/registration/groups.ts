@@ -1,0 +1,45 @@
+import * as v from 'valibot';
+import { GROUPS_KEY, groupsFileSchema } from '../../shared/fleet/group-settings.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { ConfigurationError } from '../../shared/runtime/errors.ts';
+import { issuesText } from '../../shared/runtime/validate.ts';
+import type { ObjectStore } from '../../shared/snapshot/store.ts';
+import type { Groups, RunnerGroup } from './ports.ts';
+
+/** Life of the declared groups in the memory of an execution environment, in milliseconds. */
+const FRESH_MS = 60_000;
+
+/** Least time between two reads because of unknown roles, in milliseconds: strangers must not make a read per request. */
+const UNKNOWN_ROLE_MS = 5_000;
+
+/** The runner groups of `config/groups.json`. */
+export function declaredGroups(store: Pick<ObjectStore, 'read'>, clock: Clock): Groups {
+  let cached: { groups: RunnerGroup[]; at: number } | undefined;
+
+  async function groupsNotOlderThan(maxAgeMs: number): Promise<RunnerGroup[]> {
+    const now = clock.now().getTime();
+    if (!cached || now - cached.at >= maxAgeMs) cached = { groups: await read(store), at: now };
+    return cached.groups;
+  }
+
+  return {
+    all: () => groupsNotOlderThan(FRESH_MS),
+    async byRole(role) {
+      const find = (groups: RunnerGroup[]) => groups.find(({ settings }) => settings.role === role);
+      return find(await groupsNotOlderThan(FRESH_MS)) ?? find(await groupsNotOlderThan(UNKNOWN_ROLE_MS));
+    },
+  };
+}
+
+async function read(store: Pick<ObjectStore, 'read'>): Promise<RunnerGroup[]> {
+  const stored = await store.read(GROUPS_KEY);
+  if (!stored) throw new ConfigurationError(`${GROUPS_KEY} does not exist in the bucket: apply again`);
+  const parsed = v.safeParse(
+    v.pipe(v.string(), v.parseJson({}, 'must be JSON'), groupsFileSchema),
+    stored.text,
+  );
+  if (!parsed.success) {
+    throw new ConfigurationError(`${GROUPS_KEY} cannot be read: ${issuesText(parsed.issues)}. Apply again.`);
+  }
+  return Object.entries(parsed.output.groups).map(([id, settings]) => ({ id, settings }));
+}

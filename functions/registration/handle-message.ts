@@ -1,0 +1,67 @@
+import * as v from 'valibot';
+import { ProviderError } from '../../shared/ci/provider.ts';
+import { INSTANCE_ID } from '../../shared/fleet/names.ts';
+import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
+import type { Message } from '../../shared/runtime/message.ts';
+import { dead, type Outcome } from '../../shared/runtime/outcome.ts';
+import { untilAborted } from '../../shared/runtime/until-aborted.ts';
+import { parseOrReject } from '../../shared/runtime/validate.ts';
+import { cleanUpInstance } from './clean-up.ts';
+import type { RegistrationDeps } from './ports.ts';
+import { sweep } from './sweep.ts';
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * Retry time of a message, in milliseconds. GitHub removes an offline registration for one job after a day, and the next sweep
+ * replaces a sweep.
+ */
+export function retryForMs({ body }: Pick<Message, 'body'>): number {
+  return v.is(v.object({ 'detail-type': v.literal('Registration Sweep') }), body)
+    ? HOUR_MS / 12
+    : 24 * HOUR_MS;
+}
+
+const terminatedSchema = v.object({
+  AutoScalingGroupName: v.string(),
+  EC2InstanceId: v.pipe(v.string(), v.regex(INSTANCE_ID)),
+});
+
+/** Handles one message of the inbox: an instance has terminated, or a sweep is due. */
+export async function handleMessage(message: Message, allDeps: RegistrationDeps): Promise<Outcome> {
+  const deps = { ...allDeps, store: untilAborted(message.signal, allDeps.store, ['write', 'remove']) };
+  const event = parseEnvelope(message.body);
+  try {
+    switch (`${event.source} ${event.detailType}`) {
+      case 'aws.autoscaling EC2 Instance Terminate Successful': {
+        const detail = parseOrReject(terminatedSchema, event.detail, 'malformed-detail');
+        return await cleanUpInstance(detail.EC2InstanceId, detail.AutoScalingGroupName, message.signal, deps);
+      }
+      case 'aw.schedule Registration Sweep':
+        return await sweep(message.signal, deps);
+      default:
+        return dead('unknown-event', { source: event.source, detailType: event.detailType });
+    }
+  } catch (error) {
+    throw error instanceof ProviderError ? asRetry(error) : error;
+  }
+}
+
+/** Whatever keeps a provider from removing a registration can pass, or can be repaired in time. */
+function asRetry(error: ProviderError): RetryableError {
+  const options = {
+    cause: error,
+    ...(error.afterSeconds !== undefined && { afterSeconds: error.afterSeconds }),
+  };
+  switch (error.kind) {
+    case 'credential':
+      return new RetryableError('credential', errorText(error), options);
+    case 'settings':
+      return new RetryableError('settings', errorText(error), options);
+    case 'rate-limited':
+      return new RetryableError('rate-limited', errorText(error), options);
+    case 'unavailable':
+      return new RetryableError('provider-unavailable', errorText(error), options);
+  }
+}

@@ -1,0 +1,54 @@
+import type { InstanceState } from '../../shared/aws/auto-scaling.ts';
+import type { CallOptions, KnownRegistration, RegistrationClient } from '../../shared/ci/provider.ts';
+import type { GroupSettings } from '../../shared/fleet/group-settings.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import type { ObjectStore } from '../../shared/snapshot/store.ts';
+
+export type { InstanceState };
+
+/** A runner group with its id, `<provider>/<name>`. */
+export type RunnerGroup = { id: string; settings: GroupSettings };
+
+/** The part of Auto Scaling that this function uses. */
+export interface AutoScalingPort {
+  /** Undefined if no group contains the instance, or none contains it any more. */
+  describeInstance(instanceId: string): Promise<InstanceState | undefined>;
+  /** Every instance of every group of the deployment, with its lifecycle state, by instance id. */
+  listInstances(): Promise<Map<string, InstanceState>>;
+}
+
+/** Opens the registrations of a group at its provider. */
+export interface Providers {
+  /**
+   * @param key the instance; it selects one of several GitHub Apps
+   * @throws {ProviderError} `credential`
+   */
+  open(settings: GroupSettings, key: string, options: CallOptions): Promise<RegistrationClient>;
+}
+
+/** The declared runner groups. */
+export interface Groups {
+  all(): Promise<readonly RunnerGroup[]>;
+  /** The group whose instances have the role, also if it was declared a moment ago. */
+  byRole(role: string): Promise<RunnerGroup | undefined>;
+}
+
+/** The dependencies of this function. */
+export type RegistrationDeps = {
+  account: string;
+  groups: Groups;
+  providers: Providers;
+  autoScaling: AutoScalingPort;
+  store: ObjectStore;
+  /** Instances that were InService, with the time in milliseconds since 1970. */
+  inService: Map<string, number>;
+  /** Lists of providers by scope, with the time of their reading in milliseconds since 1970. */
+  lists: Map<string, { at: number; registrations: Promise<KnownRegistration[]> }>;
+  metrics: MetricSink;
+  logger: Pick<Logger, 'warn' | 'error'>;
+  clock: Clock;
+  /** In [0, 1): spreads the callers that are sent away. */
+  random: () => number;
+};

@@ -1,0 +1,82 @@
+import type { RemovableRegistrations } from '../../shared/ci/provider.ts';
+import { parseRegistrationName, type RegistrationRequest } from '../../shared/fleet/registration.ts';
+import type { UrlAnswer } from '../../shared/runtime/define-url-function.ts';
+import { denied, refused, released } from './answers.ts';
+import { takeBudget } from './budget.ts';
+import type { Runner } from './caller.ts';
+import type { RegistrationDeps } from './ports.ts';
+import { withProvider } from './provider-call.ts';
+import { type RegistrationRecord, readRecord, writeRecord } from './record.ts';
+
+/**
+ * How long an agent without labels has to be idle before its registration is removed, in seconds. GitHub gives a job that was
+ * assigned 60 s to be picked up, and assigns with some delay.
+ */
+const WATCH_SECONDS = 70;
+
+type ReleaseRequest = Extract<RegistrationRequest, { action: 'release' }>;
+
+/**
+ * Ends the assignment of jobs to an idle agent, and removes its registration once the agent was idle for long enough: the view of the
+ * provider on whether an agent is busy is wrong at times, the agent's own is not. A provider that refuses to take the labels away
+ * leaves the same steps with a window of about a second.
+ *
+ * @throws {ProviderError} and the errors of AWS
+ */
+export async function release(
+  { name }: ReleaseRequest,
+  { instanceId, group }: Runner,
+  signal: AbortSignal,
+  deps: RegistrationDeps,
+): Promise<UrlAnswer> {
+  const parsed = parseRegistrationName(name);
+  if (parsed?.instanceId !== instanceId) {
+    deps.metrics.add('DeniedRequests', 1, {});
+    return denied('foreign-registration', { group: group.id, instanceId });
+  }
+  return withProvider(group, instanceId, signal, deps, async ({ removable, installation }) => {
+    const detail = { group: group.id, instanceId, name };
+    if (!removable) return released('unsupported', detail);
+    const { record, etag } = await readRecord(deps.store, instanceId);
+    // The number was never issued: there is no registration of this name.
+    if (!record || record.n < parsed.n) return released('removed', detail);
+    const current = record.n === parsed.n ? record : undefined;
+    if (current?.removed) return released('removed', detail);
+
+    const note = (change: Partial<RegistrationRecord>) =>
+      current ? writeRecord(deps.store, instanceId, { ...current, ...change }, etag) : undefined;
+    const watched =
+      current?.watchedSince === undefined ? undefined : secondsSince(current.watchedSince, deps);
+    if (watched !== undefined && watched < WATCH_SECONDS) {
+      return released('watch', detail, Math.ceil(WATCH_SECONDS - watched));
+    }
+    const taken = await takeBudget(installation, 1, 'low', deps);
+    if (taken !== 'taken') {
+      deps.metrics.add('RegistrationsThrottled', 1, {});
+      return refused('budget', taken.waitSeconds);
+    }
+    const id = current?.id ?? (await removable.find(name))?.id;
+    const result =
+      id === undefined ? 'removed' : await step(removable, id, watched !== undefined || !current);
+    if (result === 'removed') await note({ removed: true });
+    if (result === 'watch') {
+      await note({ watchedSince: deps.clock.now().toISOString() });
+      return released('watch', detail, WATCH_SECONDS);
+    }
+    return released(result, detail);
+  });
+}
+
+/** @param watched whether the labels were removed before and the agent stayed idle; also for a registration that was superseded */
+async function step(
+  removable: RemovableRegistrations,
+  id: number,
+  watched: boolean,
+): Promise<'removed' | 'busy' | 'watch'> {
+  if (watched) return removable.remove(id);
+  return (await removable.stopAssignment(id)) === 'gone' ? 'removed' : 'watch';
+}
+
+function secondsSince(instant: string, { clock }: RegistrationDeps): number {
+  return (clock.now().getTime() - Date.parse(instant)) / 1000;
+}
