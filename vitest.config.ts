@@ -8,6 +8,9 @@ const slow = (name: string, include: string[]) => ({
 /** Unit tests that replace a module of Node. The replacement must not reach other files. */
 const MODULE_MOCKS = ['infra/runner/src/{health,watch}.test.ts'];
 
+/** Tests beside the code that start programs. */
+const PROGRAMS = ['scripts/local/ci/agents/*.test.ts'];
+
 // Unit tests are beside the code that they test. Tests with further needs are below test/.
 export default defineConfig({
   test: {
@@ -17,7 +20,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{functions,shared,scripts,infra}/**/*.test.ts', 'test/bench/**/*.test.ts'],
-          exclude: MODULE_MOCKS,
+          exclude: [...MODULE_MOCKS, ...PROGRAMS],
           isolate: false,
         },
       },
@@ -34,7 +37,7 @@ export default defineConfig({
           maxWorkers: 2,
         },
       },
-      slow('e2e', ['test/e2e/**/*.test.ts']),
+      slow('e2e', ['test/e2e/**/*.test.ts', ...PROGRAMS]),
     ],
   },
 });

@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A program that a test runs: its output so far, and its end. */
+export type Program = {
+  child: ChildProcess;
+  output(): string;
+  /** The exit code, or the signal that ended it. */
+  exit: Promise<number | NodeJS.Signals>;
+  kill(signal: NodeJS.Signals): void;
+};
+
+const started = new Set<ChildProcess>();
+const folders = new Set<string>();
+
+/** Starts a program. `endPrograms` kills it at the latest. */
+export function startProgram(
+  path: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd?: string,
+): Program {
+  const child = spawn(path, args, {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
+  });
+  started.add(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+  }
+  const exit = new Promise<number | NodeJS.Signals>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      started.delete(child);
+      resolve(code ?? signal ?? -1);
+    });
+  });
+  return { child, output: () => output, exit, kill: (signal) => void child.kill(signal) };
+}
+
+/** A new folder, removed by `endPrograms`. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hearth-ci-'));
+  folders.add(folder);
+  return folder;
+}
+
+/** To be called after each test. */
+export function endPrograms(): void {
+  for (const child of started) child.kill('SIGKILL');
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  folders.clear();
+}
+
+/** Waits for a condition. @throws with `what` after 20 s. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`timeout: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Whether a process runs. One that has ended and that nobody has waited for does not (Linux only). */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
