@@ -49,6 +49,30 @@ resource "terraform_data" "inputs" {
       error_message = "scale_out_factor must be above 0. Wrong in ${join(", ", [for id, group in local.stated_groups : id if group.scale_out_factor == null ? false : group.scale_out_factor <= 0])}."
     }
     precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : group.drain_timeout_min == null ? true : group.drain_timeout_min >= 1 && group.drain_timeout_min <= 2880])
+      error_message = "drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.drain_timeout_min}" if group.drain_timeout_min == null ? false : !(group.drain_timeout_min >= 1 && group.drain_timeout_min <= 2880)])}. Remove it for a drain without a limit of its own."
+    }
+    precondition {
+      condition     = alltrue([for group in values(var.gha_runner_groups) : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])
+      error_message = "gh_repo must be owner/name, such as acme/monorepo, without a URL: ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name} has ${group.gh_repo}" if !can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])}. A group with level = \"organization\" names one of its repositories too."
+    }
+    precondition {
+      condition     = alltrue([for group in values(var.gha_runner_groups) : contains(["repository", "organization"], group.level)])
+      error_message = "level must be repository (the runners belong to gh_repo) or organization (they belong to the owner of gh_repo). Wrong in ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name}" if !contains(["repository", "organization"], group.level)])}."
+    }
+    precondition {
+      condition     = alltrue([for group in values(var.gha_runner_groups) : group.runner_group == null ? true : group.level == "organization" && group.runner_group != ""])
+      error_message = "runner_group is the name of a runner group of an organization: it must not be empty, and needs level = \"organization\". Wrong in ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name}" if group.runner_group == null ? false : !(group.level == "organization" && group.runner_group != "")])}."
+    }
+    precondition {
+      condition     = length(local.groups_with_wrong_labels) == 0
+      error_message = "labels must have 1 to 100 different labels of 1 to 256 characters, without commas, and GitHub ignores their case. Wrong in ${join(", ", local.groups_with_wrong_labels)}. Remove labels for the label queue alone."
+    }
+    precondition {
+      condition     = length(local.agent_problems) == 0
+      error_message = "Wrong settings of an agent: ${join("; ", local.agent_problems)}."
+    }
+    precondition {
       condition     = length(local.plain_keys) == 0
       error_message = "${join(" and ", local.plain_keys)} would store the PagerDuty key in plain text in the Terraform state and in your repository. Remove it and apply. Then put the key into the secret that the output pagerduty_routing_secret_id names: use the console, or aws_secretsmanager_secret_version with secret_string_wo. If the key was ever committed, create a new key in PagerDuty."
     }
@@ -60,6 +84,31 @@ resource "terraform_data" "inputs" {
 }
 
 locals {
+  groups_with_wrong_labels = [
+    for name, group in var.gha_runner_groups : "gha/${name}"
+    if group.labels == null ? false : (
+      length(group.labels) < 1 || length(group.labels) > 100
+      || length(distinct([for label in group.labels : lower(label)])) != length(group.labels)
+      || anytrue([for label in group.labels : !can(regex("^[^,\\s]([^,]{0,254}[^,\\s])?$", label))])
+    )
+  ]
+
+  # aw-runner has the same rules (infra/runner/src/agents/settings.ts); there they would fail a boot.
+  agent_problems = flatten([
+    for where, agent in merge(
+      { for provider, agent in var.agents : "agents.${provider}" => agent },
+      { for id, group in local.stated_groups : "agent of ${id}" => group.agent },
+    ) :
+    [for problem, wrong in {
+      "user must be a user name"                                  = agent.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]{0,31}$", agent.user))
+      "directory must be an absolute path"                        = agent.directory == null ? false : !startswith(agent.directory, "/")
+      "work_directory must be an absolute path"                   = agent.work_directory == null ? false : !startswith(agent.work_directory, "/")
+      "program.version must have letters, digits, dots, - and _"  = agent.program == null ? false : !can(regex("^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$", agent.program.version))
+      "program.url must begin with https://"                      = agent.program == null ? false : !can(regex("^https://[^/]+/", agent.program.url))
+      "program.sha256 must have 64 lower-case hexadecimal digits" = agent.program == null ? false : !can(regex("^[0-9a-f]{64}$", agent.program.sha256))
+    } : "${where}: ${problem}" if wrong]
+  ])
+
   # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [
     for name, key in {

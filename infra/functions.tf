@@ -6,10 +6,17 @@ locals {
     jsondecode(replace(replace(file("${path.module}/../functions/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
   }
 
+  # A function without an inbox has no queues; modules/function uses the same rule.
+  functions_with_inbox = [
+    for name, spec in local.functions : name
+    if anytrue([for one in spec.subscriptions : one.kind != "url"]) || length(try(spec.extraInboxes, [])) > 0
+  ]
+
   # All environment values that a function.json may name.
   function_values = {
     NAME_PREFIX       = var.name_prefix
     BUCKET            = local.bucket_name
+    ACCOUNT_ID        = local.account
     REPORTS_URL       = "${local.sqs_url}/${local.reports_queue}"
     EVENT_BUS         = "default"
     ROUTING_SECRET_ID = aws_secretsmanager_secret.pagerduty.arn
@@ -26,10 +33,11 @@ locals {
   }
 
   function_policies = {
-    alarms     = data.aws_iam_policy_document.alarms.json
-    lifecycle  = data.aws_iam_policy_document.lifecycle.json
-    parameters = data.aws_iam_policy_document.parameters.json
-    warming    = data.aws_iam_policy_document.warming.json
+    alarms       = data.aws_iam_policy_document.alarms.json
+    lifecycle    = data.aws_iam_policy_document.lifecycle.json
+    parameters   = data.aws_iam_policy_document.parameters.json
+    registration = data.aws_iam_policy_document.registration.json
+    warming      = data.aws_iam_policy_document.warming.json
   }
 }
 
@@ -37,15 +45,16 @@ module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
-  name                 = each.key
-  name_prefix          = var.name_prefix
-  spec                 = each.value
-  code                 = local.code[each.key]
-  environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
-  policy_json          = lookup(local.function_policies, each.key, null)
-  schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
+  name             = each.key
+  name_prefix      = var.name_prefix
+  spec             = each.value
+  code             = local.code[each.key]
+  environment      = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
+  policy_json      = lookup(local.function_policies, each.key, null)
+  schedules_by_set = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
   # Runners alone send reports. Their roles have the names of their groups.
   senders              = { reports = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*" }
+  reserve_concurrency  = var.enable_function_reserved_concurrency
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days
   runbook              = module.alarms.runbooks["dead-letters"]

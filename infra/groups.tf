@@ -42,4 +42,18 @@ locals {
       instance_types = type.instance_types == null ? [type.instance_type] : type.instance_types
     })
   }
+
+  # The agent of each group, in the format of aw-runner's configuration. The attributes of a group override those of its provider.
+  group_agents = {
+    for id, same in local.groups : id => {
+      for setting, value in {
+        driver        = same[0].host
+        queue         = same[0].host == "bk" ? same[0].queue : null
+        user          = try(coalesce(same[0].agent.user, try(var.agents[same[0].host].user, null)), null)
+        directory     = try(coalesce(same[0].agent.directory, try(var.agents[same[0].host].directory, null)), null)
+        workDirectory = try(coalesce(same[0].agent.work_directory, try(var.agents[same[0].host].work_directory, null)), null)
+        program       = same[0].agent.program == null ? try(var.agents[same[0].host].program, null) : same[0].agent.program
+      } : setting => value if value != null
+    }
+  }
 }

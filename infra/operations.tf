@@ -1,13 +1,16 @@
 module "alarms" {
   source = "./modules/alarms"
 
-  name_prefix  = var.name_prefix
-  region       = local.region
-  account      = local.account
-  partition    = local.partition
-  groups       = { for id, same in local.groups : id => { boots_set = same[0].boots_set, actions_enabled = !same[0].exclude_oncall_alerts } }
-  sets         = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
-  functions    = { for name, spec in local.functions : name => { queues = concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) } }
+  name_prefix = var.name_prefix
+  region      = local.region
+  account     = local.account
+  partition   = local.partition
+  groups      = { for id, same in local.groups : id => { boots_set = same[0].boots_set, takes_jobs = local.group_takes_jobs[id], actions_enabled = !same[0].exclude_oncall_alerts } }
+  sets        = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
+  functions = { for name, spec in local.functions : name => {
+    queues = contains(local.functions_with_inbox, name) ? concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) : []
+    dead   = contains(local.functions_with_inbox, name) ? "${var.name_prefix}-${name}-dead" : null
+  } }
   thresholds   = var.alarm_thresholds
   runbooks_url = var.runbooks_url
   tags         = local.tags
@@ -23,7 +26,7 @@ module "support" {
   enable_ssm_access  = local.ssm_access
   support_role_name  = var.support.support_role_name
   operator_role_name = var.support.operator_role_name
-  functions          = keys(local.functions)
+  functions          = local.functions_with_inbox
   secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn])
   kms_key_arn        = var.kms_key_arn
   tags               = local.tags

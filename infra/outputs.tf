@@ -14,8 +14,13 @@ output "pagerduty_routing_secret_id" {
 }
 
 output "agent_secret_ids" {
-  description = "Map from runner group to the id of the secret for the CI provider's token. The secrets are created empty."
+  description = "Map from runner group to the id of the secret for the CI provider's credentials: for GitHub the GitHub App. The secrets are created empty."
   value       = { for id, secret in local.group_secrets : id => aws_secretsmanager_secret.agent[secret].id }
+}
+
+output "gha_token_secret_id" {
+  description = "Id of the secret for a GitHub token, which is used if the secret of the GitHub App is empty. The secret is created empty. Null without runner groups on GitHub Actions."
+  value       = one([for name, secret in aws_secretsmanager_secret.agent : secret.id if name == "gha_token"])
 }
 
 output "cost_allocation_tag" {
@@ -45,7 +50,12 @@ output "groups" {
 
 output "queues" {
   description = "Map from function to the URLs of its inbox (`inbox`), further inboxes (`extra`) and dead-letter queue (`dead`)."
-  value       = { for name, function in module.function : name => function.queues }
+  value       = { for name in local.functions_with_inbox : name => module.function[name].queues }
+}
+
+output "function_urls" {
+  description = "Map from function to its URL, for functions that answer requests."
+  value       = { for name, spec in local.functions : name => module.function[name].url if anytrue([for one in spec.subscriptions : one.kind == "url"]) }
 }
 
 output "dashboard_url" {

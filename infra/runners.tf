@@ -24,22 +24,19 @@ module "runner_group" {
   security_groups = each.value.security_groups
   policies        = each.value.policies
 
-  bucket_name      = local.bucket_name
-  bucket_arn       = module.warming.bucket_arn
-  boots_set        = each.value.boots_set
-  warming          = each.value.makes_set ? try(local.warming_runs[each.value.set], null) : null
-  idle_timeout_min = each.value.agent_idle_timeout_min
-  reports          = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }
-  runner           = { key = one(concat(aws_s3_object.runner[*].key, aws_s3_object_copy.runner[*].key)), sha256 = local.runner_sha256 }
-  agent = merge(
-    { driver = each.value.host, secretId = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn },
-    { for setting, value in {
-      queue      = try(each.value.queue, null)
-      repository = try(each.value.gh_repo, null)
-      cloneDepth = try(each.value.git_clone_depth, null)
-    } : setting => value if value != null },
-  )
-  secret_arn    = aws_secretsmanager_secret.agent[local.group_secrets[each.key]].arn
+  bucket_name       = local.bucket_name
+  bucket_arn        = module.warming.bucket_arn
+  boots_set         = each.value.boots_set
+  warming           = each.value.makes_set ? try(local.warming_runs[each.value.set], null) : null
+  idle_timeout_min  = each.value.agent_idle_timeout_min
+  reports           = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }
+  runner            = { key = one(concat(aws_s3_object.runner[*].key, aws_s3_object_copy.runner[*].key)), sha256 = local.runner_sha256 }
+  agent             = local.group_agents[each.key]
+  drain_timeout_min = each.value.drain_timeout_min
+  registration = local.group_takes_jobs[each.key] ? {
+    url = module.function["registration"].url
+    arn = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name_prefix}_registration"
+  } : null
   log_group_arn = aws_cloudwatch_log_group.runners.arn
 
   enable_ssm_access    = local.ssm_access

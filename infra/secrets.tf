@@ -9,26 +9,30 @@ resource "aws_secretsmanager_secret" "pagerduty" {
 }
 
 locals {
-  # GitHub and Buildkite each use one token for all groups. CircleCI uses one token per resource class.
+  # GitHub and Buildkite each use one secret for all groups. CircleCI uses one per group, since its tokens belong to one
+  # resource class.
   group_secrets = {
     for id, same in local.groups : id => {
-      gha = "gha_token"
+      gha = "gha_app"
       bk  = "bk_agent_token"
       cci = "cci_${replace(same[0].name, "-", "_")}"
     }[same[0].host]
   }
+  agent_secrets = toset(concat(values(local.group_secrets), contains(values(local.group_secrets), "gha_app") ? ["gha_token"] : []))
   secret_descriptions = {
-    gha = "GitHub token with permission to register runners, plain text."
-    bk  = "Buildkite agent token, plain text."
-    cci = "CircleCI credentials: JSON with resource_class, access_token and auth_token."
+    gha_app        = "GitHub App: JSON {\"appId\": \"...\", \"privateKey\": \"...\"}, or a list of several."
+    gha_token      = "GitHub token that may register runners, plain text. Used if the secret of the GitHub App is empty."
+    bk_agent_token = "Buildkite agent token, plain text."
+    cci            = "CircleCI credentials: JSON {\"resource_class\": \"...\", \"auth_token\": \"...\", \"access_token\": \"...\"}."
   }
 }
 
+# Only the function registration reads these secrets. No instance does: a job has the permissions of its instance.
 resource "aws_secretsmanager_secret" "agent" {
-  for_each = toset(values(local.group_secrets))
+  for_each = local.agent_secrets
 
   name_prefix = "${var.name_prefix}_${each.key}_"
-  description = local.secret_descriptions[split("_", each.key)[0]]
+  description = lookup(local.secret_descriptions, each.key, local.secret_descriptions.cci)
   kms_key_id  = var.kms_key_arn
   tags        = local.tags
 }

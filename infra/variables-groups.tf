@@ -1,15 +1,20 @@
 # Runner groups. checks.tf has the rules that span several variables; they apply to all three variables.
 
 variable "gha_runner_groups" {
-  description = "Map from name to runner group on GitHub Actions. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
+  description = "Map from name to runner group on GitHub Actions. Runners have the `labels` (default: `queue` alone) and take jobs of `gh_repo` (`owner/name`); with `level = \"organization\"` they belong to the organization `owner`, and to its runner group `runner_group` (default: the default group). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
     resource_type             = string
     queue                     = string
     gh_repo                   = string
+    level                     = optional(string, "repository")
+    runner_group              = optional(string)
+    labels                    = optional(list(string))
     gha_workflow_ids          = optional(list(string), [])
     agent_idle_timeout_min    = optional(number, 30)
+    drain_timeout_min         = optional(number)
+    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
     warming                   = optional(bool, false)
     warming_set               = optional(string)
     policies                  = optional(map(string), {})
@@ -23,12 +28,14 @@ variable "gha_runner_groups" {
 }
 
 variable "cci_runner_groups" {
-  description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
+  description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
     resource_type             = string
     agent_idle_timeout_min    = optional(number, 30)
+    drain_timeout_min         = optional(number)
+    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
     warming                   = optional(bool, false)
     warming_set               = optional(string)
     policies                  = optional(map(string), {})
@@ -42,7 +49,7 @@ variable "cci_runner_groups" {
 }
 
 variable "bk_runner_groups" {
-  description = "Map from name to runner group on Buildkite. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. Default: no groups."
+  description = "Map from name to runner group on Buildkite. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
@@ -50,6 +57,8 @@ variable "bk_runner_groups" {
     queue                     = string
     git_clone_depth           = optional(number)
     agent_idle_timeout_min    = optional(number, 30)
+    drain_timeout_min         = optional(number)
+    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
     warming                   = optional(bool, false)
     warming_set               = optional(string)
     policies                  = optional(map(string), {})
@@ -60,4 +69,39 @@ variable "bk_runner_groups" {
     exclude_oncall_alerts     = optional(bool, false)
   }))
   default = {}
+}
+
+variable "agents" {
+  description = "Map from CI provider (`gha`, `cci`, `bk`) to the agent of its runner groups. `program` is the version that instances install at boot, with the URL and the SHA-256 of its archive or program (default: the version of the AMI). `user` runs agents and jobs (default: `runner`). `directory` has the program in the AMI (default: `/opt/hearth/agents/<provider>`). `work_directory` is what agents and jobs write (default: `/var/lib/hearth-agent`). Default: none."
+  type = map(object({
+    program        = optional(object({ version = string, url = string, sha256 = string }))
+    user           = optional(string)
+    directory      = optional(string)
+    work_directory = optional(string)
+  }))
+  default = {}
+  validation {
+    condition     = length(setsubtract(keys(var.agents), ["gha", "cci", "bk"])) == 0
+    error_message = "agents must have no other keys than gha, cci and bk. Wrong: ${join(", ", setsubtract(keys(var.agents), ["gha", "cci", "bk"]))}."
+  }
+}
+
+variable "ghes_url" {
+  description = "URL of your GitHub Enterprise Server (`https://github.example.com`) or of your tenant of ghe.com (`https://example.ghe.com`), without a path. Default: null, which is github.com."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.ghes_url == null ? true : can(regex("^https://[A-Za-z0-9.-]+(:[0-9]+)?/?$", var.ghes_url)) && !can(regex("^https://(api\\.)?github\\.com/?$", var.ghes_url))
+    error_message = "ghes_url must be https:// and the host name of your GitHub Enterprise Server or ghe.com tenant, without a path. For github.com remove it. A private key must not sign in to another host."
+  }
+}
+
+variable "circleci_api_url" {
+  description = "URL of the runner API of CircleCI. For CircleCI server it is the URL of the server, without a path. Default: `https://runner.circleci.com`."
+  type        = string
+  default     = "https://runner.circleci.com"
+  validation {
+    condition     = can(regex("^https://[A-Za-z0-9.-]+(:[0-9]+)?$", var.circleci_api_url))
+    error_message = "circleci_api_url must be https:// and a host name, without a path. A token must not be sent unencrypted."
+  }
 }

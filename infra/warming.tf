@@ -40,8 +40,12 @@ locals {
         resourceType            = same[0].resource_type
         queue                   = try(same[0].queue, null)
         repository              = try(same[0].gh_repo, null)
+        level                   = try(same[0].level, null)
+        runnerGroup             = try(same[0].runner_group, null)
+        labels                  = try(same[0].labels, null)
         workflowIds             = try(same[0].gha_workflow_ids, null)
         idleTimeoutMinutes      = same[0].agent_idle_timeout_min
+        drainTimeoutMinutes     = same[0].drain_timeout_min
         warmingSet              = same[0].boots_set
         warming                 = same[0].makes_set
         scalingPollingFrequency = same[0].scaling_polling_frequency

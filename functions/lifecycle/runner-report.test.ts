@@ -278,6 +278,12 @@ describe('measurements', () => {
     ]);
   });
 
+  test('a runner that is replaced for the age of its agent is recorded, and another unhealthy one is not', async () => {
+    await fleet.report({ ...REPORTS.unhealthy, reason: 'agent too old: exit code 7 of 2.329.0' });
+    await fleet.report({ ...REPORTS.unhealthy, reason: 'the agent is too old: ' });
+    expect(fleet.measurements).toEqual([{ name: 'OldAgents', value: 1, dimensions: { Group } }]);
+  });
+
   test('a drain of unknown length is not recorded', async () => {
     fleet.state = 'Terminating:Wait';
     const { seconds: _, ...drained } = REPORTS.drained;

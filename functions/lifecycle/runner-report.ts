@@ -1,5 +1,5 @@
 import { type HookPhase, hookName } from '../../shared/fleet/names.ts';
-import type { Report } from '../../shared/fleet/report.ts';
+import { AGENT_TOO_OLD, type Report } from '../../shared/fleet/report.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
@@ -149,6 +149,9 @@ function recordMeasurements(report: Report, metrics: MetricSink): void {
       break;
     case 'Runner Drained':
       if (report.seconds) metrics.add('DrainSeconds', report.seconds.drain, { Group });
+      break;
+    case 'Runner Unhealthy':
+      if (report.reason.startsWith(AGENT_TOO_OLD)) metrics.add('OldAgents', 1, { Group });
       break;
     default:
       break;

@@ -105,3 +105,59 @@ run "own_key_and_replica_regions" {
     error_message = "The home region or the replica region is missing."
   }
 }
+
+run "github_com" {
+  command = plan
+  assert {
+    condition     = local.github_api_url == "https://api.github.com"
+    error_message = "github.com is not the default."
+  }
+}
+
+run "github_enterprise_server" {
+  command = plan
+  variables {
+    ghes_url = "https://github.example.com:8443/"
+  }
+  assert {
+    condition     = local.github_api_url == "https://github.example.com:8443/api/v3"
+    error_message = "The REST API of GitHub Enterprise Server is below /api/v3."
+  }
+}
+
+run "tenant_of_ghe_com" {
+  command = plan
+  variables {
+    ghes_url = "https://acme.ghe.com"
+  }
+  assert {
+    condition     = local.github_api_url == "https://api.acme.ghe.com"
+    error_message = "The REST API of ghe.com has the host api.<tenant>."
+  }
+}
+
+run "a_warming_group_whose_jobs_save_takes_jobs" {
+  command = plan
+  variables {
+    warming_sets = { default = {}, nightly = { command = ["warm"], user = "ci" } }
+    gha_runner_groups = {
+      jobs    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
+      command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "arn:aws:iam::123456789012:policy/b" } }
+    }
+  }
+  assert {
+    condition     = local.group_takes_jobs["gha/jobs"] && !local.group_takes_jobs["gha/command"]
+    error_message = "Only a warming group whose set has a run is without an agent."
+  }
+}
+
+run "no_reserved_concurrency" {
+  command = plan
+  variables {
+    enable_function_reserved_concurrency = false
+  }
+  assert {
+    condition     = alltrue([for function in module.function : function.reserved_concurrency == -1])
+    error_message = "A function reserves concurrency."
+  }
+}

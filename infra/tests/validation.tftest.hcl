@@ -530,3 +530,178 @@ run "both_forms_of_ssm_access_agree" {
     support           = { enable_ssm_access = true }
   }
 }
+
+run "drain_timeout_too_short" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", drain_timeout_min = 0 } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "drain_timeout_too_long" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", drain_timeout_min = 2881 } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "repository_as_url" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "https://github.com/acme/monorepo", resource_type = "default" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "repository_without_owner" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "monorepo", resource_type = "default" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "level" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "enterprise" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "runner_group_of_a_repository" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", runner_group = "release" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "runner_group_without_name" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "organization", runner_group = "" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "no_labels" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", labels = [] } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "label_twice" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", labels = ["linux", "Linux"] } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "label_with_comma" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", labels = ["linux,x64"] } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_user" {
+  command = plan
+  variables {
+    agents = { gha = { user = "Jobs" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_directory" {
+  command = plan
+  variables {
+    agents = { gha = { directory = "opt/runner" } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_work_directory" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", agent = { work_directory = "work" } } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_program_version" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", agent = { program = { version = "../2.336.0", url = "https://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_program_url" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", agent = { program = { version = "2.336.0", url = "http://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_program_checksum" {
+  command = plan
+  variables {
+    agents = { gha = { program = { version = "2.336.0", url = "https://example.com/r.tar.gz", sha256 = "AAAAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
+run "agent_of_unknown_provider" {
+  command = plan
+  variables {
+    agents = { github = { user = "ci" } }
+  }
+  expect_failures = [var.agents]
+}
+
+run "ghes_url_with_path" {
+  command = plan
+  variables {
+    ghes_url = "https://github.example.com/api/v3"
+  }
+  expect_failures = [var.ghes_url]
+}
+
+run "ghes_url_of_github" {
+  command = plan
+  variables {
+    ghes_url = "https://github.com"
+  }
+  expect_failures = [var.ghes_url]
+}
+
+run "ghes_url_unencrypted" {
+  command = plan
+  variables {
+    ghes_url = "http://github.example.com"
+  }
+  expect_failures = [var.ghes_url]
+}
+
+run "circleci_api_url" {
+  command = plan
+  variables {
+    circleci_api_url = "http://circleci.example.com"
+  }
+  expect_failures = [var.circleci_api_url]
+}
+
+run "runners_of_an_organization_are_valid" {
+  command = plan
+  variables {
+    gha_runner_groups = { default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "organization", runner_group = "release", labels = ["linux", "x64 large"], drain_timeout_min = 2880, agent = { user = "ci", program = { version = "2.336.0", url = "https://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } } }
+  }
+}

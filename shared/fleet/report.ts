@@ -21,6 +21,9 @@ export const MAX_REASON = 1_000;
  */
 export const WARMING_RUN_FAILED = 'warming run failed: ';
 
+/** Start of the reason of a `Runner Unhealthy` whose cause is an agent that the provider refuses, or soon refuses, for its age. */
+export const AGENT_TOO_OLD = 'agent too old: ';
+
 /** Longest duration, in seconds (30 days). */
 export const MAX_SECONDS = 30 * 86_400;
 

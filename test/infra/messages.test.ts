@@ -77,6 +77,9 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
       bundles: { bucket: 'b', prefix: 'p' },
       remote_cache: {},
       delivery_enabled: true,
+      agents: { github: {} },
+      ghes_url: 'https://github.com',
+      circleci_api_url: 'circleci.example.com',
     });
     const sentences = [
       'customer_id becomes the value of a tag',
@@ -102,6 +105,9 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
       'bundles.prefix must be empty or end with a slash',
       'remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache',
       'delivery_enabled is not supported: this module has no delivery. Remove it',
+      'agents must have no other keys than gha, cci and bk. Wrong: github.',
+      'ghes_url must be https:// and the host name of your GitHub Enterprise Server or ghe.com tenant, without a path. For github.com remove it.',
+      'circleci_api_url must be https:// and a host name, without a path.',
     ];
     for (const sentence of sentences) expect(message).toContain(sentence);
   });
@@ -123,6 +129,12 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
         idle: { ...group, agent_idle_timeout_min: 721 },
         polled: { ...group, scaling_polling_frequency: 4 },
         scaled: { ...group, scale_out_factor: 0 },
+        drained: { ...group, drain_timeout_min: 0 },
+        url: { ...group, gh_repo: 'https://github.com/acme/monorepo' },
+        level: { ...group, level: 'enterprise' },
+        member: { ...group, runner_group: 'release' },
+        labelled: { ...group, labels: ['linux', 'Linux'] },
+        agent: { ...group, agent: { user: 'Jobs', directory: 'opt' } },
       },
       bk_runner_groups: { foreign: { max_runners: 1, queue: 'q', resource_type: 'default' } },
     });
@@ -138,6 +150,12 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
       'agent_idle_timeout_min must be from 1 to 720: gha/idle has 721.',
       'must be 1, 2 or 3. Wrong in gha/polled.',
       'scale_out_factor must be above 0. Wrong in gha/scaled.',
+      'drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): gha/drained has 0.',
+      'gh_repo must be owner/name, such as acme/monorepo, without a URL: gha/url has https://github.com/acme/monorepo.',
+      'organization (they belong to the owner of gh_repo). Wrong in gha/level.',
+      'needs level = "organization". Wrong in gha/member.',
+      'Wrong in gha/labelled. Remove labels for the label queue alone.',
+      'agent of gha/agent: directory must be an absolute path; agent of gha/agent: user must be a user name.',
       'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
     ];
     for (const sentence of sentences) expect(message).toContain(sentence);

@@ -40,6 +40,20 @@ module "hearth" {
   }
   runbooks_url = "https://wiki.example.com/hearth/runbooks"
 
+  ghes_url         = "https://example.ghe.com"
+  circleci_api_url = "https://circleci.example.com"
+
+  agents = {
+    gha = {
+      program = {
+        version = "2.336.0"
+        url     = "https://example.com/runner-2.336.0.tar.gz"
+        sha256  = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      }
+      user = "ci"
+    }
+  }
+
   warming_sets = {
     default = {
       bazel = { directory = "/home/ci/monorepo", repository = "https://github.com/acme/monorepo" }
@@ -87,9 +101,27 @@ module "hearth" {
       gh_repo                = "acme/monorepo"
       min_runners            = 1
       max_runners            = 5
+      drain_timeout_min      = 120
       queue                  = "aspect-small"
+      labels                 = ["aspect-small", "linux"]
       resource_type          = "small"
       exclude_oncall_alerts  = true
+      agent = {
+        directory = "/opt/acme/runner"
+        program = {
+          version = "2.335.0"
+          url     = "https://example.com/runner-2.335.0.tar.gz"
+          sha256  = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+        }
+      }
+    }
+    org = {
+      gh_repo       = "acme/monorepo"
+      level         = "organization"
+      runner_group  = "release"
+      max_runners   = 5
+      queue         = "org"
+      resource_type = "small"
     }
     warming = {
       agent_idle_timeout_min = 1

@@ -1,9 +1,19 @@
 locals {
+  # Groups without agents have no registrations.
+  with_agents = [for id, group in var.groups : id if group.takes_jobs]
+
   graphs = [
     { title = "Boot time (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RunnerBootSeconds", "Group", id]] },
     { title = "Restore time (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RestoreSeconds", "Group", id]] },
     { title = "Drain time (maximum)", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "DrainSeconds", "Group", id]] },
     { title = "Failed boots", stat = "Sum", metrics = [for id in keys(var.groups) : ["Hearth", "LaunchFailures", "Group", id]] },
+    { title = "Present drains (seconds, maximum)", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "DrainingSeconds", "Group", id]] },
+    { title = "Runners without an agent", stat = "Maximum", metrics = [for id in local.with_agents : ["Hearth", "InstancesWithoutAgent", "Group", id]] },
+    { title = "Runners with more than one registration", stat = "Maximum", metrics = [for id in local.with_agents : ["Hearth", "ExcessRegistrations", "Group", id]] },
+    { title = "Failed registrations", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "RegistrationFailures", "Group", id]] },
+    { title = "Registrations without a job", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "RegistrationsWithoutJob", "Group", id]] },
+    { title = "Agents refused for their age", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "OldAgents", "Group", id]] },
+    { title = "Credential failures, throttled and denied requests", stat = "Sum", metrics = [["Hearth", "CredentialFailures"], ["Hearth", "RegistrationsThrottled"], ["Hearth", "DeniedRequests"]] },
     { title = "Queued jobs", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "BacklogJobs", "Group", id]] },
     { title = "Runners in service", stat = "Maximum", metrics = [for id in keys(var.groups) : ["AWS/AutoScaling", "GroupInServiceInstances", "AutoScalingGroupName", "${var.name_prefix}-${replace(id, "/", "-")}"]] },
     { title = "Snapshot age", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotAgeSeconds", "Set", set]] },
@@ -13,7 +23,7 @@ locals {
     { title = "Incidents sent and unsent", stat = "Sum", metrics = [["Hearth", "IncidentsSent"], ["Hearth", "IncidentsUnsent"]] },
     { title = "Parameter edits reverted", stat = "Sum", metrics = [["Hearth", "ParameterDrift"]] },
     { title = "Age of oldest message in inboxes (seconds)", stat = "Maximum", metrics = flatten([for settings in values(var.functions) : [for queue in settings.queues : { row = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue] }]])[*].row },
-    { title = "Messages in dead-letter queues", stat = "Maximum", metrics = [for name in keys(var.functions) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${var.name_prefix}-${name}-dead"]] },
+    { title = "Messages in dead-letter queues", stat = "Maximum", metrics = [for settings in values(var.functions) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", settings.dead] if settings.dead != null] },
   ]
   shown = [for graph in local.graphs : graph if length(graph.metrics) > 0]
 }

@@ -9,7 +9,14 @@ locals {
       slow-restores   = { metric = "RestoreSeconds", dimensions = { Group = id }, statistic = "p90", threshold = var.thresholds.restore_seconds, period = 900, severity = "warning", summary = "Runners of ${id} restore snapshots slowly" }
       cold-boots      = { metric = "RestoreSeconds", dimensions = { Group = id, Outcome = "cold" }, statistic = "SampleCount", threshold = 0, period = 900, severity = "warning", summary = "Runners of ${id} boot without a snapshot", only = group.boots_set != null }
       long-drains     = { metric = "DrainSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = var.thresholds.drain_seconds, period = 3600, severity = "warning", summary = "Runners of ${id} drain for longer than the threshold; a drain that reaches its limit ends the running job" }
-      backlog         = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", summary = "Jobs of ${id} wait for a runner" }
+      drain-limit     = { metric = "DrainingSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = 169200, period = 300, severity = "critical", summary = "A runner of ${id} drains for more than 47 hours; at 48 hours Auto Scaling ends it together with its job" }
+      old-agents      = { metric = "OldAgents", dimensions = { Group = id }, statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "The CI provider refuses the agent of ${id} for its age", only = group.takes_jobs }
+      # The function registration counts instances that had no agent in two sweeps in a row, which are five minutes apart.
+      missing-agents       = { metric = "InstancesWithoutAgent", dimensions = { Group = id }, statistic = "Maximum", threshold = 0, period = 300, severity = "error", summary = "Runners of ${id} are in service without an agent for more than five minutes", only = group.takes_jobs }
+      excess-registrations = { metric = "ExcessRegistrations", dimensions = { Group = id }, statistic = "Maximum", threshold = 0, period = 300, periods = 2, severity = "error", summary = "A runner of ${id} has more than one live registration", only = group.takes_jobs }
+      failed-registrations = { metric = "RegistrationFailures", dimensions = { Group = id }, statistic = "Sum", threshold = 0, period = 300, periods = 3, severity = "error", summary = "Runners of ${id} get no registrations", only = group.takes_jobs }
+      unused-registrations = { metric = "RegistrationsWithoutJob", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.unused_registrations, period = 3600, severity = "warning", summary = "Many agents of ${id} end without a job", only = group.takes_jobs }
+      backlog              = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", summary = "Jobs of ${id} wait for a runner" }
     } : "${kind}-${replace(id, "/", "-")}" => merge({ periods = 1, missing = "notBreaching", only = true, runbook = kind, namespace = "Hearth", route = id, enabled = group.actions_enabled }, alarm)
     if try(alarm.only, true)
   }]...)
@@ -25,9 +32,12 @@ locals {
 
   per_deployment = {
     for kind, alarm in {
-      unsent-incidents = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", summary = "Incidents were not sent to PagerDuty, because the routing secret has no usable key" }
-      many-incidents   = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
-      parameter-drift  = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
+      unsent-incidents        = { metric = "IncidentsUnsent", threshold = 0, period = 300, severity = "error", summary = "Incidents were not sent to PagerDuty, because the routing secret has no usable key" }
+      many-incidents          = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
+      agent-credentials       = { metric = "CredentialFailures", threshold = 0, period = 300, severity = "critical", summary = "A secret with credentials of a CI provider is empty, malformed or refused, so runners get no registrations" }
+      throttled-registrations = { metric = "RegistrationsThrottled", threshold = 0, period = 300, periods = 3, severity = "warning", summary = "A CI provider's rate limit delays registrations" }
+      denied-requests         = { metric = "DeniedRequests", threshold = 0, period = 300, severity = "error", summary = "A principal that is not a runner asked the function registration for a registration" }
+      parameter-drift         = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
     } : kind => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", statistic = "Sum", dimensions = {}, route = "default", enabled = true }, alarm)
   }
 

@@ -19,8 +19,8 @@ variable "partition" {
 }
 
 variable "groups" {
-  description = "Map from `<host>/<name>` to the runner group's warming set and to whether its alarms page."
-  type        = map(object({ boots_set = optional(string), actions_enabled = bool }))
+  description = "Map from `<host>/<name>` to the runner group's warming set, to whether it has agents, and to whether its alarms page."
+  type        = map(object({ boots_set = optional(string), takes_jobs = bool, actions_enabled = bool }))
 }
 
 variable "sets" {
@@ -29,20 +29,21 @@ variable "sets" {
 }
 
 variable "functions" {
-  description = "Map from function to the names of the queues that it polls."
-  type        = map(object({ queues = list(string) }))
+  description = "Map from function to the names of the queues that it polls and of its dead-letter queue (null: it has none)."
+  type        = map(object({ queues = list(string), dead = optional(string) }))
 }
 
 variable "thresholds" {
   description = "Thresholds of the alarms, as in `alarm_thresholds` of the root module."
   type = object({
-    boot_seconds       = number
-    restore_seconds    = number
-    drain_seconds      = number
-    backlog_minutes    = number
-    snapshot_age_hours = number
-    snapshot_gb        = number
-    launch_failures    = number
+    boot_seconds         = number
+    restore_seconds      = number
+    drain_seconds        = number
+    backlog_minutes      = number
+    snapshot_age_hours   = number
+    snapshot_gb          = number
+    launch_failures      = number
+    unused_registrations = number
   })
 }
 

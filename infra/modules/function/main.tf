@@ -35,16 +35,22 @@ resource "aws_iam_role" "this" {
 }
 
 data "aws_iam_policy_document" "common" {
-  statement {
-    sid = "PollInboxes"
-    # The event source mapping needs the first three actions. The function delays a retry with the last.
-    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-    resources = [for queue in local.polled : queue.arn]
+  dynamic "statement" {
+    for_each = local.has_inbox ? [1] : []
+    content {
+      sid = "PollInboxes"
+      # The event source mapping needs the first three actions. The function delays a retry with the last.
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+      resources = [for queue in local.polled : queue.arn]
+    }
   }
-  statement {
-    sid       = "SendToDeadLetterQueue"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.dead.arn]
+  dynamic "statement" {
+    for_each = local.has_inbox ? [1] : []
+    content {
+      sid       = "SendToDeadLetterQueue"
+      actions   = ["sqs:SendMessage"]
+      resources = [aws_sqs_queue.dead[0].arn]
+    }
   }
   statement {
     sid       = "WriteOwnLog"
@@ -85,13 +91,16 @@ resource "aws_lambda_function" "this" {
   s3_bucket        = var.code.bucket
   s3_key           = var.code.key
   source_code_hash = var.code.code_sha256
-  tags             = var.tags
+  # A function with a URL: its callers take no concurrency from the other functions. -1 reserves none.
+  reserved_concurrent_executions = var.reserve_concurrency ? try(var.spec.reservedConcurrency, -1) : -1
+  tags                           = var.tags
 
   environment {
-    variables = merge(var.environment, {
-      INBOX_URL       = aws_sqs_queue.inbox.url
-      DEAD_LETTER_URL = aws_sqs_queue.dead.url
-    })
+    variables = merge(
+      var.environment,
+      { for queue in aws_sqs_queue.inbox : "INBOX_URL" => queue.url },
+      { for queue in aws_sqs_queue.dead : "DEAD_LETTER_URL" => queue.url },
+    )
   }
 
   logging_config {

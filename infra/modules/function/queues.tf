@@ -1,6 +1,8 @@
-# Inboxes that the function polls, and its dead-letter queue.
+# Inboxes that the function polls, and its dead-letter queue. A function that only answers requests at its URL has none.
 
 resource "aws_sqs_queue" "dead" {
+  count = local.has_inbox ? 1 : 0
+
   name                      = "${var.name_prefix}-${var.name}-dead"
   message_retention_seconds = local.retention
   sqs_managed_sse_enabled   = true
@@ -8,6 +10,8 @@ resource "aws_sqs_queue" "dead" {
 }
 
 resource "aws_sqs_queue" "inbox" {
+  count = local.has_inbox ? 1 : 0
+
   name                       = "${var.name_prefix}-${var.name}-inbox"
   visibility_timeout_seconds = local.visibility
   message_retention_seconds  = local.retention
@@ -28,19 +32,25 @@ resource "aws_sqs_queue" "extra" {
 }
 
 locals {
+  # As in shared/runtime/function-spec.ts: events, schedules and further queues lead to an inbox, requests do not.
+  has_inbox = anytrue([for one in var.spec.subscriptions : one.kind != "url"]) || length(try(var.spec.extraInboxes, [])) > 0
+
   # 14 days, the maximum of SQS. The function alarms keeps a page in its inbox until the end of a mute window.
   retention = 1209600
   # The default is six times the function's timeout, as AWS recommends.
   visibility = try(var.spec.visibilitySeconds, 6 * var.spec.timeoutSeconds)
   redrive = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dead.arn
-    maxReceiveCount     = var.spec.receiveLimit
+    deadLetterTargetArn = one(aws_sqs_queue.dead[*].arn)
+    maxReceiveCount     = try(var.spec.receiveLimit, null)
   })
-  polled = merge({ inbox = aws_sqs_queue.inbox }, aws_sqs_queue.extra)
+  polled     = merge({ for queue in aws_sqs_queue.inbox : "inbox" => queue }, aws_sqs_queue.extra)
+  all_queues = merge({ for queue in aws_sqs_queue.dead : "dead" => queue }, local.polled)
 }
 
 resource "aws_sqs_queue_redrive_allow_policy" "dead" {
-  queue_url = aws_sqs_queue.dead.id
+  count = local.has_inbox ? 1 : 0
+
+  queue_url = aws_sqs_queue.dead[0].id
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
     sourceQueueArns   = [for queue in local.polled : queue.arn]
@@ -48,7 +58,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead" {
 }
 
 data "aws_iam_policy_document" "queue" {
-  for_each = merge({ dead = aws_sqs_queue.dead }, local.polled)
+  for_each = local.all_queues
 
   # EventBridge rules of this function send events to its inbox, and undeliverable events to its dead-letter queue.
   dynamic "statement" {
@@ -108,18 +118,20 @@ data "aws_iam_policy_document" "queue" {
 }
 
 resource "aws_sqs_queue_policy" "this" {
-  for_each = merge({ dead = aws_sqs_queue.dead }, local.polled)
+  for_each = local.all_queues
 
   queue_url = each.value.id
   policy    = data.aws_iam_policy_document.queue[each.key].json
 }
 
 resource "aws_cloudwatch_metric_alarm" "dead" {
+  count = local.has_inbox ? 1 : 0
+
   alarm_name          = "${var.name_prefix}-dead-letters-${var.name}"
-  alarm_description   = "The dead-letter queue ${aws_sqs_queue.dead.name} of the function ${var.name} contains messages.\n${var.runbook.line}"
+  alarm_description   = "The dead-letter queue ${aws_sqs_queue.dead[0].name} of the function ${var.name} contains messages.\n${var.runbook.line}"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = aws_sqs_queue.dead.name }
+  dimensions          = { QueueName = aws_sqs_queue.dead[0].name }
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0

@@ -1,4 +1,4 @@
-# EventBridge rules and schedules from function.json. All of them send to the inbox.
+# EventBridge rules and schedules from function.json, which send to the inbox, and the URL.
 
 locals {
   events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" }
@@ -48,10 +48,10 @@ resource "aws_cloudwatch_event_target" "this" {
 
   rule      = aws_cloudwatch_event_rule.this[each.key].name
   target_id = "inbox"
-  arn       = aws_sqs_queue.inbox.arn
+  arn       = aws_sqs_queue.inbox[0].arn
 
   dead_letter_config {
-    arn = aws_sqs_queue.dead.arn
+    arn = aws_sqs_queue.dead[0].arn
   }
 }
 
@@ -89,7 +89,7 @@ data "aws_iam_policy_document" "scheduler" {
   statement {
     sid       = "SendToInbox"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.inbox.arn, aws_sqs_queue.dead.arn]
+    resources = [aws_sqs_queue.inbox[0].arn, aws_sqs_queue.dead[0].arn]
   }
 }
 
@@ -112,12 +112,21 @@ resource "aws_scheduler_schedule" "this" {
   }
 
   target {
-    arn      = aws_sqs_queue.inbox.arn
+    arn      = aws_sqs_queue.inbox[0].arn
     role_arn = aws_iam_role.scheduler[0].arn
     input    = local.schedule_inputs[each.key]
 
     dead_letter_config {
-      arn = aws_sqs_queue.dead.arn
+      arn = aws_sqs_queue.dead[0].arn
     }
   }
+}
+
+resource "aws_lambda_function_url" "this" {
+  for_each = { for one in var.spec.subscriptions : one.name => one if one.kind == "url" }
+
+  function_name = aws_lambda_function.this.function_name
+  # Without a qualifier: the URL belongs to $LATEST, as the event source mappings do. With NONE the provider itself adds the
+  # permissions of the public. With AWS_IAM the policies of the callers in this account decide.
+  authorization_type = { iam = "AWS_IAM", none = "NONE" }[each.value.auth]
 }

@@ -43,6 +43,11 @@ variable "senders" {
   type        = map(string)
 }
 
+variable "reserve_concurrency" {
+  description = "Controls whether the concurrency that function.json names is reserved."
+  type        = bool
+}
+
 variable "permissions_boundary" {
   description = "ARN of the permissions boundary of the roles, or null."
   type        = string

@@ -23,7 +23,9 @@ resource "aws_autoscaling_group" "this" {
   }
 
   # Initial hooks, because hooks that are added later miss the first instances. After heartbeat_timeout seconds without a
-  # heartbeat the default result applies: Auto Scaling replaces a booting instance, and terminates a draining one.
+  # heartbeat the default result applies: Auto Scaling replaces a booting instance, and terminates a draining one. A hook waits
+  # for at most 100 timeouts and 48 hours (Auto Scaling User Guide, "Lifecycle hooks"): 1,800 s is the least timeout that gives
+  # a drain all 48 hours, and a running job survives half an hour without the function lifecycle.
   initial_lifecycle_hook {
     name                 = "${var.name_prefix}-boot"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_LAUNCHING"
@@ -33,7 +35,7 @@ resource "aws_autoscaling_group" "this" {
   initial_lifecycle_hook {
     name                 = "${var.name_prefix}-drain"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-    heartbeat_timeout    = 300
+    heartbeat_timeout    = 1800
     default_result       = "CONTINUE"
   }
 

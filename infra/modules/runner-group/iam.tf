@@ -1,4 +1,4 @@
-# Permissions of a runner. Every job on the runner has them too.
+# Permissions of a runner. A job that reaches the metadata service has them too, so there is no secret among them.
 
 data "aws_iam_policy_document" "assume" {
   statement {
@@ -32,6 +32,7 @@ data "aws_iam_policy_document" "this" {
       var.boots_set == null ? [] : [
         "${var.bucket_arn}/sets/${var.boots_set}/pointer.json",
         "${var.bucket_arn}/sets/${var.boots_set}/snapshots/*",
+        "${var.bucket_arn}/sets/${var.boots_set}/frames/*",
         "${var.bucket_arn}/sets/${var.boots_set}/layers/*",
       ],
     )
@@ -46,10 +47,28 @@ data "aws_iam_policy_document" "this" {
       resources = [var.bucket_arn]
     }
   }
-  statement {
-    sid       = "ReadOwnToken"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [var.secret_arn]
+  # Only through the URL. A direct Invoke would let the caller write the identity that the function takes from the request.
+  dynamic "statement" {
+    for_each = var.registration[*]
+    content {
+      sid       = "RequestRegistrations"
+      actions   = ["lambda:InvokeFunctionUrl"]
+      resources = [statement.value.arn]
+    }
+  }
+  dynamic "statement" {
+    for_each = var.registration[*]
+    content {
+      # Lambda requires both permissions for a URL (Lambda Developer Guide, "Control access to Lambda function URLs").
+      sid       = "InvokeThroughUrlOnly"
+      actions   = ["lambda:InvokeFunction"]
+      resources = [statement.value.arn]
+      condition {
+        test     = "Bool"
+        variable = "lambda:InvokedViaFunctionUrl"
+        values   = ["true"]
+      }
+    }
   }
   statement {
     sid       = "SendReports"

@@ -43,10 +43,12 @@ locals {
     # Both branches of a conditional must have one type. A for expression adds the attribute only if it has a value.
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
     { for key, run in { warming = var.warming } : key => run if run != null },
+    { for key, minutes in { drainTimeoutSeconds = var.drain_timeout_min } : key => minutes * 60 if minutes != null },
+    { for key, one in { registrationUrl = var.registration } : key => one.url if one != null },
   )
 
-  # The ARN of the secret is unknown in the first plan. A placeholder of the same length gives the size of user data.
-  sized_config = merge(local.config, { agent = merge(var.agent, { secretId = format("%150s", "arn") }) })
+  # The URL of the function is unknown in the first plan. A placeholder that is longer gives the size of user data.
+  sized_config = merge(local.config, { registrationUrl = format("%100s", "https") })
 
   user_data = {
     for variant, config in { real = jsonencode(local.config), sized = jsonencode(local.sized_config) } :

@@ -96,13 +96,18 @@ variable "log_group_arn" {
 }
 
 variable "agent" {
-  description = "Settings of the agent driver, in the format of aw-runner's configuration."
+  description = "Settings of the agent, in the format of aw-runner's configuration."
   type        = any
 }
 
-variable "secret_arn" {
-  description = "ARN of the secret with the CI provider's token."
-  type        = string
+variable "drain_timeout_min" {
+  description = "Time after which a drain ends the running job, in minutes, or null for the limit of Auto Scaling (48 hours)."
+  type        = number
+}
+
+variable "registration" {
+  description = "URL and ARN of the function registration, or null for a group without agents."
+  type        = object({ url = string, arn = string })
 }
 
 variable "enable_ssm_access" {
@@ -111,7 +116,7 @@ variable "enable_ssm_access" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key of the bucket and the secrets, or null for keys that AWS manages."
+  description = "ARN of the KMS key of the bucket, or null for the key that S3 manages."
   type        = string
 }
 

@@ -81,6 +81,30 @@ data "aws_iam_policy_document" "bucket" {
       values   = ["false"]
     }
   }
+
+  # A promoted snapshot does not change, whoever asks: neither the instance that made it nor a function replaces an object. The
+  # second condition leaves out the parts of a multipart upload. They create no object, and S3 accepts no If-None-Match with them.
+  # (S3 User Guide, "Enforce conditional writes on Amazon S3 buckets")
+  statement {
+    sid       = "DenyReplacingSnapshots"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.this.arn}/sets/*/snapshots/*", "${aws_s3_bucket.this.arn}/sets/*/frames/*"]
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["true"]
+    }
+    condition {
+      test     = "Bool"
+      variable = "s3:ObjectCreationOperation"
+      values   = ["true"]
+    }
+  }
 }
 
 resource "aws_s3_bucket_policy" "this" {
@@ -91,12 +115,14 @@ resource "aws_s3_bucket_policy" "this" {
 data "aws_iam_policy_document" "manage" {
   for_each = toset(var.sets)
 
-  # No access to the pointer and the run record: an instance writes snapshots, and the function warming promotes them.
+  # No access to the pointer and the run record: an instance writes snapshots, and the function warming promotes them. The
+  # bucket policy allows new objects only. No DeleteObject: a delete marker would take the place of a snapshot.
   statement {
     sid     = "WriteSnapshots"
     actions = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
     resources = [
       "${aws_s3_bucket.this.arn}/sets/${each.key}/snapshots/*",
+      "${aws_s3_bucket.this.arn}/sets/${each.key}/frames/*",
       "${aws_s3_bucket.this.arn}/sets/${each.key}/layers/*",
     ]
   }

@@ -56,8 +56,30 @@ export function aboutAlarms(made: Applied): void {
       );
       expect(watched('function-errors', 'FunctionName')).toEqual(functions.sort());
       expect(watched('function-throttles', 'FunctionName')).toEqual(functions.sort());
-      for (const kind of ['launch-failures', 'slow-boots', 'slow-restores', 'long-drains', 'backlog'])
+      for (const kind of [
+        'launch-failures',
+        'slow-boots',
+        'slow-restores',
+        'long-drains',
+        'drain-limit',
+        'backlog',
+      ])
         expect(watched(kind, 'Group'), kind).toEqual(groups.sort());
+      // Only groups that take jobs have agents.
+      for (const kind of [
+        'old-agents',
+        'missing-agents',
+        'excess-registrations',
+        'failed-registrations',
+        'unused-registrations',
+      ])
+        expect(watched(kind, 'Group'), kind).toEqual([
+          'bk/default',
+          'cci/default',
+          'gha/default',
+          'gha/org',
+          'gha/small-jobs',
+        ]);
       // Only groups with a warming set can boot cold.
       expect(watched('cold-boots', 'Group')).toEqual([
         'bk/warm-ios',
@@ -67,6 +89,21 @@ export function aboutAlarms(made: Applied): void {
       ]);
       for (const kind of ['old-snapshot', 'large-snapshot', 'slow-warming-runs', 'failed-warming-runs'])
         expect(watched(kind, 'Set'), kind).toEqual(['default', 'ios']);
+    });
+
+    test('a drain pages before Auto Scaling ends it', () => {
+      const limits = of('aws_cloudwatch_metric_alarm').filter(({ values }) =>
+        text(values.alarm_name).startsWith('aw-drain-limit-'),
+      );
+      expect(limits).toHaveLength(7);
+      for (const { values } of limits)
+        expect(values).toMatchObject({
+          metric_name: 'DrainingSeconds',
+          statistic: 'Maximum',
+          threshold: 47 * 3600,
+          period: 300,
+          tags: { 'hearth:severity': 'critical' },
+        });
     });
 
     test('the dashboard uses metrics of the catalogue', () => {

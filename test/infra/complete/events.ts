@@ -32,7 +32,13 @@ const cases: [file: string, change: Change, rules: string[]][] = [
   ['autoscaling-launch-lifecycle-action', ofGroup('aw-gha-default'), []],
   ['autoscaling-terminate-lifecycle-action', ofGroup('aw-gha-default'), []],
   ['autoscaling-launch-successful', ofGroup('aw-gha-default'), ['aw-parameters-capacity']],
-  ['autoscaling-terminate-successful', ofGroup('aw-bk-default'), ['aw-parameters-capacity']],
+  [
+    'autoscaling-terminate-successful',
+    ofGroup('aw-bk-default'),
+    ['aw-parameters-capacity', 'aw-registration-terminations'],
+  ],
+  ['autoscaling-terminate-successful', ofGroup('web-servers'), []],
+  ['s3-object-created-put', ofObject(bucket, 'config/groups.json'), []],
   [
     'autoscaling-launch-unsuccessful-insufficient-capacity',
     ofGroup('aw-gha-default'),
@@ -67,7 +73,7 @@ const cases: [file: string, change: Change, rules: string[]][] = [
   ['s3-object-created-put', ofObject(bucket, manifest), ['aw-warming-manifests']],
   ['s3-object-created-put', ofObject(bucket, 'sets/default/pointer.json'), ['aw-parameters-declared']],
   ['s3-object-created-put', ofObject(bucket, 'config/parameters.json'), ['aw-parameters-declared']],
-  ['s3-object-created-put', ofObject(bucket, 'sets/default/layers/0123.sqfs'), []],
+  ['s3-object-created-put', ofObject(bucket, 'sets/default/frames/0123'), []],
   ['s3-object-created-put', ofObject('other', manifest), []],
   ['s3-object-deleted', ofObject(bucket, manifest), []],
 ];

@@ -4,11 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { alarmsEnv } from '../../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../../functions/parameters/env.ts';
+import { registrationEnv } from '../../../functions/registration/env.ts';
 import { warmingEnv } from '../../../functions/warming/env.ts';
 import { fill } from '../../../scripts/local/deploy/names.ts';
 import { COMMON_ENV } from '../../../shared/runtime/define-function.ts';
 import { readEnv } from '../../../shared/runtime/env.ts';
-import { readFunctionSpecs, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
+import { hasInbox, readFunctionSpecs, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
 import { actionsOf, Lambda } from '../iam-actions.ts';
 import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
@@ -19,6 +20,7 @@ const envs: Record<string, Parameters<typeof readEnv>[0]> = {
   alarms: alarmsEnv,
   lifecycle: lifecycleEnv,
   parameters: parametersEnv,
+  registration: registrationEnv,
   warming: warmingEnv,
 };
 
@@ -58,10 +60,9 @@ export function aboutFunctions(made: Applied): void {
         const env = envs[spec.name];
         if (!env) throw new Error(`${spec.name} has an env.ts that is missing in this test`);
         expect(Object.keys(env).sort()).toEqual([...spec.environment].sort());
-        expect(Object.keys(variables).sort()).toEqual(
-          [...spec.environment, ...Object.keys(COMMON_ENV)].sort(),
-        );
-        expect(() => readEnv({ ...env, ...COMMON_ENV }, variables)).not.toThrow();
+        const common = hasInbox(spec) ? COMMON_ENV : {};
+        expect(Object.keys(variables).sort()).toEqual([...spec.environment, ...Object.keys(common)].sort());
+        expect(() => readEnv({ ...env, ...common }, variables)).not.toThrow();
       });
 
       test('has the size and the polling of its function.json', () => {
@@ -77,7 +78,10 @@ export function aboutFunctions(made: Applied): void {
         });
         const mappings = inFunction('aws_lambda_event_source_mapping', spec.name);
         expect(mappings.map(({ values }) => text(values.event_source_arn).split(':').at(-1)).sort()).toEqual(
-          [`aw-${spec.name}-inbox`, ...spec.extraInboxes.map((queue) => `aw-${queue}`)].sort(),
+          [
+            ...(hasInbox(spec) ? [`aw-${spec.name}-inbox`] : []),
+            ...spec.extraInboxes.map((queue) => `aw-${queue}`),
+          ].sort(),
         );
         for (const { values } of mappings) {
           expect(values).toMatchObject({
@@ -98,13 +102,30 @@ export function aboutFunctions(made: Applied): void {
         }
       });
 
+      test('has the URL of its function.json, with its authorization and a reserved concurrency', () => {
+        const urls = spec.subscriptions.flatMap((one) => (one.kind === 'url' ? [one] : []));
+        const made = inFunction('aws_lambda_function_url', spec.name).map(({ values }) => values);
+        expect(made).toHaveLength(urls.length);
+        const auth = { iam: 'AWS_IAM', none: 'NONE' };
+        for (const [index, url] of urls.entries())
+          expect(made[index]).toMatchObject({
+            function_name: `aw_${spec.name}`,
+            authorization_type: auth[url.auth],
+          });
+        const [lambda] = inFunction('aws_lambda_function', spec.name);
+        expect(lambda?.values.reserved_concurrent_executions).toBe(spec.reservedConcurrency ?? -1);
+        // No policy of a function admits others; the roles of its callers do.
+        expect(inFunction('aws_lambda_permission', spec.name)).toEqual([]);
+      });
+
       test('has exactly the permissions that its bundle uses', () => {
         const meta = JSON.parse(readFileSync(join(root, `dist/functions/${spec.name}.meta.json`), 'utf8'));
         const allowed = inFunction('aws_iam_role_policy', spec.name)
           .filter(({ name }) => name !== 'scheduler')
           .flatMap(({ values }) => statements(values.policy))
           .flatMap(({ Action }) => Action);
-        expect([...new Set(allowed)].sort()).toEqual([...actionsOf(root, meta), ...Lambda].sort());
+        const byLambda = hasInbox(spec) ? Lambda : Lambda.filter((action) => !action.startsWith('sqs:'));
+        expect([...new Set(allowed)].sort()).toEqual([...actionsOf(root, meta), ...byLambda].sort());
       });
     });
 
@@ -136,6 +157,7 @@ export function aboutFunctions(made: Applied): void {
       const names = of('aws_scheduler_schedule').map(({ values }) => values.name);
       expect(names.sort()).toEqual([
         'aw-parameters-reconcile',
+        'aw-registration-sweep',
         'aw-warming-check-default',
         'aw-warming-check-ios',
         'aw-warming-run-default',
@@ -193,7 +215,7 @@ export function aboutFunctions(made: Applied): void {
       const senders = of('aws_iam_role_policy')
         .filter(({ values }) => statements(values.policy).some(({ Sid }) => Sid === 'SendReports'))
         .map(({ values }) => text(values.role));
-      expect(senders).toHaveLength(6);
+      expect(senders).toHaveLength(7);
       for (const role of senders) expect(role).toMatch(/^aw-/);
     });
   });

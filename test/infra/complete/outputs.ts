@@ -14,6 +14,8 @@ const outputs = v.strictObject({
   cost_allocation_tag: v.string(),
   cost_allocation_tag_value: v.string(),
   dashboard_url: v.string(),
+  function_urls: v.record(v.string(), v.string()),
+  gha_token_secret_id: v.string(),
   groups: v.record(
     v.string(),
     v.object({ auto_scaling_group: v.string(), role: v.string(), security_group_id: v.string() }),
@@ -46,13 +48,23 @@ export function aboutOutputs(made: Applied): void {
         'bk/warm-ios',
         'cci/default',
         'gha/default',
+        'gha/org',
         'gha/small-jobs',
         'gha/warming',
       ]);
       expect(found.groups['gha/small-jobs']?.auto_scaling_group).toBe('aw-gha-small-jobs');
+      expect(found.agent_secret_ids['gha/default']).toMatch(/:aw_gha_app_/);
+      expect(found.gha_token_secret_id).toMatch(/:aw_gha_token_/);
+      expect(found.function_urls).toEqual({
+        registration: expect.stringMatching(/^https:\/\/[a-z0-9]+\.lambda-url\.us-west-2\.on\.aws\/$/),
+      });
       expect(found.queues.lifecycle?.extra.reports).toMatch(/aw-reports$/);
       const secrets = made.of('aws_secretsmanager_secret').map(({ values }) => values.id);
-      const ids = [found.pagerduty_routing_secret_id, ...Object.values(found.agent_secret_ids)];
+      const ids = [
+        found.pagerduty_routing_secret_id,
+        found.gha_token_secret_id,
+        ...Object.values(found.agent_secret_ids),
+      ];
       expect([...new Set(ids)].sort()).toEqual(secrets.sort());
     });
 

@@ -1,13 +1,18 @@
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { actionsOfRunner } from '../iam-actions.ts';
-import { only, statements } from '../state.ts';
+import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
 export function aboutPermissions(made: Applied): void {
   const { of } = made;
+  /** The inline policies of the instance roles. */
+  const runnerPolicies = () =>
+    of('aws_iam_role_policy').filter(({ address }) => address.includes('module.runner_group'));
+  const idOf = (address: string) => /runner_group\["(.+?)"\]/.exec(address)?.[1] ?? '';
+
   describe('permissions', () => {
     test('a resource is * only where AWS has no resource-level permission', () => {
       const withoutResources = [
@@ -79,37 +84,89 @@ export function aboutPermissions(made: Applied): void {
       ]);
     });
 
-    test('runners can read their own set and send reports; only warming groups can write snapshots', async () => {
-      const roles = of('aws_iam_role_policy').filter(({ address }) =>
-        address.includes('module.runner_group'),
+    test('no instance role, and no policy that the module attaches to one, has an action of Secrets Manager', () => {
+      const attachable = of('aws_iam_policy').filter(({ values }) =>
+        text(values.name).startsWith('aw-warming-manage-'),
       );
+      const policies = [...runnerPolicies(), ...attachable];
+      expect(policies.length).toBeGreaterThan(8);
+      for (const { address, values } of policies) {
+        // The whole text: a condition or a resource must not name a secret either.
+        expect(text(values.policy), address).not.toMatch(/secretsmanager/i);
+        for (const { Action } of statements(values.policy))
+          for (const action of Action) expect(action, address).not.toContain('*');
+      }
+    });
+
+    test('an instance invokes registration through its URL only, and only in groups that take jobs', () => {
+      const registration = 'arn:aws:lambda:us-west-2:123456789012:function:aw_registration';
+      const invoking = runnerPolicies().flatMap(({ address, values }) =>
+        statements(values.policy)
+          .filter(({ Action }) => Action.some((action) => action.startsWith('lambda:')))
+          .map((statement) => ({ id: idOf(address), ...statement })),
+      );
+      const ids = ['bk/default', 'cci/default', 'gha/default', 'gha/org', 'gha/small-jobs'];
+      expect([...new Set(invoking.map(({ id }) => id))].sort()).toEqual(ids);
+      for (const { id, Sid, Effect, Action, Resource: on, Condition } of invoking) {
+        expect(Effect, id).toBe('Allow');
+        expect(on, id).toEqual([registration]);
+        // Without this condition a job could invoke the function directly and write the identity of the caller itself.
+        if (Action.includes('lambda:InvokeFunction')) {
+          expect(Action, id).toEqual(['lambda:InvokeFunction']);
+          expect(Condition, id).toEqual({ Bool: { 'lambda:InvokedViaFunctionUrl': 'true' } });
+        } else {
+          expect({ Sid, Action }, id).toEqual({
+            Sid: 'RequestRegistrations',
+            Action: ['lambda:InvokeFunctionUrl'],
+          });
+        }
+      }
+      expect(invoking).toHaveLength(2 * ids.length);
+    });
+
+    test('only registration reads the credentials of the CI providers and the declared groups', () => {
+      const reading = (pattern: RegExp) =>
+        of('aws_iam_role_policy')
+          .filter(({ values }) =>
+            statements(values.policy).some(
+              ({ Action, Resource: on }) =>
+                Action.some((action) => /GetSecretValue|GetObject/.test(action)) &&
+                on.some((arn) => pattern.test(arn)),
+            ),
+          )
+          .map(({ address }) => address);
+      const own = /module\.function\["registration"\]\.aws_iam_role_policy\.own$/;
+      const secrets = of('aws_secretsmanager_secret').filter(({ name }) => name === 'agent');
+      expect(secrets).toHaveLength(4);
+      for (const { values } of secrets) {
+        const arn = text(values.arn);
+        expect(reading(new RegExp(`^${arn}$`)), arn).toEqual([expect.stringMatching(own)]);
+      }
+      expect(reading(/config\/groups\.json$/)).toEqual([expect.stringMatching(own)]);
+      expect(reading(/\/registrations\//)).toEqual([expect.stringMatching(own)]);
+    });
+
+    test('the agent secrets are those that operators may write', () => {
+      const operator = only(of('aws_iam_policy').filter(({ values }) => values.name === 'aw-operator'));
+      const writable = statements(operator.values.policy).find(({ Sid }) => Sid === 'WriteSecrets');
+      const arns = of('aws_secretsmanager_secret').map(({ values }) => text(values.arn));
+      expect(writable?.Resource.sort()).toEqual(arns.sort());
+    });
+
+    test('runners can read their own set and send reports; only warming groups can write snapshots', async () => {
+      const roles = runnerPolicies();
       const about = (id: string) =>
         statements(roles.find(({ address }) => address.includes(`"${id}"`))?.values.policy);
       for (const { address } of roles) {
-        const id = /runner_group\["(.+?)"\]/.exec(address)?.[1] ?? '';
+        const id = idOf(address);
         const actions = about(id)
           .flatMap(({ Action }) => Action)
           .filter((action) => !/^(ssm|ssmmessages|logs):/.test(action));
         expect(actions.sort(), id).toEqual([
+          ...(/warm/.test(id) ? [] : ['lambda:InvokeFunction', 'lambda:InvokeFunctionUrl']),
           's3:GetObject',
-          ...(id === 'bk/default' || id === 'gha/small-jobs' ? [] : ['s3:ListBucket']),
-          'secretsmanager:GetSecretValue',
+          ...(['bk/default', 'gha/org', 'gha/small-jobs'].includes(id) ? [] : ['s3:ListBucket']),
           'sqs:SendMessage',
-        ]);
-      }
-      const tokens: Record<string, string> = {
-        gha: 'aw_gha_token_',
-        bk: 'aw_bk_agent_token_',
-        cci: 'aw_cci_default_',
-      };
-      for (const id of ['gha/default', 'bk/default', 'cci/default']) {
-        const secret = only(
-          of('aws_secretsmanager_secret').filter(
-            ({ values }) => values.name_prefix === tokens[id.split('/')[0] ?? ''],
-          ),
-        );
-        expect(about(id).find(({ Sid }) => Sid === 'ReadOwnToken')?.Resource, id).toEqual([
-          secret.values.arn,
         ]);
       }
       const arn = `arn:aws:s3:::${bucket}`;
@@ -118,6 +175,7 @@ export function aboutPermissions(made: Applied): void {
           .find(({ Sid }) => Sid === 'ReadOwnSetAndTools')
           ?.Resource.sort(),
       ).toEqual([
+        `${arn}/sets/ios/frames/*`,
         `${arn}/sets/ios/layers/*`,
         `${arn}/sets/ios/pointer.json`,
         `${arn}/sets/ios/snapshots/*`,
@@ -136,13 +194,18 @@ export function aboutPermissions(made: Applied): void {
         statements(manage?.values.policy)
           .flatMap(({ Resource: on }) => on)
           .sort(),
-      ).toEqual([`${arn}/sets/ios/layers/*`, `${arn}/sets/ios/snapshots/*`]);
+      ).toEqual([`${arn}/sets/ios/frames/*`, `${arn}/sets/ios/layers/*`, `${arn}/sets/ios/snapshots/*`]);
+      // To create and to read, and nothing else: neither a removal nor another version.
+      expect(statements(manage?.values.policy).flatMap(({ Action }) => Action)).toEqual([
+        's3:PutObject',
+        's3:GetObject',
+        's3:AbortMultipartUpload',
+      ]);
       const program = await actionsOfRunner(root);
       const toWarm = statements(manage?.values.policy).flatMap(({ Action }) => Action);
       const warms = [...about('bk/warm-ios').flatMap(({ Action }) => Action), ...toWarm];
-      // The agent of the CI provider needs the token.
       expect([...new Set(warms.filter((action) => !/^(ssm|ssmmessages|logs):/.test(action)))].sort()).toEqual(
-        [...program, 'secretsmanager:GetSecretValue'].sort(),
+        program.sort(),
       );
       const attached = of('aws_iam_role_policy_attachment').filter(({ name }) => name === 'further');
       expect(attached.map(({ values }) => values.role).sort()).toEqual(['aw-bk-warm-ios', 'aw-gha-warming']);

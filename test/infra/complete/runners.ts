@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { parseAgentSettings } from '../../../infra/runner/src/agents/settings.ts';
 import { parseConfig } from '../../../infra/runner/src/config.ts';
+import { LAUNCH_HOOK_SECONDS } from '../../../infra/runner/src/watch-step.ts';
 import { ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
 import { only, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
@@ -28,9 +30,10 @@ export function aboutRunners(made: Applied): void {
   describe('runner groups', () => {
     test('user data is cloud-init below 16 KB and contains a valid configuration of aw-runner', () => {
       const templates = of('aws_launch_template');
+      const url = only(of('aws_lambda_function_url')).values.function_url;
       const program = only(of('aws_s3_object').filter(({ name }) => name === 'runner'));
       const configs: Record<string, ReturnType<typeof parseConfig>> = {};
-      expect(templates.length).toBe(6);
+      expect(templates.length).toBe(7);
       for (const { values } of templates) {
         const userData = Buffer.from(text(values.user_data), 'base64');
         expect(userData.length).toBeLessThan(16_384);
@@ -50,7 +53,10 @@ export function aboutRunners(made: Applied): void {
         expect(files['/usr/local/lib/aw-runner/bootstrap.sh']).toBe(
           readFileSync(join(root, 'infra/runner/bootstrap.sh'), 'utf8'),
         );
-        expect(userData.toString('utf8')).not.toMatch(/token"\s*:/i);
+        expect(userData.toString('utf8')).not.toMatch(/token"\s*:|secretsmanager/i);
+        // Only groups with agents ask for registrations.
+        expect(config.registrationUrl, text(values.name)).toBe(config.warming === false ? url : undefined);
+        expect(() => parseAgentSettings(config.agent)).not.toThrow();
       }
       expect(configs['aw-gha-warming']?.warming).toEqual({
         bazel: {
@@ -69,6 +75,30 @@ export function aboutRunners(made: Applied): void {
       });
       expect(configs['aw-gha-default']).toMatchObject({ warming: false, warmingSet: 'default' });
       expect(configs['aw-gha-small-jobs']?.warmingSet).toBeUndefined();
+      // Attributes of a group override those of its provider, one by one.
+      const agentOf = (name: string) => configs[name]?.agent;
+      expect(agentOf('aw-gha-default')).toEqual({
+        driver: 'gha',
+        user: 'ci',
+        program: {
+          version: '2.336.0',
+          url: 'https://example.com/runner-2.336.0.tar.gz',
+          sha256: 'a'.repeat(64),
+        },
+      });
+      expect(agentOf('aw-gha-small-jobs')).toEqual({
+        driver: 'gha',
+        user: 'ci',
+        directory: '/opt/acme/runner',
+        program: {
+          version: '2.335.0',
+          url: 'https://example.com/runner-2.335.0.tar.gz',
+          sha256: 'b'.repeat(64),
+        },
+      });
+      expect(agentOf('aw-bk-default')).toEqual({ driver: 'bk', queue: 'default' });
+      expect(configs['aw-gha-default']?.drainTimeoutSeconds).toBeUndefined();
+      expect(configs['aw-gha-small-jobs']?.drainTimeoutSeconds).toBe(7200);
     });
 
     test('instances require IMDSv2 with one hop and encrypted volumes, and accept no inbound traffic', () => {
@@ -113,14 +143,16 @@ export function aboutRunners(made: Applied): void {
           health_check_type: 'EC2',
           instance_maintenance_policy: [{ min_healthy_percentage: 100, max_healthy_percentage: 200 }],
         });
-        // The hook survives two lost heartbeats. 100 timeouts, the maximum of Auto Scaling, are longer than the longest drain.
-        const { heartbeatSeconds, bootTimeoutSeconds, drainTimeoutSeconds } = configOf(text(values.name));
-        for (const { heartbeat_timeout: timeout } of values.initial_lifecycle_hook as {
-          heartbeat_timeout: number;
-        }[]) {
-          expect(timeout).toBeGreaterThanOrEqual(3 * heartbeatSeconds);
-          expect(timeout * 100).toBeGreaterThan(Math.max(bootTimeoutSeconds, drainTimeoutSeconds ?? 0));
-        }
+        const config = configOf(text(values.name));
+        const timeouts = (values.initial_lifecycle_hook as { name: string; heartbeat_timeout: number }[]).map(
+          ({ name, heartbeat_timeout }) => [name, heartbeat_timeout] as const,
+        );
+        expect(Object.fromEntries(timeouts)).toEqual({ 'aw-boot': LAUNCH_HOOK_SECONDS, 'aw-drain': 1_800 });
+        // A hook waits for at most 100 timeouts and 48 hours. A drain gets all of them, and a boot its own limit.
+        expect(1_800 * 100).toBeGreaterThanOrEqual(48 * 3_600);
+        expect(LAUNCH_HOOK_SECONDS * 100).toBeGreaterThan(config.bootTimeoutSeconds);
+        // The hook survives two lost heartbeats.
+        expect(LAUNCH_HOOK_SECONDS).toBeGreaterThanOrEqual(3 * config.heartbeatSeconds);
       }
       const small = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');
       expect(small?.values.mixed_instances_policy).toMatchObject([

@@ -1,6 +1,8 @@
+import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { readDesired } from '../../../functions/parameters/desired.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
+import { GROUPS_KEY, groupsFileSchema } from '../../../shared/fleet/group-settings.ts';
 import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
@@ -13,6 +15,7 @@ export function aboutStorage(made: Applied): void {
       expect(prefixes.sort()).toEqual([
         'aw_bk_agent_token_',
         'aw_cci_default_',
+        'aw_gha_app_',
         'aw_gha_token_',
         'aw_pd_routing_key_',
       ]);
@@ -38,7 +41,7 @@ export function aboutStorage(made: Applied): void {
       });
       expect(of('aws_s3_bucket_notification')[0]?.values.eventbridge).toBe(true);
       const policy = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
-      expect(policy).toHaveLength(1);
+      expect(policy).toHaveLength(2);
       expect(policy[0]).toMatchObject({
         Effect: 'Deny',
         Principal: '*',
@@ -52,6 +55,79 @@ export function aboutStorage(made: Applied): void {
           noncurrent_version_expiration: [{ noncurrent_days: 7 }],
         },
       ]);
+    });
+
+    test('no principal replaces an object of a snapshot; parts of an upload need no condition', () => {
+      const policy = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
+      expect(policy.find(({ Sid }) => Sid === 'DenyReplacingSnapshots')).toEqual({
+        Sid: 'DenyReplacingSnapshots',
+        Effect: 'Deny',
+        Principal: '*',
+        Action: ['s3:PutObject'],
+        Resource: [`arn:aws:s3:::${bucket}/sets/*/snapshots/*`, `arn:aws:s3:::${bucket}/sets/*/frames/*`],
+        Condition: {
+          Null: { 's3:if-none-match': 'true' },
+          Bool: { 's3:ObjectCreationOperation': 'true' },
+        },
+      });
+    });
+
+    test('the function registration can read the declared groups', () => {
+      const object = only(of('aws_s3_object').filter(({ values }) => values.key === GROUPS_KEY));
+      expect(object.values.bucket).toBe(bucket);
+      const { groups } = v.parse(groupsFileSchema, JSON.parse(text(object.values.content)));
+      const names = of('aws_autoscaling_group').map(({ values }) => values.name);
+      expect(Object.values(groups).map(({ autoScalingGroup }) => autoScalingGroup)).toEqual(names);
+      const roles = of('aws_iam_role').map(({ values }) => values.name);
+      for (const { role } of Object.values(groups)) expect(roles).toContain(role);
+      const secret = (prefix: string) =>
+        only(of('aws_secretsmanager_secret').filter(({ values }) => values.name_prefix === prefix)).values
+          .arn;
+      const github = {
+        provider: 'gha',
+        apiUrl: 'https://api.example.ghe.com',
+        owner: 'acme',
+        appSecret: secret('aw_gha_app_'),
+        tokenSecret: secret('aw_gha_token_'),
+      };
+      const sized = (name: string, minRunners: number, maxRunners: number, takesJobs = true) => ({
+        role: `aw-${name}`,
+        autoScalingGroup: `aw-${name}`,
+        minRunners,
+        maxRunners,
+        takesJobs,
+      });
+      const repository = 'monorepo';
+      const circle = { provider: 'cci', apiUrl: 'https://circleci.example.com' };
+      const buildkite = {
+        provider: 'bk',
+        apiUrl: 'https://agent.buildkite.com/v3',
+        tokenSecret: secret('aw_bk_agent_token_'),
+      };
+      expect(groups).toEqual({
+        'gha/default': { ...github, ...sized('gha-default', 0, 50), repository, labels: ['aspect-default'] },
+        'gha/small-jobs': {
+          ...github,
+          ...sized('gha-small-jobs', 1, 5),
+          repository,
+          labels: ['aspect-small', 'linux'],
+        },
+        // The runners belong to the organization, so no repository is named.
+        'gha/org': { ...github, ...sized('gha-org', 0, 5), runnerGroup: 'release', labels: ['org'] },
+        'gha/warming': {
+          ...github,
+          ...sized('gha-warming', 0, 1, false),
+          repository,
+          labels: ['aspect-warming'],
+        },
+        'cci/default': {
+          ...circle,
+          ...sized('cci-default', 0, 10),
+          credentialsSecret: secret('aw_cci_default_'),
+        },
+        'bk/default': { ...buildkite, ...sized('bk-default', 0, 10), queue: 'default' },
+        'bk/warm-ios': { ...buildkite, ...sized('bk-warm-ios', 0, 1, false), queue: 'warming' },
+      });
     });
 
     test('the function parameters can read the declared part of the tree', async () => {
@@ -77,6 +153,7 @@ export function aboutStorage(made: Applied): void {
         'bk/warm-ios',
         'cci/default',
         'gha/default',
+        'gha/org',
         'gha/small-jobs',
         'gha/warming',
       ];
@@ -94,6 +171,7 @@ export function aboutStorage(made: Applied): void {
         resourceType: 'default',
         queue: 'aspect-default',
         repository: 'acme/monorepo',
+        level: 'repository',
         workflowIds: ['1234567'],
         idleTimeoutMinutes: 10,
         warmingSet: 'default',
