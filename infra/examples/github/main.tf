@@ -39,6 +39,7 @@ module "hearth" {
       warming       = true
       gh_repo       = "acme/monorepo"
       queue         = "aspect-default"
+      labels        = ["aspect-default", "linux"]
     }
     warming = {
       max_runners   = 1
