@@ -25,5 +25,7 @@ export async function identify(
   if (!INSTANCE_ID.test(caller.session)) return { denied: 'no-instance' };
   const group = await groups.byRole(caller.role);
   if (!group) return { denied: 'foreign-role' };
+  // A warming group has no agent.
+  if (!group.settings.takesJobs) return { denied: 'no-jobs' };
   return { instanceId: caller.session, group };
 }

@@ -20,11 +20,12 @@ export async function cleanUpInstance(
   signal: AbortSignal,
   deps: RegistrationDeps,
 ): Promise<Outcome> {
+  if (!autoScalingGroup.startsWith(`${deps.prefix}-`)) return skipped('foreign-group');
   const groups = await deps.groups.all();
   const group = groups.find(({ settings }) => settings.autoScalingGroup === autoScalingGroup);
   if (!group) return skipped('foreign-group');
   deps.inService.delete(instanceId);
-  const { record, etag } = await readRecord(deps.store, instanceId);
+  const { record, etag } = await readRecord(instanceId, deps);
   if (!record || etag === undefined) return skipped('no-registration');
   const removed = await withProvider(group, instanceId, signal, deps, async (client) => {
     const { removable, installation } = client;

@@ -30,7 +30,6 @@ export async function handleRequest(request: UrlRequest, allDeps: RegistrationDe
     deps.metrics.add('DeniedRequests', 1, {});
     return denied(runner.denied, { caller: request.caller?.arn });
   }
-  if (!runner.group.settings.takesJobs) return denied('no-jobs', { group: runner.group.id });
   const body = v.safeParse(
     v.pipe(v.string(), v.parseJson({}, 'must be JSON'), registrationRequestSchema),
     Buffer.from(request.body).toString('utf8'),

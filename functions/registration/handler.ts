@@ -23,6 +23,7 @@ function connect(env: Env<typeof registrationEnv>, { clock, logger, metrics }: T
   if (connected) return connected;
   const store = s3Store(new S3Client(clientSettings('lambda')), env.BUCKET);
   connected = {
+    prefix: env.NAME_PREFIX,
     account: env.ACCOUNT_ID,
     groups: declaredGroups(store, clock),
     providers: ciProviders(new SecretsManagerClient(clientSettings('lambda')), clock),

@@ -37,6 +37,7 @@ export interface Groups {
 
 /** The dependencies of this function. */
 export type RegistrationDeps = {
+  prefix: string;
   account: string;
   groups: Groups;
   providers: Providers;

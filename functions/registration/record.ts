@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { ConfigurationError } from '../../shared/runtime/errors.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
+import type { RegistrationDeps } from './ports.ts';
 
 /** Folder of the records in the bucket of the deployment. */
 export const RECORDS = 'registrations/';
@@ -37,18 +37,22 @@ export function registrationName(instanceId: string, n: number): string {
   return `${instanceId}-${n}`;
 }
 
-/** @throws {ConfigurationError} if the record has another format: it is not overwritten, since the numbers in it are spent */
+/**
+ * A record of another format is replaced by one with a number that no earlier registration has, so that its instance is not locked
+ * out: seconds since November 2023, which have nine digits until 2055.
+ */
 export async function readRecord(
-  store: Pick<ObjectStore, 'read'>,
   instanceId: string,
+  { store, logger, clock }: Pick<RegistrationDeps, 'logger' | 'clock'> & { store: Pick<ObjectStore, 'read'> },
 ): Promise<StoredRecord> {
   const key = recordKey(instanceId);
   const stored = await store.read(key);
   if (!stored) return { record: undefined, etag: undefined };
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), recordSchema), stored.text);
-  if (!parsed.success)
-    throw new ConfigurationError(`${key} has another format: use functions of one release`);
-  return { record: parsed.output, etag: stored.etag };
+  if (parsed.success) return { record: parsed.output, etag: stored.etag };
+  logger.warn('record of another format replaced', { key });
+  const n = Math.floor(clock.now().getTime() / 1000) - 1_700_000_000;
+  return { record: { version: 1, n, at: new Date(0).toISOString() }, etag: stored.etag };
 }
 
 /** @returns the new version, or undefined if another request was first */

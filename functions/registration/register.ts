@@ -53,7 +53,7 @@ export async function register(
   const notNow = await lifecycleRefusal(runner, deps);
   if (notNow) return notNow;
 
-  const stored = await readRecord(deps.store, instanceId);
+  const stored = await readRecord(instanceId, deps);
   const now = deps.clock.now();
   const sinceLast = stored.record ? now.getTime() - Date.parse(stored.record.at) : LEAST_GAP_MS;
   if (sinceLast < LEAST_GAP_MS) return tooSoon(LEAST_GAP_MS - sinceLast);
@@ -94,16 +94,18 @@ export async function register(
 
 /**
  * The previous registration, if it may still exist at the provider. After a finished job the provider has removed it, so nothing is
- * called, unless the record is ahead of what the instance has received: then an answer was lost.
+ * called, unless an answer was lost: the provider's, so that the record has no id, or the function's, so that the record is ahead of
+ * what the instance has received.
  */
 function hasLeftBehind(
   record: RegistrationRecord | undefined,
   { previous, last }: RegisterRequest,
   { removable }: RegistrationClient,
 ): { record: RegistrationRecord; removable: RemovableRegistrations } | undefined {
-  if (!record || record.n === 0 || record.removed || !removable) return undefined;
+  if (!record || record.removed || !removable) return undefined;
   const received = last === undefined ? record.n : parseRegistrationName(last)?.n;
-  return previous === 'job' && received === record.n ? undefined : { record, removable };
+  const isFinished = previous === 'job' && record.id !== undefined && received === record.n;
+  return isFinished ? undefined : { record, removable };
 }
 
 /** @returns whether the provider keeps it */

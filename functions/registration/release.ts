@@ -37,7 +37,7 @@ export async function release(
   return withProvider(group, instanceId, signal, deps, async ({ removable, installation }) => {
     const detail = { group: group.id, instanceId, name };
     if (!removable) return released('unsupported', detail);
-    const { record, etag } = await readRecord(deps.store, instanceId);
+    const { record, etag } = await readRecord(instanceId, deps);
     // The number was never issued: there is no registration of this name.
     if (!record || record.n < parsed.n) return released('removed', detail);
     const current = record.n === parsed.n ? record : undefined;

@@ -92,8 +92,7 @@ async function sweepList(
   for (const [instanceId, own] of byInstance(registrations)) {
     if (!records.has(instanceId)) continue;
     const instance = instances.get(instanceId);
-    const latest =
-      instance && own.length > 1 ? (await readRecord(deps.store, instanceId)).record?.n : undefined;
+    const latest = instance && own.length > 1 ? (await readRecord(instanceId, deps)).record?.n : undefined;
     const left = own.filter((one) => !isInUse(one, instance, latest));
     const inUse = own.length - left.length;
     // A detached instance is in no group, and its agent is still online.

@@ -11,6 +11,8 @@ export const PEM = String(privateKey.export({ type: 'pkcs1', format: 'pem' }));
 const publicKey = createPublicKey(privateKey);
 
 export type FakeRunner = {
+  /** `repos/acme/monorepo` or `orgs/acme`. */
+  scope: string;
   id: number;
   name: string;
   status: 'online' | 'offline';
@@ -56,6 +58,7 @@ export class FakeGithub {
 
   add(name: string, change: Partial<FakeRunner> = {}): FakeRunner {
     const runner: FakeRunner = {
+      scope: 'repos/acme/monorepo',
       id: this.nextId,
       name,
       status: 'offline',
@@ -102,16 +105,16 @@ export class FakeGithub {
 
   private handle(method: string, url: URL, authorization: string, body: unknown): Answer {
     const path = url.pathname;
+    const scope = path.slice(1).replace(/\/actions\/.*/, '');
     const refused = this.unauthorized(path, authorization);
     if (refused) return refused;
     if (/\/installation$/.test(path)) return { status: 200, body: { id: 99 } };
     if (/\/access_tokens$/.test(path)) return this.createToken(body);
     if (/\/runner-groups$/.test(path)) return { status: 200, body: { runner_groups: this.groups } };
-    if (/\/generate-jitconfig$/.test(path))
-      return this.generate(body as FakeRunner & { runner_group_id?: number });
+    if (/\/generate-jitconfig$/.test(path)) return this.generate({ ...(body as FakeRunner), scope });
     const [, id, rest] = /\/runners(?:\/(\d+))?(\/labels)?$/.exec(path) ?? [];
-    if (id === undefined) return this.list(url);
-    const runner = this.runners.find((one) => one.id === Number(id));
+    if (id === undefined) return this.list(url, scope);
+    const runner = this.runners.find((one) => one.id === Number(id) && one.scope === scope);
     if (!runner) return { status: 404, body: { message: 'Not Found' } };
     if (rest) {
       runner.labels = (body as FakeRunner).labels;
@@ -150,21 +153,19 @@ export class FakeGithub {
     return { status: 201, body: { token, expires_at: expires, permissions: {} } };
   }
 
-  private generate({
-    name,
-    labels,
-    runner_group_id: group,
-  }: FakeRunner & { runner_group_id?: number }): Answer {
+  private generate({ name, labels, scope, runner_group_id: group }: FakeRunner): Answer {
     if (group === undefined) return { status: 422, body: { message: 'runner_group_id is missing' } };
     if (this.named(name)) return { status: 409, body: { message: 'Already exists' } };
-    const runner = this.add(name, { labels, runner_group_id: group });
+    const runner = this.add(name, { labels, scope, runner_group_id: group });
     return { status: 201, body: { runner, encoded_jit_config: `jit of ${name}` } };
   }
 
-  private list(url: URL): Answer {
+  private list(url: URL, scope: string): Answer {
     const page = Number(url.searchParams.get('page') ?? 1);
     const name = url.searchParams.get('name');
-    const found = this.runners.filter((runner) => name === null || runner.name.startsWith(name));
+    const found = this.runners.filter(
+      (runner) => runner.scope === scope && (name === null || runner.name.startsWith(name)),
+    );
     const runners = found.slice((page - 1) * this.pageSize, page * this.pageSize);
     const more = found.length > page * this.pageSize;
     return {

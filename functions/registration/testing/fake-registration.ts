@@ -148,6 +148,7 @@ export function fakeRegistration(): FakeRegistration {
     });
     const shared = { secrets: reader, clock, tokens: new Map(), runnerGroups: new Map() };
     return {
+      prefix: 'aw',
       account: ACCOUNT,
       groups: declaredGroups(store, clock),
       providers: {

@@ -1,0 +1,119 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { memoryStore } from '../../shared/snapshot/testing/memory-store.ts';
+import { blockBudget, observeRateLimit, takeBudget } from './budget.ts';
+
+let time: number;
+let deps: Parameters<typeof takeBudget>[3];
+beforeEach(() => {
+  time = Date.parse('2026-11-23T08:00:00Z');
+  deps = { store: memoryStore(), clock: { now: () => new Date(time) }, random: () => 0 };
+});
+
+const pass = (seconds: number) => {
+  time += seconds * 1000;
+};
+const take = (writes = 1, priority: 'issue' | 'low' = 'issue') => takeBudget('acme', writes, priority, deps);
+
+async function takeMany(count: number, priority: 'issue' | 'low' = 'issue'): Promise<number> {
+  let taken = 0;
+  for (let index = 0; index < count; index += 1) if ((await take(1, priority)) === 'taken') taken += 1;
+  return taken;
+}
+
+test('in no minute are there more than 150 writes, and the wait is until there is room', async () => {
+  expect(await takeMany(100)).toBe(100);
+  pass(20);
+  expect(await takeMany(60)).toBe(50);
+  expect(await take()).toEqual({ waitSeconds: 40 });
+  pass(39);
+  expect(await take()).toEqual({ waitSeconds: 1 });
+  pass(1);
+  expect(await takeMany(200)).toBe(100);
+  expect(await take()).toEqual({ waitSeconds: 20 });
+});
+
+test('writes of low priority leave 60 for those that issue', async () => {
+  expect(await takeMany(200, 'low')).toBe(90);
+  expect(await takeMany(200)).toBe(60);
+  expect(await take(1, 'low')).toEqual({ waitSeconds: 60 });
+});
+
+test('several writes are taken together or not at all', async () => {
+  await takeMany(149);
+  expect(await take(2)).toEqual({ waitSeconds: 60 });
+  expect(await take(1)).toBe('taken');
+});
+
+test('callers that are refused come back spread over as long again', async () => {
+  await takeMany(150);
+  deps = { ...deps, random: () => 0.5 };
+  expect(await take()).toEqual({ waitSeconds: 90 });
+});
+
+test('writes of several environments at once are counted one by one', async () => {
+  const results = await Promise.all(Array.from({ length: 10 }, () => take()));
+  const taken = results.filter((result) => result === 'taken').length;
+  pass(0);
+  expect(await takeMany(200)).toBe(150 - taken);
+});
+
+test('installations do not share a budget, and without one there is no limit', async () => {
+  await takeMany(150);
+  expect(await takeBudget('other', 1, 'issue', deps)).toBe('taken');
+  expect(await takeBudget(undefined, 1_000, 'issue', deps)).toBe('taken');
+});
+
+test('a refusal for the rate stops every write until its time', async () => {
+  await blockBudget('acme', 30, deps);
+  await blockBudget('acme', 10, deps);
+  expect(await take()).toEqual({ waitSeconds: 30 });
+  pass(30);
+  expect(await take()).toBe('taken');
+});
+
+describe('the limit of the provider', () => {
+  const observe = (remaining: number, minutes: number) =>
+    observeRateLimit(
+      'acme',
+      { resource: 'core', limit: 5_000, remaining, resetAt: new Date(time + minutes * 60_000) },
+      deps,
+    );
+
+  test('lowers the budget to what lasts until its reset', async () => {
+    await observe(600, 30);
+    expect(await takeMany(200)).toBe(20);
+    pass(30 * 60);
+    expect(await takeMany(200)).toBe(150);
+  });
+
+  test('that lasts changes nothing, and costs no write', async () => {
+    let writes = 0;
+    const { store } = deps;
+    const write: typeof store.write = (...all) => {
+      writes += 1;
+      return store.write(...all);
+    };
+    deps = { ...deps, store: { ...store, write } };
+    await observe(4_600, 30);
+    expect(writes).toBe(0);
+    await observe(600, 30);
+    await observe(590, 30);
+    expect(writes).toBe(1);
+  });
+
+  test('that is spent still allows a write per minute, which shows whether it is', async () => {
+    await observe(0, 30);
+    expect(await takeMany(5)).toBe(1);
+    pass(60);
+    expect(await takeMany(5)).toBe(1);
+  });
+});
+
+test('a budget of another format is begun anew', async () => {
+  await takeMany(150);
+  for await (const { key } of deps.store.list('registrations/budgets/')) {
+    const etag = (await deps.store.read(key))?.etag ?? '';
+    await deps.store.write(key, { version: 9 }, { ifMatch: etag });
+  }
+  expect(await take()).toBe('taken');
+});
