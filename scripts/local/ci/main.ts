@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startBuildkite } from './buildkite/server.ts';
+import { startCircleci } from './circleci/server.ts';
 import { startGithub } from './github/server.ts';
 
 /** `npm run ci-server`: runs the stand-in of one CI provider until Ctrl-C. */
@@ -114,7 +115,7 @@ type Started = { url: string; text: string; job: string; close(): Promise<void> 
 async function start(provider: string, given: Options, common: Common): Promise<Started> {
   if (provider === 'github') return github(given, common);
   if (provider === 'buildkite') return buildkite(given, common);
-  throw new Usage('--provider circleci: not there yet');
+  return circleci(given, common);
 }
 
 async function github(given: Options, common: Common): Promise<Started> {
@@ -178,6 +179,30 @@ async function buildkite(given: Options, common: Common): Promise<Started> {
     `  buildkite-agent start --endpoint ${url}/v3 --token ${given.token ? '<token>' : agentTokens[0]} --queue ${queues[0]} --skip-checkout --build-path /tmp/builds`,
   ];
   return { url, close, text: lines.join('\n'), job: `{"queue": "${queues[0]}", "command": "echo hello"}` };
+}
+
+async function circleci(given: Options, common: Common): Promise<Started> {
+  const classes = given['resource-class'] ?? ['acme/default'];
+  const wrong = classes.find((name) => !/^[^/\s]+\/[^/\s]+$/.test(name));
+  if (wrong !== undefined) throw new Usage(`--resource-class ${wrong}: the form is namespace/name`);
+  const tokens = given.token ?? [generated()];
+  const apiToken = given['api-token'] ?? generated();
+  const { url, close } = await startCircleci({
+    ...common,
+    resourceClasses: Object.fromEntries(classes.map((name) => [name, tokens])),
+    apiTokens: [apiToken],
+  });
+  const lines = [
+    `resource classes: ${classes.join(', ')}`,
+    ...(given.token ? [] : [`token of the resource classes: ${tokens[0]}`]),
+    ...(given['api-token'] ? [] : [`API token: ${apiToken}`]),
+  ];
+  return {
+    url,
+    close,
+    text: lines.join('\n'),
+    job: `{"resourceClass": "${classes[0]}", "command": "echo hello"}`,
+  };
 }
 
 function webhookOf(given: Options) {

@@ -1,7 +1,13 @@
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { freePort } from '../../free-port.ts';
 import { type Buildkite, startBuildkite } from '../buildkite/server.ts';
-import { endPrograms, startProgram, temporaryFolder, until } from '../testing/program.ts';
+import { endPrograms, type Program, startProgram, temporaryFolder, until } from '../testing/program.ts';
+import { installFakeAgent } from './install.ts';
 
 /** The real agent: named by HEARTH_BUILDKITE_AGENT, or on the PATH. */
 const REAL_AGENT = process.env.HEARTH_BUILDKITE_AGENT ?? onPath('buildkite-agent');
@@ -15,105 +21,271 @@ function onPath(program: string): string | undefined {
 }
 
 if (REAL_AGENT === undefined) {
-  console.log('skipped: no buildkite-agent on the PATH, and HEARTH_BUILDKITE_AGENT names none');
+  console.log(
+    'the real buildkite-agent is not tested: it is not on the PATH, and HEARTH_BUILDKITE_AGENT names none',
+  );
 }
 
-describe.runIf(REAL_AGENT !== undefined)('the real buildkite-agent', () => {
+// One list of statements for both, so that the fake agent behaves as the real one does.
+describe.each([
+  { agent: 'fake', exists: true },
+  { agent: 'real', exists: REAL_AGENT !== undefined },
+])('the $agent buildkite-agent', ({ agent, exists }) => {
   let buildkite: Buildkite;
+  let folder: string;
   beforeEach(async () => {
     buildkite = await startBuildkite({ agentTokens: ['t'], queues: ['q'] });
+    folder = temporaryFolder();
   });
   afterEach(async () => {
     endPrograms();
     await buildkite.close();
   });
 
-  const start = (...args: string[]) => {
-    const folder = temporaryFolder();
+  function start(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Program {
+    const program = agent === 'real' ? (REAL_AGENT ?? '') : installFakeAgent('bk', temporaryFolder());
+    const settings = [
+      '--queue',
+      'q',
+      '--name',
+      'a',
+      '--skip-checkout',
+      '--build-path',
+      folder,
+      '--hooks-path',
+      folder,
+    ];
     return startProgram(
-      REAL_AGENT ?? '',
-      [
-        'start',
-        '--endpoint',
-        `${buildkite.url}/v3`,
-        '--token',
-        't',
-        '--queue',
-        'q',
-        '--name',
-        'a',
-        '--skip-checkout',
-        '--build-path',
-        folder,
-        '--hooks-path',
-        folder,
-        ...args,
-      ],
-      {},
+      program,
+      ['start', '--endpoint', `${buildkite.url}/v3`, '--token', 't', ...settings, ...args],
+      env,
       folder,
     );
-  };
+  }
 
-  test('registers, runs two jobs with their logs, and drains during a third', async () => {
+  const hook = (name: string, script: string) =>
+    writeFileSync(join(folder, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+  const paths = () => buildkite.requests().map(({ method, path }) => `${method} ${path}`);
+
+  /** Starts the agent and a job, and waits until the command of the job runs. */
+  async function working(command: string, args: readonly string[] = []) {
+    const job = buildkite.queueJob({ command: `echo begun; ${command}` });
+    const program = start(args);
+    await until('the command', () => job.log.includes('begun'));
+    return { job, program };
+  }
+
+  test.runIf(exists)('registers, runs two jobs with their logs, and drains during a third', async () => {
     const jobs = [
-      'echo "first from $BUILDKITE_AGENT_NAME"',
+      'echo "first from $BUILDKITE_AGENT_NAME"; env',
       'echo second; exit 3',
       'echo begun; sleep 3; echo over',
     ].map((command) => buildkite.queueJob({ command }));
-    const agent = start();
-    await until('the third job', () => jobs[2]?.state === 'running' && jobs[2].startedAt !== undefined);
+    const program = start();
+    await until('the third job', () => jobs[2]?.startedAt !== undefined);
     const waiting = buildkite.queueJob({ command: 'echo never' });
-    agent.kill('SIGTERM');
-    expect(await agent.exit).toBe(0);
+    program.kill('SIGTERM');
+    expect(await program.exit).toBe(0);
     expect(jobs).toMatchObject([
       { result: 'succeeded', exitStatus: 0, starts: 1 },
       { result: 'failed', exitStatus: 3, starts: 1 },
       { result: 'succeeded', exitStatus: 0, starts: 1 },
     ]);
     expect(jobs[0]?.log).toContain('first from a');
+    expect(jobs[0]?.log).not.toContain('BUILDKITE_AGENT_TOKEN');
     expect(jobs[2]?.log).toContain('over');
     expect(waiting).toMatchObject({ state: 'queued', starts: 0 });
     expect(buildkite.registrations()).toMatchObject([
       { name: 'a', state: 'disconnected', version: expect.stringMatching(/^3\./) },
     ]);
-    const paths = buildkite.requests().map(({ path }) => path);
-    expect(paths.indexOf('/v3/stop')).toBeLessThan(paths.lastIndexOf('/v3/disconnect'));
-    // A stand-in that answered an unknown request with 404 would have gone unnoticed otherwise.
+    expect(paths().indexOf('POST /v3/stop')).toBeLessThan(paths().indexOf('POST /v3/disconnect'));
+    // A request that the stand-in does not know would go unnoticed otherwise.
     const missing = buildkite.requests().filter(({ status }) => status >= 400);
-    expect(new Set(missing.map(({ path }) => path))).toEqual(
-      new Set(['/agentedge.v1.AgentEdgeService/StreamPings']),
-    );
+    expect(missing.map(({ path }) => path).filter((path) => !path.endsWith('/StreamPings'))).toEqual([]);
   });
 
-  test('a second SIGTERM cancels the job, which ends with -1 and agent_stop', async () => {
-    const job = buildkite.queueJob({ command: 'echo begun; sleep 60' });
-    const agent = start();
-    await until('the job', () => job.log.includes('begun'));
-    agent.kill('SIGTERM');
-    await until('the stop', () => buildkite.requests().some(({ path }) => path === '/v3/stop'));
-    agent.kill('SIGTERM');
-    expect(await agent.exit).toBe(0);
+  test.runIf(exists)('SIGTERM while idle ends it at once with a stop and a disconnect', async () => {
+    const program = start();
+    await until('a ping', () => paths().includes('GET /v3/ping'));
+    program.kill('SIGTERM');
+    expect(await program.exit).toBe(0);
+    expect(paths()).toContain('POST /v3/stop');
+    expect(paths().at(-1)).toBe('POST /v3/disconnect');
+  });
+
+  test.runIf(exists)('a second SIGTERM cancels the job, which ends with -1 and agent_stop', async () => {
+    hook('pre-exit', 'echo "pre-exit $BUILDKITE_JOB_CANCELLED"');
+    const { job, program } = await working('sleep 60');
+    program.kill('SIGTERM');
+    await until('the stop', () => paths().includes('POST /v3/stop'));
+    program.kill('SIGTERM');
+    expect(await program.exit).toBe(0);
     expect(job).toMatchObject({
       result: 'failed',
       exitStatus: -1,
       signal: 'SIGTERM',
       signalReason: 'agent_stop',
     });
+    expect(job.log).toContain('pre-exit true');
   });
 
-  test('a job that is cancelled by a user ends, and the agent stays', async () => {
-    const job = buildkite.queueJob({ command: 'echo begun; sleep 60' });
-    const agent = start();
-    await until('the job', () => job.log.includes('begun'));
+  test.runIf(exists)('SIGQUIT kills a job that ignores SIGTERM, and reports it', async () => {
+    const { job, program } = await working(`trap '' TERM; for i in $(seq 600); do sleep 0.1; done`);
+    program.kill('SIGQUIT');
+    expect(await program.exit).toBe(0);
+    expect(job).toMatchObject({ exitStatus: -1, signal: 'SIGKILL', signalReason: 'agent_stop' });
+    expect(paths()).not.toContain('POST /v3/stop');
+  });
+
+  test.runIf(exists)('a job that is cancelled by a user ends, and the agent stays', async () => {
+    const { job, program } = await working('sleep 60');
     buildkite.cancelJob(job.id);
     await until('its end', () => job.state === 'finished');
     expect(job).toMatchObject({ result: 'cancelled', signalReason: 'cancel' });
-    expect(agent.child.exitCode).toBeNull();
+    expect(program.child.exitCode).toBeNull();
   });
 
-  test('a wrong token ends it with 1', async () => {
-    const agent = start('--token', 'wrong');
-    expect(await agent.exit).toBe(1);
-    expect(buildkite.registrations()).toEqual([]);
+  test.runIf(exists)('with --disconnect-after-job it takes one job and ends with 0', async () => {
+    const first = buildkite.queueJob({ command: 'exit 4' });
+    const second = buildkite.queueJob({ command: 'true' });
+    expect(await start(['--disconnect-after-job']).exit).toBe(0);
+    expect(first).toMatchObject({ result: 'failed', exitStatus: 4 });
+    expect(second).toMatchObject({ state: 'queued', starts: 0 });
+    expect(buildkite.registrations()).toMatchObject([{ state: 'disconnected', ignored: true }]);
   });
+
+  test.runIf(exists)('ends after --disconnect-after-idle-timeout', async () => {
+    expect(await start(['--disconnect-after-idle-timeout', '2']).exit).toBe(0);
+    expect(paths()).not.toContain('POST /v3/stop');
+  });
+
+  test.runIf(exists)('/status.json has its state', async () => {
+    const port = await freePort();
+    const status = async () => {
+      try {
+        const response = await fetch(`http://127.0.0.1:${port}/status.json`);
+        return (await response.json()) as { aggregate_status: string };
+      } catch {
+        return undefined;
+      }
+    };
+    const { job } = await working('sleep 60', ['--health-check-addr', `127.0.0.1:${port}`]);
+    expect(await status()).toMatchObject({
+      health: 'ok',
+      aggregate_status: 'busy',
+      workers: [{ status: 'busy', current_job_id: job.id, spawn_index: 1 }],
+    });
+    buildkite.cancelJob(job.id);
+    await until('its end', () => job.state === 'finished');
+    await expect.poll(async () => (await status())?.aggregate_status).toBe('idle');
+  });
+
+  test.runIf(exists)(
+    'registers at --endpoint, and calls the endpoint of the answer from then on',
+    async () => {
+      const seen: string[] = [];
+      const proxy: Server = createServer(async (request, response) => {
+        seen.push(request.url ?? '');
+        const body: Buffer[] = [];
+        for await (const piece of request) body.push(piece);
+        const answer = await fetch(`${buildkite.url}/v3/register`, {
+          method: 'POST',
+          headers: { authorization: 'Token t', 'content-type': 'application/json' },
+          body: Buffer.concat(body),
+        });
+        response.writeHead(answer.status).end(await answer.text());
+      });
+      await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+      const { port } = proxy.address() as AddressInfo;
+      const job = buildkite.queueJob({ command: 'true' });
+      const program = start([
+        '--endpoint',
+        `http://127.0.0.1:${port}`,
+        '--token',
+        'none',
+        '--disconnect-after-job',
+      ]);
+      expect(await program.exit).toBe(0);
+      proxy.close();
+      expect(job.result).toBe('succeeded');
+      expect(seen).toEqual(['/register']);
+    },
+  );
+
+  test.runIf(exists)('hooks run in their order, and a failing pre-bootstrap refuses the job', async () => {
+    const order = join(folder, 'order');
+    for (const name of [
+      'agent-startup',
+      'pre-bootstrap',
+      'environment',
+      'pre-command',
+      'pre-exit',
+      'agent-shutdown',
+    ]) {
+      hook(name, `echo ${name} >> ${order}`);
+    }
+    const job = buildkite.queueJob({ command: `echo command >> ${order}` });
+    await start(['--disconnect-after-job']).exit;
+    expect(job.result).toBe('succeeded');
+    expect(execFileSync('cat', [order], { encoding: 'utf8' }).trim().split('\n')).toEqual([
+      'agent-startup',
+      'pre-bootstrap',
+      'environment',
+      'pre-command',
+      'command',
+      'pre-exit',
+      'agent-shutdown',
+    ]);
+
+    hook('pre-bootstrap', 'exit 1');
+    const refused = buildkite.queueJob({ command: 'true' });
+    await start(['--disconnect-after-job']).exit;
+    expect(refused).toMatchObject({ result: 'failed', exitStatus: -1, signalReason: 'agent_refused' });
+  });
+
+  test.runIf(exists)('a token can come from a file', async () => {
+    writeFileSync(join(folder, 'token'), 't\n');
+    const job = buildkite.queueJob({ command: 'true' });
+    await start(['--token', `file://${folder}/token`, '--disconnect-after-job']).exit;
+    expect(job.result).toBe('succeeded');
+  });
+
+  test.runIf(exists)('a wrong token ends it with 1, and a flag that does not exist too', async () => {
+    expect(await start(['--token', 'wrong']).exit).toBe(1);
+    expect(buildkite.registrations()).toEqual([]);
+    const program = start(['--no-such-flag']);
+    expect(await program.exit).toBe(1);
+    expect(program.output()).toContain('flag provided but not defined: -no-such-flag');
+  });
+
+  test.runIf(exists)('a ping that is refused for good ends it with 1', async () => {
+    buildkite.behave({ faults: [{ path: '/v3/ping', effect: { kind: 'answer', status: 401 } }] });
+    expect(await start().exit).toBe(1);
+    expect(paths()).toContain('POST /v3/disconnect');
+  });
+
+  test.runIf(exists)('survives an outage of the service', async () => {
+    const program = start();
+    await until('a ping', () => paths().includes('GET /v3/ping'));
+    buildkite.behave({ faults: [{ path: '/v3/', times: 5, effect: { kind: 'answer', status: 503 } }] });
+    const job = buildkite.queueJob({ command: 'true' });
+    await until('the job', () => job.state === 'finished');
+    expect(job).toMatchObject({ result: 'succeeded', starts: 1 });
+    expect(program.child.exitCode).toBeNull();
+  });
+
+  test.runIf(exists)(
+    'an agent that is killed is lost after its heartbeats stop, and its job can be repeated',
+    async () => {
+      buildkite.behave({ lostSeconds: 4 });
+      const job = buildkite.queueJob({ command: 'echo begun; sleep 60', retries: 1 });
+      const program = start();
+      await until('the command', () => job.log.includes('begun'));
+      program.kill('SIGKILL');
+      await until('the loss', () => job.state === 'finished');
+      expect(job).toMatchObject({ result: 'lost', exitStatus: -1 });
+      expect(buildkite.registrations()).toMatchObject([{ state: 'lost' }]);
+      expect(buildkite.jobs()).toMatchObject([{}, { state: 'queued', retryOf: job.id }]);
+    },
+  );
 });
