@@ -86,6 +86,8 @@ resource "aws_iam_role" "scheduler" {
 }
 
 data "aws_iam_policy_document" "scheduler" {
+  count = length(local.schedules) > 0 ? 1 : 0
+
   statement {
     sid       = "SendToInbox"
     actions   = ["sqs:SendMessage"]
@@ -98,7 +100,7 @@ resource "aws_iam_role_policy" "scheduler" {
 
   name   = "inbox"
   role   = aws_iam_role.scheduler[0].id
-  policy = data.aws_iam_policy_document.scheduler.json
+  policy = data.aws_iam_policy_document.scheduler[0].json
 }
 
 resource "aws_scheduler_schedule" "this" {
