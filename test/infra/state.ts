@@ -76,3 +76,9 @@ export type Statement = v.InferOutput<typeof policySchema>['Statement'][number];
 export function statements(policy: unknown): Statement[] {
   return v.parse(policySchema, policy).Statement;
 }
+
+/** Whether an IAM pattern matches an ARN. A star matches any characters, including colons and slashes. */
+export function covers(pattern: string, arn: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`).test(arn);
+}

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { actionsOf, parsePermissions } from '../../../scripts/docs/apply-policy.ts';
+import { covers } from '../state.ts';
 import type { Applied } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -48,10 +49,4 @@ export function aboutApplyPermissions(made: Applied): void {
         ).toBe(true);
     });
   });
-}
-
-/** Whether an IAM pattern matches an ARN. A star matches any characters, including colons and slashes. */
-function covers(pattern: string, arn: string): boolean {
-  const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`).test(arn);
 }

@@ -3,8 +3,16 @@ import { describe, expect, test } from 'vitest';
 import { readDesired } from '../../../functions/parameters/desired.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
 import { GROUPS_KEY, groupsFileSchema } from '../../../shared/fleet/group-settings.ts';
+import {
+  framesKey,
+  indexKey,
+  manifestKey,
+  pointerKey,
+  runKey,
+  verificationLeaseKey,
+} from '../../../shared/snapshot/layout.ts';
 import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
-import { only, statements, text } from '../state.ts';
+import { covers, only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 export function aboutStorage(made: Applied): void {
@@ -70,6 +78,17 @@ export function aboutStorage(made: Applied): void {
           Bool: { 's3:ObjectCreationOperation': 'true' },
         },
       });
+      const denied = (key: string) =>
+        policy
+          .filter(({ Sid }) => Sid === 'DenyReplacingSnapshots')
+          .some(({ Resource: on }) => on.some((pattern) => covers(pattern, `arn:aws:s3:::${bucket}/${key}`)));
+      const id = '20261123T030000Z-1f2e3d4c';
+      const immutable = [manifestKey('ios', id), indexKey('ios', id), framesKey('ios', id)];
+      for (const key of immutable) expect(denied(key), key).toBe(true);
+      // Functions replace these on condition of the version that they have read.
+      const replaced = [pointerKey('ios'), runKey('ios'), verificationLeaseKey('ios'), GROUPS_KEY];
+      for (const key of [...replaced, 'registrations/i-0123456789abcdef0.json'])
+        expect(denied(key), key).toBe(false);
     });
 
     test('the function registration can read the declared groups', () => {
