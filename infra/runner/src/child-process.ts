@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 
 /** Characters of a failed program's output that its error keeps. */
 const MAX_OUTPUT = 2000;
@@ -45,6 +45,30 @@ export function execute(
     child.once('close', (code) => {
       if (code === 0) resolve(stdout);
       else reject(new ChildProcessFailed(program, code, stderr || stdout.slice(-MAX_OUTPUT)));
+    });
+  });
+}
+
+/**
+ * Runs two programs to their ends, the output of the first into the second, without a shell.
+ *
+ * @throws {ChildProcessFailed} on any exit code but 0
+ */
+export async function pipe(from: readonly string[], to: readonly string[]): Promise<void> {
+  const [[reader = '', ...readerArgs], [writer = '', ...writerArgs]] = [from, to];
+  const second = spawn(writer, writerArgs, { stdio: ['pipe', 'ignore', 'inherit'] });
+  const first = spawn(reader, readerArgs, { stdio: ['ignore', second.stdin, 'inherit'] });
+  // Only the first program holds the pipe open now.
+  second.stdin.destroy();
+  await Promise.all([ended(reader, first), ended(writer, second)]);
+}
+
+function ended(program: string, child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (error) => reject(new ChildProcessFailed(program, null, error.message)));
+    child.once('exit', (code) => {
+      if (code === 0) resolve();
+      else reject(new ChildProcessFailed(program, code, ''));
     });
   });
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
+import { JOB_SOCKET } from './job-socket.ts';
 
 /** Path of the configuration on an instance; user data writes it. */
 export const CONFIG_FILE = '/etc/aw-runner/config.json';
@@ -70,6 +71,8 @@ const configSchema = (drivers: readonly string[]) =>
     /** The instance metadata service. */
     metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
     directories: v.strictObject({ layers: path, warm: path, state: path }),
+    /** The socket through which jobs reach aw-runner. */
+    jobSocket: v.optional(path, JOB_SOCKET),
     /** Longest time of a boot until Runner Ready or Runner Failed. */
     bootTimeoutSeconds: v.optional(seconds(10, 7_200), 900),
     /**

@@ -3,10 +3,9 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { clientSettings } from '../../../shared/runtime/client-settings.ts';
 import type { AgentDriver, AgentFactories } from './agents/driver.ts';
-import { noAgent } from './agents/none.ts';
 import { registrationClient } from './agents/registration-client.ts';
 import type { AgentUnitsFactory } from './agents/units.ts';
-import type { RunnerConfig } from './config.ts';
+import { BadConfig, type RunnerConfig } from './config.ts';
 import { type Health, instanceHealth } from './health.ts';
 import { instanceMetadata, type Metadata } from './metadata.ts';
 import { type Reporter, sqsReporter } from './reporter.ts';
@@ -96,13 +95,14 @@ function createAgent(
     const { warming, warmingSet: set } = config;
     return warmingDriver({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
   }
-  const { agent, registrationUrl: url, region, directories } = config;
+  const { agent, registrationUrl: url, region, directories, jobSocket } = config;
   const create = agents[agent.driver];
-  if (!create) return noAgent(`this version of aw-runner has no driver for ${agent.driver}`, log);
+  if (!create) throw new BadConfig(`agent.driver: this program has no driver ${agent.driver}`);
   const stateDirectory = directories.state;
   return create(agent, {
     instanceId,
     stateDirectory,
+    jobSocket,
     units: units({ stateDirectory, log }),
     // Each client of the SDK has the credentials of the instance role.
     registration:

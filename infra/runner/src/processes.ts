@@ -10,19 +10,43 @@ export type ProcessIdentity = { pid: number; startTime: string };
 export async function processes(): Promise<ProcessFacts[]> {
   const names = await gone(readdir('/proc'));
   const pids = (names ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(pids.map(async (pid) => ({ pid, argv: await argvOf(pid) })));
+  return found.filter(({ argv }) => argv.length > 0);
+}
+
+/** The arguments of a process; none for a kernel thread, a zombie, or a process that has ended. */
+async function argvOf(pid: number): Promise<string[]> {
+  const line = (await gone(readFile(`/proc/${pid}/cmdline`, 'utf8'))) ?? '';
+  return line === '' ? [] : line.split('\0');
+}
+
+/** A process with its arguments. */
+export type ChildProcess = ProcessIdentity & ProcessFacts;
+
+/** The processes among `pids` whose parent is `parent`. */
+export async function childrenOf(parent: number, pids: readonly number[]): Promise<ChildProcess[]> {
   const found = await Promise.all(
-    pids.map(async (pid) => ({ pid, line: (await gone(readFile(`/proc/${pid}/cmdline`, 'utf8'))) ?? '' })),
+    pids.map(async (pid) => {
+      const fields = await statFields(pid);
+      if (Number(fields?.[1]) !== parent) return [];
+      return [{ pid, startTime: fields?.[19] ?? '', argv: await argvOf(pid) }];
+    }),
   );
-  return found.flatMap(({ pid, line }) => (line === '' ? [] : [{ pid, argv: line.split('\0') }]));
+  return found.flat();
 }
 
 /** Field 22 of `/proc/<pid>/stat`: clock ticks after boot (proc(5)). Undefined if there is no such process, or it is a zombie. */
 export async function startTime(pid: number): Promise<string | undefined> {
   if (process.platform !== 'linux') return isRunning(pid) ? 'unknown' : undefined;
+  return (await statFields(pid))?.[19];
+}
+
+/** The fields of `/proc/<pid>/stat` from the third one on (proc(5)); undefined if there is no such process, or it is a zombie. */
+async function statFields(pid: number): Promise<string[] | undefined> {
   const text = await gone(readFile(`/proc/${pid}/stat`, 'utf8'));
   // The second field is the program's name in parentheses; it can contain any character.
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields?.[0] === 'Z' ? undefined : fields?.[19];
+  return fields?.[0] === 'Z' ? undefined : fields;
 }
 
 /** On other systems, which are laptops only, the pid alone identifies a process. */

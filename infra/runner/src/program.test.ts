@@ -1,9 +1,10 @@
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runnerConfig } from '../../../test/support/runner-config.ts';
 import { systemdUnits } from './agents/systemd-units.ts';
+import { startJobSocket } from './job-socket.ts';
 import { runProgram } from './program.ts';
 
 let folder: string;
@@ -58,28 +59,55 @@ test.each(['before', 'after'])(
   '--config=FILE and --config FILE are accepted %s every command',
   async (place) => {
     for (const option of [[`--config=${config}`], ['--config', config]]) {
-      const command = ['job-finished', '--exit-code=37'];
-      const argv = place === 'before' ? [...option, ...command] : [...command, ...option];
-      expect(await run(...argv)).toBe(0);
-      expect(existsSync(join(folder, 'state/unhealthy'))).toBe(true);
-      rmSync(join(folder, 'state'), { recursive: true });
+      const command = ['snapshot', 'list'];
+      expect(await run(...(place === 'before' ? [...option, ...command] : [...command, ...option]))).toBe(2);
+      expect(errors).toContain('no warming set');
+      expect(errors).not.toContain('cannot be read');
     }
   },
 );
+
+describe('through sudo', () => {
+  beforeEach(() => vi.stubEnv('SUDO_UID', '1000'));
+  afterEach(() => vi.unstubAllEnvs());
+
+  test.each([
+    [['run', '--config', 'mine.json']],
+    [['--config=mine.json', 'snapshot', 'verify']],
+    [['warm-bazel', '--directory', '/w', '--program', '/tmp/evil']],
+    [['warm-bazel', '--program=/tmp/evil']],
+  ])('no option names a file to trust or to run as root: %j', async (argv) => {
+    expect(await run(...argv)).toBe(2);
+    expect(errors).toMatch(/--(config|program) is not accepted through sudo/);
+  });
+
+  test('other commands work', async () => {
+    expect(await run('version')).toBe(0);
+  });
+});
 
 test('a configuration that is missing or names an unknown driver is exit code 2', async () => {
   expect(await run('run', `--config=${join(folder, 'none.json')}`)).toBe(2);
   expect(errors).toContain('none.json cannot be read');
 });
 
-test.runIf(process.getuid?.() === 0)('job-finished without root explains how to call it', async () => {
-  chmodSync(config, 0o600);
-  process.seteuid?.(65_534);
-  try {
-    expect(await run('job-finished', '--exit-code', '36', '--config', config)).toBe(1);
-  } finally {
-    process.seteuid?.(0);
-  }
-  expect(errors).toContain('job-finished needs root');
-  expect(errors).toMatch(/sudo \S+ job-finished --exit-code 36/);
+describe('job-finished', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  test('sends its exit code to aw-runner, and prints the answer', async () => {
+    const path = join(folder, 'job.sock');
+    const finished = vi.fn(async () => 'unhealthy: Bazel exit 37');
+    const socket = await startJobSocket({ path, user: 'nobody', finished, log: () => {} });
+    vi.stubEnv('HEARTH_JOB_SOCKET', path);
+    expect(await run('job-finished', '--exit-code', '37')).toBe(0);
+    expect(finished).toHaveBeenCalledWith(37);
+    expect(console.log).toHaveBeenCalledWith('unhealthy: Bazel exit 37');
+    socket.close();
+  });
+
+  test('without aw-runner it fails with the reason', async () => {
+    vi.stubEnv('HEARTH_JOB_SOCKET', join(folder, 'none.sock'));
+    expect(await run('job-finished', '--exit-code', '1')).toBe(1);
+    expect(errors).toContain('job-finished: Error: connect ENOENT');
+  });
 });

@@ -1,10 +1,14 @@
 import { writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CI_PROVIDERS } from '../../../shared/fleet/names.ts';
+import { errorText } from '../../../shared/runtime/errors.ts';
+import { redactText } from '../../../shared/runtime/redact.ts';
+import { JOB_USER } from './agents/settings.ts';
 import { boot } from './boot.ts';
 import { BadConfig, CONFIG_FILE, type RunnerConfig, readConfig } from './config.ts';
-import { type AgentAdapters, createRunner } from './create-runner.ts';
+import { type AgentAdapters, createRunner, type Runner } from './create-runner.ts';
 import { jobFinished } from './health.ts';
+import { callJobSocket, JOB_SOCKET, startJobSocket } from './job-socket.ts';
 import { SNAPSHOT_USAGE, snapshotCommand } from './snapshot/cli.ts';
 import { version } from './version.ts';
 import { WARM_USAGE, warmCommand } from './warming/cli.ts';
@@ -17,7 +21,7 @@ usage: aw-runner [--config FILE] COMMAND
   boot                        from power-on to Runner Ready or Runner Failed
   watch                       runs agents, drains, and reports an idle or unhealthy instance, until it is stopped
   run                         boot, then watch
-  job-finished --exit-code N  for the job hook of the CI provider, as root: marks an instance that breaks its jobs
+  job-finished --exit-code N  for the job hook of the CI provider: marks an instance that breaks its jobs
   version
 
 ${SNAPSHOT_USAGE}
@@ -34,7 +38,7 @@ class UsageError extends Error {
 /** Writes one line to standard error, which goes to the log file. A full disk must not end the program. */
 export function log(line: string): void {
   try {
-    writeSync(2, `${new Date().toISOString()} ${line}\n`);
+    writeSync(2, `${new Date().toISOString()} ${redactText(line)}\n`);
   } catch {
     // There is no other place to report it.
   }
@@ -66,6 +70,7 @@ export async function runProgram(argv: readonly string[], adapters: AgentAdapter
 }
 
 async function runCommand(argv: readonly string[], adapters: AgentAdapters): Promise<number> {
+  refuseSudo(argv);
   const { file, isHelp, name, rest } = globalOptions(argv);
   if (isHelp || name === undefined) {
     console.log(USAGE);
@@ -82,7 +87,7 @@ async function runCommand(argv: readonly string[], adapters: AgentAdapters): Pro
     case 'warm-bazel':
       return warmCommand(rest, await config(), stopSignal(), log);
     case 'job-finished':
-      return reportJob(exitCodeOption(rest), config);
+      return reportJob(exitCodeOption(rest));
     case 'boot':
     case 'watch':
     case 'run':
@@ -128,19 +133,30 @@ function exitCodeOption(args: readonly string[]): number {
   return Number(text);
 }
 
-async function reportJob(exitCode: number, config: () => Promise<RunnerConfig>): Promise<number> {
+/** Runs as the user of jobs: it needs neither the configuration nor any right. */
+async function reportJob(exitCode: number): Promise<number> {
+  const path = process.env.HEARTH_JOB_SOCKET ?? JOB_SOCKET;
   try {
-    const reason = await jobFinished((await config()).directories.state, exitCode);
-    if (reason !== undefined) log(`the instance is unhealthy: ${reason}`);
+    console.log(await callJobSocket(path, exitCode));
     return 0;
   } catch (error) {
-    const cause = error instanceof BadConfig ? error.cause : error;
-    if (!isPermissionError(cause)) throw error;
-    console.error(
-      `job-finished needs root, since a job must not mark its instance. Call it from the job hook as: sudo ${process.argv[1] ?? 'aw-runner'} job-finished --exit-code ${exitCode}`,
-    );
+    console.error(`job-finished: ${errorText(error)}`);
     return 1;
   }
+}
+
+/**
+ * A rule for sudo that allows this program would allow every program: `--config` names files to trust, and `--program` a program to
+ * run as root.
+ *
+ * @throws {UsageError}
+ */
+function refuseSudo(argv: readonly string[]): void {
+  const { SUDO_UID } = process.env;
+  if (SUDO_UID === undefined || SUDO_UID === '0') return;
+  const option = argv.find((arg) => /^--(config|program)(=|$)/.test(arg));
+  if (option !== undefined)
+    throw new UsageError(`${option.split('=')[0]} is not accepted through sudo: sign in as root to use it`);
 }
 
 async function runDaemon(
@@ -155,9 +171,33 @@ async function runDaemon(
     const outcome = await boot(runner, stop);
     if (command === 'boot' || outcome === 'stopped') return outcome === 'failed' ? 1 : 0;
   }
+  const socket = await openJobSocket(runner);
   // Also after a boot that failed: the terminate hook of an instance that is replaced needs an answer.
   await watch(runner, stop);
+  socket?.close();
   return 0;
+}
+
+/** Time after the end of a job in which its hook may still report it, in milliseconds. */
+const HOOK_MS = 60_000;
+
+/** Without the socket jobs run all the same; the instance is then not replaced after a failure that concerns it. */
+async function openJobSocket(runner: Runner): Promise<{ close(): void } | undefined> {
+  const { config, agent, now } = runner;
+  const { jobSocket: path, directories } = config;
+  const finished = async (exitCode: number) => {
+    const { state } = await agent.status();
+    const isLate = now() - (agent.facts().lastJobEnd ?? 0) > HOOK_MS;
+    if (state !== 'busy' && isLate) return 'ignored: no job runs';
+    const reason = await jobFinished(directories.state, exitCode);
+    if (reason !== undefined) log(`a job reports that the instance is unhealthy: ${reason}`);
+    return reason === undefined ? 'ok' : `unhealthy: ${reason}`;
+  };
+  const user = typeof config.agent.user === 'string' ? config.agent.user : JOB_USER;
+  return startJobSocket({ path, user, finished, log }).catch((error: unknown) => {
+    log(`${path} cannot be opened: ${errorText(error)}`);
+    return undefined;
+  });
 }
 
 /** Aborted by the first SIGTERM or SIGINT; the second one ends the process. */

@@ -36,6 +36,7 @@ export function runnerConfig(
     warming: warming ?? false,
     metadataEndpoint: options.metadataEndpoint,
     directories: options.directories,
+    jobSocket: join(options.directories.state, 'job.sock'),
     agent: options.agent,
     ...runner,
   };

@@ -67,6 +67,8 @@ export type AgentContext = {
   instanceId: string;
   /** Directory of the runner's state; root only. */
   stateDirectory: string;
+  /** The socket through which jobs reach aw-runner. */
+  jobSocket: string;
   units: AgentUnits;
   /** Undefined: the group has no function that issues registrations, so its instances run no agent. */
   registration: RegistrationClient | undefined;

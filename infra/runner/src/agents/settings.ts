@@ -8,17 +8,22 @@ const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 /** A user name as useradd accepts it (useradd(8)). */
 const user = v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a user name'));
 
+/** The user of jobs by default. */
+export const JOB_USER = 'runner';
+
 /** The part `agent` of the configuration, for the agents of the CI providers. */
 const agentSettings = v.strictObject({
   driver: v.picklist(CI_PROVIDERS),
   /** Where the image has the program: default `/opt/hearth/agents/<driver>`. */
   directory: v.optional(path),
   /** The user of jobs. It is created at boot if the image does not have it. */
-  user: v.optional(user, 'runner'),
+  user: v.optional(user, JOB_USER),
   /** What agents and jobs write: work folders, build folders. */
   workDirectory: v.optional(path, '/var/lib/hearth-agent'),
   /** Buildkite: the queue of the group. */
   queue: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  /** CircleCI server: the URL of its runner API. Absent: the one of the agent. */
+  apiUrl: v.optional(v.pipe(v.string(), v.url())),
   /**
    * The version to run. It is in `<directory>-<version>`: the image can have it there; else aw-runner fetches it at boot. Absent:
    * the version of the image.
@@ -33,10 +38,7 @@ const agentSettings = v.strictObject({
   ),
 });
 
-export type AgentSettings = Required<
-  Pick<v.InferOutput<typeof agentSettings>, 'directory' | 'user' | 'workDirectory'>
-> &
-  v.InferOutput<typeof agentSettings>;
+export type AgentSettings = v.InferOutput<typeof agentSettings> & { directory: string };
 
 /** @throws {BadConfig} naming the setting */
 export function parseAgentSettings(settings: unknown): AgentSettings {

@@ -67,8 +67,12 @@ export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
 
   async giveDirectory(path, user) {
     await mkdir(path, { recursive: true, mode: 0o755 });
-    await run('chown', ['-R', '-h', '--', `${user}:`, path], 60_000);
+    // Children first: while a directory is changed, none of its parents can be exchanged by the user.
+    const change = ['-depth', '-type', 'd', '-exec', 'chown', '-h', `${user}:`, '{}', '+'];
+    await run('find', [path, ...change], 60_000);
   },
+
+  asUser: (user) => ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--init-groups', '--reset-env', '--'],
 
   async start(unit) {
     await mkdir(RUNTIME, { recursive: true, mode: 0o711 });

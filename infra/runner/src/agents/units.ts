@@ -36,8 +36,13 @@ export type UnitState = {
 export interface AgentUnits {
   /** Makes a user exist, with a home directory. Does nothing if it exists. */
   ensureUser(user: string): Promise<void>;
-  /** Makes a directory, and gives it and everything in it to a user. */
+  /**
+   * Makes a directory if it is missing, and gives it and every directory below it to a user. Files stay as they are. The caller has
+   * just created them all: no one else can have changed a part of the path.
+   */
   giveDirectory(path: string, user: string): Promise<void>;
+  /** The words before a command that run it with the rights of a user, without a login. */
+  asUser(user: string): readonly string[];
   /**
    * Starts a unit. Fulfilled when its program runs.
    *

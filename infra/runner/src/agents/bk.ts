@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as v from 'valibot';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import type {
+  AgentActivity,
+  AgentEnd,
+  AgentKind,
+  Attempt,
+  EndedAgent,
+  RunningAgent,
+  StopControl,
+} from './agent-kind.ts';
+import type { AgentLogs } from './agent-log.ts';
+import { registerProxy } from './register-proxy.ts';
+import type { AgentSettings } from './settings.ts';
+import type { AgentUnits } from './units.ts';
+
+export const BK_EXECUTABLE = 'buildkite-agent';
+
+/** Longest time from the start of the process to its registration, in milliseconds. */
+const REGISTER_MS = 45_000;
+
+/** Longest time of a look at the agent's own status, in milliseconds. The port is local. */
+const STATUS_MS = 2_000;
+
+/** Before a Spot interruption: a job that is cancelled now is reported, and can be retried at once; in milliseconds. */
+const SPOT_END_MS = 20_000;
+
+/** `/status.json` of the agent (buildkite-agent v3.138, `--health-check-addr`). */
+const statusSchema = v.object({
+  workers: v.array(v.object({ status: v.string(), current_job_id: v.optional(v.string(), '') })),
+});
+
+/**
+ * The agent of Buildkite. It registers at a proxy of aw-runner, so the agent token never reaches the instance: what it sends
+ * instead is valid for this one start.
+ *
+ * @param options.oneJob the agent ends after its job; otherwise one agent runs job after job
+ */
+export function bkAgent(options: {
+  settings: AgentSettings;
+  units: AgentUnits;
+  logs: AgentLogs;
+  env: Readonly<Record<string, string>>;
+  oneJob: boolean;
+  log(line: string): void;
+}): AgentKind {
+  const { settings, units, logs, env, oneJob, log } = options;
+  const queue = settings.queue ?? 'default';
+  const home = join(settings.workDirectory, 'bk');
+
+  return {
+    provider: 'bk',
+
+    async prepare() {
+      await mkdir(home, { recursive: true, mode: 0o755 });
+      for (const name of ['builds', 'plugins']) {
+        const isNew = await mkdir(join(home, name)).then(
+          () => true,
+          (error: NodeJS.ErrnoException) => {
+            if (error.code !== 'EEXIST') throw error;
+            return false;
+          },
+        );
+        if (isNew) await units.giveDirectory(join(home, name), settings.user);
+      }
+      await logs.tidy();
+    },
+
+    async start({ unit, program, register, launch, hasEnded }: Attempt) {
+      await logs.tidy();
+      const token = randomBytes(24).toString('hex');
+      let isDone = false;
+      const proxy = await registerProxy({
+        token,
+        queue,
+        async register(agent) {
+          try {
+            const registration = await register(agent);
+            if (registration.provider !== 'bk')
+              return { refused: `a registration of ${registration.provider}` };
+            return { answer: registration.answer };
+          } catch (error) {
+            return { refused: errorText(error) };
+          } finally {
+            isDone = true;
+          }
+        },
+      });
+      try {
+        const port = await freePort();
+        await launch({
+          argv: [
+            program.executable,
+            'start',
+            ...['--endpoint', proxy.endpoint],
+            ...['--tags', `queue=${queue}`],
+            ...['--build-path', join(home, 'builds')],
+            ...['--plugins-path', join(home, 'plugins')],
+            ...['--health-check-addr', `127.0.0.1:${port}`],
+            ...(oneJob ? ['--disconnect-after-job'] : []),
+            '--no-color',
+          ],
+          user: settings.user,
+          directory: home,
+          env,
+          secrets: { BUILDKITE_AGENT_TOKEN: token },
+          logFile: logs.file(unit),
+          port,
+        });
+        const end = performance.now() + REGISTER_MS;
+        while (!isDone && performance.now() < end && !(await hasEnded())) await sleep(100);
+        if (!isDone) log(`agent ${unit} did not register`);
+      } finally {
+        proxy.close();
+      }
+    },
+
+    async relaunch() {
+      throw new Error('an agent of Buildkite is not started again with one registration');
+    },
+
+    async observe({ name, port, children }: RunningAgent): Promise<AgentActivity> {
+      if (name === undefined) return { state: 'starting' };
+      const job = children.find(({ argv }) => argv.includes('bootstrap'));
+      const workers =
+        port === undefined
+          ? []
+          : await workersAt(port).catch((error: unknown) => {
+              // A job that runs is enough to know.
+              if (job) return [];
+              throw error;
+            });
+      const busy = workers.find(({ status }) => status === 'busy');
+      if (!busy && !job) return { state: 'idle' };
+      return { state: 'busy', job: busy?.current_job_id || 'unknown', ...(job && { process: job }) };
+    },
+
+    async ended({ unit, code, sawJob }: EndedAgent): Promise<AgentEnd> {
+      const ranJob = sawJob || /\bStarting job\b/.test(await logs.tail(unit));
+      // Exit code 1 also follows from a refused session.
+      return { ranJob, isUsedUp: code === 0, isFault: code === 1 };
+    },
+
+    async stop(_agent: RunningAgent, { leftMs, signalOnce }: StopControl) {
+      // The first one ends the intake and lets a job run on; a second one would cancel the job.
+      await signalOnce('SIGTERM');
+      if (leftMs < SPOT_END_MS) await signalOnce('SIGQUIT');
+    },
+
+    async cleanUp() {},
+  };
+}
+
+async function workersAt(port: number) {
+  const response = await fetch(`http://127.0.0.1:${port}/status.json`, {
+    signal: AbortSignal.timeout(STATUS_MS),
+    redirect: 'error',
+  });
+  return v.parse(statusSchema, await response.json()).workers;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
