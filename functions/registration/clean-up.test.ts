@@ -145,6 +145,7 @@ describe('the sweep', () => {
     for (const id of ids) await issue(id);
     for (const id of ids.slice(2)) fake.instances.delete(id);
     expect(await handle(due)).toMatchObject({ outcome: 'done', detail: { kept: [] } });
+    expect(fake.metrics).toContain('RegistrationsLeftBehind 0');
     expect(fake.github.runners.map(({ name }) => name)).toEqual(ids.slice(0, 2).map((id) => `${id}-1`));
     fake.pass(3600);
     await handle(due);
@@ -166,6 +167,7 @@ describe('the sweep', () => {
       detail: { removed: [], kept: [`${INSTANCE}-1`, `${OTHER_INSTANCE}-1`] },
     });
     expect(fake.github.runners).toHaveLength(4);
+    expect(fake.metrics).toContain('RegistrationsLeftBehind 2');
     fake.pass(7200);
     await handle(due);
     expect(await fake.record()).toBeDefined();

@@ -43,6 +43,7 @@ export async function sweep(signal: AbortSignal, deps: RegistrationDeps): Promis
       errors.push(error);
     }
   }
+  deps.metrics.add('RegistrationsLeftBehind', findings.kept.length, {});
   findings.withoutAgent = await countWithoutAgent(groups, lists, records, instances, deps);
   if (errors.length === 0) await removeOldRecords(lists, records, instances, deps);
   if (errors[0]) throw errors[0];

@@ -36,6 +36,8 @@ export const METRICS = {
   InstancesWithoutAgent: { unit: MetricUnit.Count, dimensions: [['Group']] },
   /** Instances with more than one live registration. */
   ExcessRegistrations: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Registrations without an instance, or beside the latest one of an instance, that a sweep could not remove. */
+  RegistrationsLeftBehind: { unit: MetricUnit.Count, dimensions: [[]] },
   /** Requests of a principal that is not an instance of a runner group, or for another instance. */
   DeniedRequests: { unit: MetricUnit.Count, dimensions: [[]] },
 } as const satisfies Record<string, { unit: string; dimensions: readonly (readonly string[])[] }>;

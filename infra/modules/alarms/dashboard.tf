@@ -13,6 +13,7 @@ locals {
     { title = "Failed registrations", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "RegistrationFailures", "Group", id]] },
     { title = "Registrations without a job", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "RegistrationsWithoutJob", "Group", id]] },
     { title = "Agents refused for their age", stat = "Sum", metrics = [for id in local.with_agents : ["Hearth", "OldAgents", "Group", id]] },
+    { title = "Registrations left behind", stat = "Maximum", metrics = [["Hearth", "RegistrationsLeftBehind"]] },
     { title = "Credential failures, throttled and denied requests", stat = "Sum", metrics = [["Hearth", "CredentialFailures"], ["Hearth", "RegistrationsThrottled"], ["Hearth", "DeniedRequests"]] },
     { title = "Queued jobs", stat = "Maximum", metrics = [for id in keys(var.groups) : ["Hearth", "BacklogJobs", "Group", id]] },
     { title = "Runners in service", stat = "Maximum", metrics = [for id in keys(var.groups) : ["AWS/AutoScaling", "GroupInServiceInstances", "AutoScalingGroupName", "${var.name_prefix}-${replace(id, "/", "-")}"]] },

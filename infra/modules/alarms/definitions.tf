@@ -36,6 +36,7 @@ locals {
       many-incidents          = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
       agent-credentials       = { metric = "CredentialFailures", threshold = 0, period = 300, severity = "critical", summary = "A secret with credentials of a CI provider is empty, malformed or refused, so runners get no registrations" }
       throttled-registrations = { metric = "RegistrationsThrottled", threshold = 0, period = 300, periods = 3, severity = "warning", summary = "A CI provider's rate limit delays registrations" }
+      left-registrations      = { metric = "RegistrationsLeftBehind", threshold = 0, period = 300, periods = 6, statistic = "Maximum", severity = "warning", summary = "Terminated runners left registrations at a CI provider that were not removed for half an hour" }
       denied-requests         = { metric = "DeniedRequests", threshold = 0, period = 300, severity = "error", summary = "A principal that is not a runner asked the function registration for a registration" }
       parameter-drift         = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
     } : kind => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", statistic = "Sum", dimensions = {}, route = "default", enabled = true }, alarm)

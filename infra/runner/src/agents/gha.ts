@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AGENT_TOO_OLD } from '../../../../shared/fleet/report.ts';
 import { execute, pipe } from '../child-process.ts';
 import type { ChildProcess } from '../processes.ts';
 import type {
@@ -199,7 +200,7 @@ export function ghaAgent(options: {
         case EXIT.updateOfOneJob:
           return { ranJob, update: true, again: 0 };
         case EXIT.tooOld:
-          return { ranJob, problem: 'agent too old: GitHub Actions refuses its version' };
+          return { ranJob, problem: `${AGENT_TOO_OLD}GitHub Actions refuses its version` };
         default:
           return { ranJob, isFault: code === EXIT.terminated };
       }
