@@ -9,7 +9,7 @@ const slow = (name: string, include: string[]) => ({
 const MODULE_MOCKS = ['infra/runner/src/{health,watch}.test.ts'];
 
 /** Tests beside the code that start programs. */
-const PROGRAMS = ['scripts/local/ci/agents/*.test.ts'];
+const PROGRAMS = ['scripts/local/ci/{agents/*,main}.test.ts'];
 
 // Unit tests are beside the code that they test. Tests with further needs are below test/.
 export default defineConfig({

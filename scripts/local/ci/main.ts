@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createPublicKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startBuildkite } from './buildkite/server.ts';
@@ -155,11 +155,18 @@ function appOf(given: Options) {
   if (id === undefined || file === undefined)
     throw new Usage('--app-id and --app-public-key belong together');
   if (!/^[1-9]\d*$/.test(id)) throw new Usage(`--app-id ${id}: is no number`);
+  let publicKey: string;
   try {
-    return [{ id: Number(id), publicKey: readFileSync(file, 'utf8') }];
+    publicKey = readFileSync(file, 'utf8');
   } catch (error) {
     throw new Usage(`--app-public-key: ${(error as Error).message}`);
   }
+  try {
+    createPublicKey(publicKey);
+  } catch {
+    throw new Usage(`--app-public-key ${file}: is no public key as PEM`);
+  }
+  return [{ id: Number(id), publicKey }];
 }
 
 async function buildkite(given: Options, common: Common): Promise<Started> {
