@@ -30,7 +30,8 @@ export const TERMS: readonly Term[] = [
   },
   {
     pattern:
-      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |\/)\bmachines?\b(?!-id)/i,
+      // CircleCI's product is the machine runner, and `machine` is its command.
+      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |circleci-runner |\/|')\bmachines?\b(?!-id| runner)/i,
     use: 'instance',
   },
 ];

@@ -8,7 +8,7 @@ import type { Change, Job, JobRequest, StandIn } from './stand-in.ts';
  *     POST /_control/jobs            queues a job
  *     GET  /_control/jobs[/<id>]     jobs with state, result and log
  *     POST /_control/jobs/<id>/cancel
- *     GET  /_control/registrations   agents that the provider knows
+ *     GET  /_control/registrations   registered agents
  *     GET  /_control/requests        requests so far
  *     POST /_control/behave          changes the behaviour
  */

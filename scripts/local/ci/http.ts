@@ -16,7 +16,7 @@ export type Incoming = {
   json(): unknown;
   /** Aborted when the client has closed the connection. */
   closed: AbortSignal;
-  /** Who calls, for the record of requests. The route sets it once it knows. */
+  /** The caller, for the record of requests. The route sets it after authentication. */
   caller?: string;
 };
 

@@ -12,7 +12,7 @@ export type Job = {
   command: string;
   /** `assigned`: given to an agent that has not confirmed it. It returns to `queued` if no confirmation follows. */
   state: 'queued' | 'assigned' | 'running' | 'finished';
-  /** Absent until it is finished. `lost`: the provider has ended it, because its agent gave no sign of life. */
+  /** Absent until it is finished. `lost`: the provider has ended it, because its agent sent nothing for too long. */
   result?: 'succeeded' | 'failed' | 'cancelled' | 'lost';
   /** As the agent reported it. */
   exitStatus?: number;
@@ -39,7 +39,7 @@ export type JobRequest = {
   env?: Record<string, string> | undefined;
 };
 
-/** A stand-in that serves. `Request` is its job request, `Registration` one agent that it knows. */
+/** A stand-in that serves. `Request` is its job request, `Registration` one registered agent. */
 export type StandIn<Request extends JobRequest, Registration, Behaviour> = {
   /** Without a slash at the end. */
   readonly url: string;
@@ -49,7 +49,7 @@ export type StandIn<Request extends JobRequest, Registration, Behaviour> = {
   cancelJob(id: string): void;
   /** All jobs in the order in which they were queued. */
   jobs(): readonly Job[];
-  /** The agents that the provider knows. */
+  /** The registered agents. */
   registrations(): readonly Registration[];
   /** Changes the behaviour from now on. What is not named stays. */
   behave(change: Change<Behaviour>): void;

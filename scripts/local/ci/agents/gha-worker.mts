@@ -52,7 +52,7 @@ async function runJob(job: Job): Promise<keyof typeof CODES> {
     if (message === 'shutdown') isShutdown = true;
     cancelled.abort();
   });
-  // Without the listener nobody can cancel the job or renew its lock.
+  // Without the listener the job cannot be cancelled, and its lock is not renewed.
   process.on('disconnect', () => process.exit(1));
 
   const log = logOf(job);

@@ -106,7 +106,7 @@ function stamp(): string {
 }
 
 /** Prints a line as the real listener does. */
-function say(text: string): void {
+function print(text: string): void {
   console.log(`${stamp()}: ${text}`);
 }
 
@@ -177,7 +177,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
         if (response.ok) {
           console.log('\n√ Connected to GitHub\n');
           console.log(`Current runner version: '${version}'`);
-          say('Listening for Jobs');
+          print('Listening for Jobs');
           return (JSON.parse(text) as { sessionId: string }).sessionId;
         }
         if (response.status === 404 || response.status === 401) {
@@ -193,7 +193,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
         }
         if (response.status === 409) {
           const { retrySeconds } = JSON.parse(text) as { retrySeconds: number };
-          say('A session for this runner already exists.');
+          print('A session for this runner already exists.');
           if (performance.now() - since > retrySeconds * 1000) {
             console.error('Failed to create session: a session for this runner already exists.');
             return EXIT.conflict;
@@ -202,7 +202,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
         }
       } catch (error) {
         if (!isNetworkError(error)) throw error;
-        say('Runner connect error. Retrying until reconnected.');
+        print('Runner connect error. Retrying until reconnected.');
       }
       await sleep(wait, undefined, { signal: stopped.signal }).catch(() => {});
     }
@@ -221,7 +221,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
     let connected = true;
     for (;;) {
       if (stopped.signal.aborted) {
-        // What is told to the worker here is the end of the runner, not a cancellation by a user.
+        // The message to the worker is the end of the runner, not a cancellation by a user.
         running?.worker.send('shutdown');
         return EXIT.done;
       }
@@ -231,7 +231,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
       }
       try {
         const response = await call('GET', `sessions/${current}/message`, undefined, token, next);
-        if (!connected) say('Runner reconnected.');
+        if (!connected) print('Runner reconnected.');
         connected = true;
         if (response.status === 200) {
           const code = await handle((await response.json()) as Message);
@@ -256,7 +256,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
       } catch (error) {
         if (!isNetworkError(error)) throw error;
         if (next.aborted) continue;
-        if (connected) say('Runner connect error. Retrying until reconnected.');
+        if (connected) print('Runner connect error. Retrying until reconnected.');
         connected = false;
         await sleep(1_000, undefined, { signal: next }).catch(() => {});
       }
@@ -281,7 +281,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
       }
       const response = await persist(() => call('POST', `jobs/${message.jobId}/acquire`), 10, stopped.signal);
       if (response?.status !== 200) {
-        // The job is somebody else's by now. The real listener goes on listening too, even if its registration is used up.
+        // The job belongs to another runner by now. The real listener continues to poll too, even if its registration is used up.
         trace('Runner', `Skipping message Job. Job message not found '${message.jobId}'.`);
         return undefined;
       }
@@ -297,7 +297,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
   }
 
   function startWorker(job: Job): Running {
-    say(`Running job: ${job.name}`);
+    print(`Running job: ${job.name}`);
     const worker = spawn(process.execPath, ['--no-warnings', join(bin, 'gha-worker.mts'), 'spawnclient'], {
       argv0: join(bin, 'Runner.Worker'),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -314,7 +314,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
     const renewal = setInterval(() => {
       call('POST', `jobs/${job.id}/renew`, undefined, job.token, AbortSignal.timeout(5_000)).then(
         (response) => {
-          // The service has ended the job: nobody needs its result.
+          // The service has ended the job; it accepts no result.
           if (response.status === 404 && worker.connected) worker.send('cancel');
         },
         () => {
@@ -347,7 +347,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
         );
       }
       trace('JobDispatcher', `finish job request for job ${job.id} with result: ${result ?? 'Failed'}`);
-      say(`Job ${job.name} completed with result: ${result ?? 'Failed'}`);
+      print(`Job ${job.name} completed with result: ${result ?? 'Failed'}`);
     });
     return { job, worker, ended };
   }

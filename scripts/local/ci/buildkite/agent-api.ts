@@ -22,7 +22,7 @@ const finishRequest = v.object({
   ignore_agent_in_dispatches: v.optional(v.boolean(), false),
 });
 
-/** Limits of a job's log that an agent is told. */
+/** Limits of a job's log, part of the answer to `accept`. */
 const CHUNK_BYTES = 102_400;
 const LOG_BYTES = 1_073_741_824;
 

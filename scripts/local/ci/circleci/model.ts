@@ -123,8 +123,8 @@ export function circleciModel(state: CircleciState, settings: () => CircleciBeha
     again.rerunOf = job.id;
   }
 
-  /** Records that a runner asks for a task. */
-  function seen(runner: Omit<CircleciRunner, 'firstConnected' | 'lastConnected'>): CircleciRunner {
+  /** Records a claim of a runner. */
+  function connect(runner: Omit<CircleciRunner, 'firstConnected' | 'lastConnected'>): CircleciRunner {
     const known = state.runners.find(
       ({ name, resourceClass }) => name === runner.name && resourceClass === runner.resourceClass,
     );
@@ -171,7 +171,7 @@ export function circleciModel(state: CircleciState, settings: () => CircleciBeha
     }
   }
 
-  return { state, queueJob, cancelJob, end, seen, claim, heartbeat, unclaim, advance };
+  return { state, queueJob, cancelJob, end, connect, claim, heartbeat, unclaim, advance };
 }
 
 export function secret(): string {

@@ -4,8 +4,8 @@ import { type Answer, type Incoming, longPoll, parseBody, Refused } from '../htt
 import { type CircleciBehaviour, type CircleciModel, secret } from './model.ts';
 
 /**
- * The runner API (`runner.circleci.com/api/v3`), and the service that `agents/cci.mts` claims tasks from. The calls of the real machine
- * runner are not public; these are others with the same results:
+ * The runner API (`runner.circleci.com/api/v3`), and the service that `agents/cci.mts` claims tasks from. How the real program claims
+ * tasks is not public; these calls are others with the same results:
  *
  *     POST /_agent/claim                   {name, hostname, version} -> 200 a task, 204 none for now; with the token of the resource class
  *     POST /_agent/tasks/<id>/heartbeat    -> {cancel}; with the token of the task, as the others
@@ -224,7 +224,7 @@ export function runnerApi(
     if (!token) throw new Refused(401, 'the resource class token is not valid');
     const { name, hostname, version } = parseBody(claimRequest, request.json(), 400);
     request.caller = name;
-    const runner = model.seen({
+    const runner = model.connect({
       name,
       hostname,
       version,

@@ -18,7 +18,7 @@ import { runnerApi } from './runner-api.ts';
 export type CircleciOptions = StandInOptions & {
   /** Tokens of each resource class, by its name `namespace/name`. Default: `acme/default` without a token. */
   resourceClasses?: Readonly<Record<string, readonly string[]>>;
-  /** Personal API tokens. Default: none, so the runner API refuses everybody. */
+  /** Personal API tokens. Default: none, so the runner API refuses every call. */
   apiTokens?: readonly string[];
   behaviour?: Change<CircleciBehaviour>;
 };

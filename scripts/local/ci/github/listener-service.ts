@@ -10,7 +10,7 @@ import { compareVersions, type GithubBehaviour, type GithubModel, type Runner } 
  *     POST   /_listener/sessions               {version} -> {sessionId}; 409 while another session polls; 403 version refused
  *     GET    /_listener/sessions/<id>/message  200 one message, 202 none for now, 404 the registration is gone
  *     DELETE /_listener/sessions/<id>
- *     POST   /_listener/jobs/<id>/acquire      200 the job, 409 it is somebody else's
+ *     POST   /_listener/jobs/<id>/acquire      200 the job, 409 it belongs to another runner
  *     POST   /_listener/jobs/<id>/renew|log|complete   with the token of the job
  */
 const PREFIX = '/_listener/';

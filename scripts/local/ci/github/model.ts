@@ -57,7 +57,7 @@ const settingsSchema = v.strictObject({
   labelChangesAct: v.boolean(),
   /** Listeners of an older version get no session. */
   minimumVersion: v.string(),
-  /** The newest version of the runner. Listeners of an older one are told to update if `updates` is true. */
+  /** The newest version of the runner. With `updates`, listeners of an older one get a message to update. */
   latestVersion: v.string(),
   updates: v.boolean(),
   /** Requests per hour and installation. */
@@ -161,7 +161,7 @@ export type GithubModel = ReturnType<typeof githubModel>;
 /**
  * @param repositories `owner/name` of each
  * @param settings the present behaviour
- * @param changed told of each change of a job
+ * @param changed called after each change of a job
  */
 export function githubModel(
   state: GithubState,
@@ -216,7 +216,7 @@ export function githubModel(
     if (runner) {
       delete runner.jobId;
       runner.done = true;
-      // The registration of a job that was lost stays: nobody has reported its end.
+      // The registration of a job that was lost stays: its end was not reported.
       if (result !== 'lost') remove(runner);
     }
     changed(job, 'completed');

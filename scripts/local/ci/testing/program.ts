@@ -67,7 +67,7 @@ export async function until(what: string, condition: () => boolean): Promise<voi
   }
 }
 
-/** Whether a process runs. One that has ended and that nobody has waited for does not (Linux only). */
+/** Whether a process runs. A zombie does not (Linux only). */
 export function isAlive(pid: number): boolean {
   try {
     return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
