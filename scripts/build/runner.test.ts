@@ -6,12 +6,16 @@ import { buildLocalRunner, buildRunner } from './runner.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
-test('the shipped program contains no simulated agent; the one of the local cloud does', async () => {
+test('the shipped program runs agents with systemd alone; that of the local cloud without it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'hearth-build-runner-'));
   try {
     const [shipped, local] = await Promise.all([buildRunner(root, folder), buildLocalRunner(root, folder)]);
-    expect(readFileSync(shipped, 'utf8')).not.toMatch(/simulated/i);
-    expect(readFileSync(local, 'utf8')).toMatch(/simulated/i);
+    const uses = (file: string) => {
+      const code = readFileSync(file, 'utf8');
+      return { systemd: code.includes('systemd-run'), local: code.includes('HEARTH_LOCAL_RUN') };
+    };
+    expect(uses(shipped)).toEqual({ systemd: true, local: false });
+    expect(uses(local)).toEqual({ systemd: false, local: true });
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -12,7 +12,7 @@ export async function buildRunner(root: string, outDir: string): Promise<string>
   return bundle(root, 'infra/runner/src/main.ts', join(outDir, 'aw-runner.mjs'));
 }
 
-/** Bundles aw-runner with the simulated agent, for the local cloud. It is part of no release. */
+/** Bundles aw-runner for the local cloud, which has no systemd. It is part of no release. */
 export async function buildLocalRunner(root: string, outDir: string): Promise<string> {
   return bundle(root, 'scripts/local/runners/main.ts', join(outDir, 'local/aw-runner.mjs'));
 }

@@ -1,5 +1,5 @@
 import type { AutoScaling } from './autoscaling/service.ts';
-import type { CiService } from './ci/service.ts';
+import type { CiProviders } from './ci-providers.ts';
 import type { Clients } from './clients.ts';
 import type { CloudWatch } from './cloudwatch/service.ts';
 import type { Deployed } from './deploy/deploy.ts';
@@ -47,8 +47,8 @@ export type Cloud = Deployed & {
   /** Every lifecycle action that is over. */
   endedActions: Feed<EndedAction>;
   runners: Runners;
-  /** The simulated CI provider. */
-  ci: CiService;
+  /** The stand-ins of GitHub, Buildkite and CircleCI. */
+  providers: CiProviders;
   cloudWatch: CloudWatch;
   pagerDuty: PagerDuty;
   /** PagerDuty's integration keys, by route: what an operator puts into the routing secret. */

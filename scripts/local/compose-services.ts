@@ -1,14 +1,18 @@
 import { randomBytes } from 'node:crypto';
+import { LambdaClient } from '@aws-sdk/client-lambda';
+import { CI_PROVIDERS } from '../../shared/fleet/names.ts';
 import { type FunctionSpec, readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { createAutoScaling } from './autoscaling/service.ts';
-import { startCiService } from './ci/service.ts';
+import { installFakeAgent } from './ci/agents/install.ts';
+import { type CiProviders, startCiProviders } from './ci-providers.ts';
 import { createClients } from './clients.ts';
 import type { Cloud, CloudOptions, Disposables, EndedAction } from './cloud.ts';
 import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
 import { deploy } from './deploy/deploy.ts';
-import { queueNames } from './deploy/names.ts';
+import { lambdaName, queueNames } from './deploy/names.ts';
 import type { Deployment } from './deploy/settings.ts';
 import { servicePublisher } from './event-publisher.ts';
+import { createFunctionUrls, type FunctionUrls, functionUrl } from './function-urls/service.ts';
 import { createFeed } from './gateway/feed.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { startMetadataServer } from './metadata/server.ts';
@@ -17,6 +21,7 @@ import { createPagerDuty } from './pagerduty/receiver.ts';
 import { pagerDutyService } from './pagerduty-service.ts';
 import { parameterObserver } from './parameter-bridge.ts';
 import { startQueueMetrics } from './queue-metrics.ts';
+import { agentDirectory } from './runners/runner-config.ts';
 import { createRunners } from './runners/supervisor.ts';
 import type { Home, PublishEvent } from './service.ts';
 
@@ -34,7 +39,9 @@ export async function composeServices(
   empty: EmptyCloud,
 ): Promise<Omit<Cloud, 'stop'>> {
   const { folder, ministack, gateway, disposables } = empty;
-  const deployment = deploymentOf(options, gateway.url);
+  const providers = await startCiProviders(folder, options.groups ?? []);
+  disposables.push(() => providers.close());
+  const deployment = deploymentOf(options, gateway.url, providers);
   const publish = servicePublisher(ministack.url, HOME);
   const routingKeys = { default: routingKey(), critical: routingKey() };
   const pagerDuty = createPagerDuty({ routingKeys });
@@ -44,8 +51,7 @@ export async function composeServices(
 
   const metadata = await startMetadataServer((instanceId) => autoScaling.facts(instanceId));
   disposables.push(() => metadata.close());
-  const ci = await startCiService();
-  disposables.push(() => ci.close());
+  for (const provider of CI_PROVIDERS) installFakeAgent(provider, agentDirectory(folder, provider));
   const runners = createRunners({
     root: options.root,
     folder,
@@ -53,7 +59,7 @@ export async function composeServices(
     callers: gateway.callers,
     gatewayUrl: gateway.url,
     reportsUrl: queueNames(deployment, gateway.url).url(`${PREFIX}-reports`),
-    ciUrl: ci.url,
+    registrationUrl: functionUrl(gateway.url, lambdaName(PREFIX, 'registration')),
     metadataEndpointOf: metadata.endpointOf,
     onError,
   });
@@ -77,7 +83,7 @@ export async function composeServices(
   const operator = gateway.callers.issue({ name: 'operator', role: 'operator', session: 'operator' });
   const clients = createClients(gateway.url, HOME.region, operator);
   const specs = await specsOf(options);
-  const to = { root: options.root, gatewayUrl: gateway.url };
+  const to = { root: options.root, gatewayUrl: gateway.url, functionUrls: addFunctionUrls(empty) };
   const deployed = await deploy(clients, specs, deployment, to);
   return {
     ...deployed,
@@ -89,7 +95,7 @@ export async function composeServices(
     autoScaling,
     endedActions,
     runners,
-    ci,
+    providers,
     cloudWatch,
     pagerDuty,
     routingKeys,
@@ -98,6 +104,21 @@ export async function composeServices(
     descriptor: { url: gateway.url, ...HOME, prefix: PREFIX, bucket: BUCKET, ...operator },
     died: ministack.died,
   };
+}
+
+/** Function URLs invoke the functions in the emulator, past the gateway: an invocation of Lambda's own is no call. */
+function addFunctionUrls({ ministack, gateway, disposables }: EmptyCloud): FunctionUrls {
+  const credentials = { accessKeyId: 'LKIALAMBDA', secretAccessKey: 'local' };
+  const lambda = new LambdaClient({
+    endpoint: ministack.url,
+    region: HOME.region,
+    credentials,
+    maxAttempts: 1,
+  });
+  disposables.push(() => lambda.destroy());
+  const functionUrls = createFunctionUrls({ lambda, callers: gateway.callers, home: HOME });
+  gateway.mount(functionUrls);
+  return functionUrls;
 }
 
 /** Mounts CloudWatch and everything that it is fed from: the functions' logs, and SQS's own measuring. */
@@ -122,7 +143,7 @@ function addCloudWatch(
   return cloudWatch;
 }
 
-function deploymentOf(options: CloudOptions, gatewayUrl: string): Deployment {
+function deploymentOf(options: CloudOptions, gatewayUrl: string, providers: CiProviders): Deployment {
   return {
     home: HOME,
     prefix: PREFIX,
@@ -132,6 +153,7 @@ function deploymentOf(options: CloudOptions, gatewayUrl: string): Deployment {
     replicaRegions: options.replicaRegions ?? [],
     alarms: options.alarms ?? [],
     pagerDutyUrl: gatewayUrl,
+    providers: providers.settings,
   };
 }
 

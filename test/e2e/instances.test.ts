@@ -13,8 +13,12 @@ let cloud: Cloud;
 beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
-    functions: ['lifecycle'],
-    groups: [{ provider: 'gha', name: 'default', min: 0, max: 3, warmingSet: 'default', purchase: 'spot' }],
+    functions: ['lifecycle', 'registration'],
+    groups: [
+      { provider: 'gha', name: 'default', min: 0, max: 3, warmingSet: 'default', purchase: 'spot' },
+      { provider: 'bk', name: 'default', min: 0, max: 3 },
+      { provider: 'cci', name: 'default', min: 0, max: 3 },
+    ],
   });
 });
 afterAll(() => cloud?.stop());
@@ -23,8 +27,7 @@ function instances() {
   return cloud.autoScaling.groups().flatMap((group) => group.instances);
 }
 
-async function setDesired(DesiredCapacity: number): Promise<void> {
-  const AutoScalingGroupName = 'aw-gha-default';
+async function setDesired(DesiredCapacity: number, AutoScalingGroupName = 'aw-gha-default'): Promise<void> {
   await cloud.clients.autoScaling.send(
     new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity }),
   );
@@ -44,14 +47,14 @@ function inService(count: number) {
 test('an instance whose aw-runner crashes while a job runs drains all the same, and the job survives', async () => {
   await setDesired(1);
   const [id = ''] = await inService(1);
-  const job = cloud.ci.enqueue('gha/default', 4);
-  await waitFor('the job runs', () => job.state === 'running', { seconds: 20 });
+  const job = cloud.providers.queueJob({ provider: 'gha', name: 'default' }, 'sleep 4');
+  await waitFor('the job runs', () => job.now.state === 'running', { seconds: 20 });
 
   cloud.runners.crash(id);
   await setDesired(0);
   await waitFor('the instance is gone', () => instances().length === 0, { seconds: 60 });
 
-  expect(job).toMatchObject({ state: 'finished', agent: id });
+  expect(job.now).toMatchObject({ result: 'succeeded', agent: `${id}-1`, starts: 1 });
   expect(cloud.endedActions.all.filter(({ instanceId }) => instanceId === id)).toEqual([
     { instanceId: id, hook: 'aw-boot', result: 'CONTINUE', cause: 'completed' },
     { instanceId: id, hook: 'aw-drain', result: 'CONTINUE', cause: 'completed' },
@@ -63,11 +66,21 @@ test('an instance whose aw-runner crashes while a job runs drains all the same, 
 });
 
 test('an instance that is gone leaves no process, no mount and no disk', async () => {
-  await setDesired(2);
+  await setDesired(1, 'aw-bk-default');
+  await setDesired(1, 'aw-cci-default');
   const ids = await inService(2);
+  const { buildkite, circleci } = cloud.providers;
+  await waitFor(
+    'both agents',
+    () =>
+      buildkite.registrations().some(({ state }) => state === 'connected') &&
+      circleci.registrations().length > 0,
+    { seconds: 30 },
+  );
   const folders = ids.map((id) => cloud.runners.folderOf(id));
   for (const folder of folders) expect((await startedFor(folder)).length).toBeGreaterThanOrEqual(2);
-  await setDesired(0);
+  await setDesired(0, 'aw-bk-default');
+  await setDesired(0, 'aw-cci-default');
   await waitFor('the instances are gone', () => instances().length === 0, { seconds: 60 });
   await cloud.autoScaling.settled();
   for (const folder of folders) {

@@ -17,7 +17,7 @@ let cloud: Cloud;
 beforeAll(async () => {
   cloud = await startCloud({
     root: resolve(import.meta.dirname, '../..'),
-    functions: ['lifecycle'],
+    functions: ['lifecycle', 'registration'],
     groups: [{ provider: 'gha', name: 'default', min: 0, max: INSTANCES, warmingSet: 'default' }],
   });
 });
@@ -66,8 +66,18 @@ test(`no job is lost to a SIGKILL at 2 x ${INSTANCES} random moments of boot and
   });
   expect(ids('InService').sort(), 'none was replaced').toEqual([...all].sort());
 
-  const jobs = all.map(() => cloud.ci.enqueue('gha/default', JOB_SECONDS));
-  await waitFor('all jobs run', () => jobs.every(({ state }) => state === 'running'), { seconds: 30 });
+  // The first agents would otherwise have run their job when the last ones start.
+  await waitFor(
+    'an agent on each instance',
+    () => cloud.providers.github.registrations().filter(({ online }) => online).length === INSTANCES,
+    { seconds: 60, state: () => cloud.providers.github.registrations().length },
+  );
+  const group = { provider: 'gha', name: 'default' } as const;
+  const jobs = all.map(() => cloud.providers.queueJob(group, `sleep ${JOB_SECONDS}`));
+  await waitFor('all jobs run', () => jobs.every(({ now }) => now.state === 'running'), {
+    seconds: 60,
+    state: () => jobs.map(({ now }) => now.state),
+  });
   await setDesired(0);
   expect(await crashEach(all, JOB_SECONDS)).toBeGreaterThan(INSTANCES / 2);
   await waitFor('all instances gone', () => instances().length === 0, {
@@ -75,7 +85,7 @@ test(`no job is lost to a SIGKILL at 2 x ${INSTANCES} random moments of boot and
     state: () => instances().map(({ id, state }) => `${id} ${state}`),
   });
 
-  expect(jobs.map(({ state }) => state)).toEqual(jobs.map(() => 'finished'));
+  expect(jobs.map(({ now }) => [now.result, now.starts])).toEqual(jobs.map(() => ['succeeded', 1]));
   const ended = cloud.endedActions.all.map(({ instanceId, hook, result, cause }) =>
     [instanceId, hook, result, cause].join(' '),
   );

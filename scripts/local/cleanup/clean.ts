@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cgroupOf, removeCgroup } from './cgroups.ts';
 import { spawnText } from './spawn-text.ts';
 import { mountsBelow, type RunningProcess, runningProcesses } from './system.ts';
 
@@ -15,6 +16,8 @@ const GONE_MS = 5_000;
  * @param spare processes that go on: the caller itself
  */
 export async function cleanRun(folder: string, spare: readonly number[] = [process.pid]): Promise<void> {
+  const cgroup = await cgroupOf(folder);
+  if (cgroup !== undefined) await removeCgroup(cgroup);
   await killAll(folder, spare);
   for (const point of await mountsBelow(folder)) await unmount(folder, point);
   await rm(folder, { recursive: true, force: true, maxRetries: 5 });
@@ -44,11 +47,17 @@ async function killAll(folder: string, spare: readonly number[]): Promise<void> 
   }
 }
 
-/** Processes with the run's folder in their command line, or in the environment that they got from one that has. */
+/**
+ * Processes with the run's folder in their command line, or in the environment that they got from one that has, and the processes
+ * of their process groups: not every system shows the environment.
+ */
 export async function startedFor(folder: string): Promise<RunningProcess[]> {
-  return (await runningProcesses()).filter(
+  const all = await runningProcesses();
+  const own = all.filter(
     ({ command, run }) => command.includes(`${folder}/`) || run?.startsWith(`${folder}/`),
   );
+  const leaders = new Set(own.filter(({ pid, group }) => pid === group).map(({ pid }) => pid));
+  return all.filter((one) => own.includes(one) || leaders.has(one.group));
 }
 
 function kill(pid: number): void {

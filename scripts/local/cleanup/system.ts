@@ -4,6 +4,8 @@ import { spawnText } from './spawn-text.ts';
 /** A process of this machine. */
 export type RunningProcess = {
   pid: number;
+  /** Process group. */
+  group: number;
   command: string;
   /** Its value of `RUN_VARIABLE`, where the system shows it. */
   run: string | undefined;
@@ -26,16 +28,18 @@ async function fromProc(): Promise<RunningProcess[]> {
 async function readProc(pid: number): Promise<RunningProcess> {
   // A process that ends in between has no files any more; another user's environment cannot be read.
   const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
-  const [command, environment] = await Promise.all([read('cmdline'), read('environ')]);
+  const [command, environment, stat] = await Promise.all([read('cmdline'), read('environ'), read('stat')]);
   const run = environment.split('\0').find((entry) => entry.startsWith(`${RUN_VARIABLE}=`));
-  return { pid, command: command.replaceAll('\0', ' '), run: run?.slice(RUN_VARIABLE.length + 1) };
+  // Field 5 of proc_pid_stat(5), the third after the name of the program.
+  const group = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
+  return { pid, group, command: command.replaceAll('\0', ' '), run: run?.slice(RUN_VARIABLE.length + 1) };
 }
 
 async function fromPs(): Promise<RunningProcess[]> {
-  const text = await spawnText('ps', ['-A', '-ww', '-o', 'pid=,command=']);
+  const text = await spawnText('ps', ['-A', '-ww', '-o', 'pid=,pgid=,command=']);
   return text.split('\n').flatMap((line) => {
-    const [, pid, command] = /^\s*(\d+) (.*)$/.exec(line) ?? [];
-    return pid && command ? [{ pid: Number(pid), command, run: undefined }] : [];
+    const [, pid, group, command] = /^\s*(\d+)\s+(\d+) (.*)$/.exec(line) ?? [];
+    return pid && command ? [{ pid: Number(pid), group: Number(group), command, run: undefined }] : [];
   });
 }
 

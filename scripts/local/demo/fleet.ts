@@ -2,8 +2,8 @@ import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CloudOptions } from '../cloud.ts';
 
-/** Queue of the simulated CI provider that the runners serve. */
-export const QUEUE = 'gha/default';
+/** The runner group whose runners boot warm. */
+export const GROUP = { provider: 'gha', name: 'default' } as const;
 
 export const DEFAULT_GROUP = 'aw-gha-default';
 export const WARMING_GROUP = 'aw-gha-warming';

@@ -21,6 +21,10 @@ const deployment: Deployment = {
   replicaRegions: ['eu-west-1'],
   alarms: [],
   pagerDutyUrl: 'http://127.0.0.1:1',
+  providers: {
+    apiUrls: { gha: 'http://127.0.0.1:2', bk: 'http://127.0.0.1:3/v3', cci: 'http://127.0.0.1:4' },
+    secrets: {},
+  },
 };
 const names = queueNames(deployment, 'http://127.0.0.1:1');
 

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import type { Clients } from '../clients.ts';
+import type { FunctionUrls } from '../function-urls/service.ts';
 import { makeAlarm } from './alarms.ts';
 import { environmentOf } from './environment.ts';
 import { makeFunction } from './functions.ts';
 import { makeGroup } from './groups.ts';
-import { type QueueNames, queueNames } from './names.ts';
+import { declareGroups } from './groups-file.ts';
+import { lambdaName, type QueueNames, queueNames } from './names.ts';
 import { makeQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
 import { declareParameters, makeBucket, makeSecrets } from './storage.ts';
@@ -24,20 +26,25 @@ export async function deploy(
   clients: Clients,
   specs: readonly FunctionSpec[],
   deployment: Deployment,
-  options: { root: string; gatewayUrl: string },
+  options: { root: string; gatewayUrl: string; functionUrls: FunctionUrls },
 ): Promise<Deployed> {
   const names = queueNames(deployment, options.gatewayUrl);
   const wrapper = await wrapperCode(options.root);
   const dist = join(options.root, 'dist');
   await makeBucket(clients.s3, deployment);
-  await makeSecrets(clients.secrets);
+  await makeSecrets(clients.secrets, deployment);
   for (const spec of specs) await makeQueues(clients.sqs, spec, names);
   const schedules: MadeSchedule[] = [];
   for (const spec of specs) {
     const environment = environmentOf(spec, deployment, names, options.gatewayUrl);
     await makeFunction(clients.lambda, spec, deployment, { names, environment, dist, wrapper });
     schedules.push(...(await makeSubscriptions(clients, spec, deployment, names)));
+    for (const subscription of spec.subscriptions) {
+      if (subscription.kind === 'url')
+        options.functionUrls.add(lambdaName(deployment.prefix, spec.name), subscription.auth);
+    }
   }
+  await declareGroups(clients.s3, deployment);
   await declareParameters(clients.s3, deployment);
   for (const alarm of deployment.alarms) await makeAlarm(clients.cloudWatch, alarm, deployment);
   for (const group of deployment.groups) await makeGroup(clients.autoScaling, group, deployment);

@@ -4,6 +4,7 @@ import {
   CreateEventSourceMappingCommand,
   CreateFunctionCommand,
   type LambdaClient,
+  PutFunctionConcurrencyCommand,
 } from '@aws-sdk/client-lambda';
 import { unzipSync, zipSync } from 'fflate';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
@@ -32,6 +33,10 @@ export async function makeFunction(
       Code: { ZipFile: zipSync({ ...unzipSync(bundle), 'wrapper.js': options.wrapper }) },
     }),
   );
+  if (spec.reservedConcurrency !== undefined) {
+    const ReservedConcurrentExecutions = spec.reservedConcurrency;
+    await lambda.send(new PutFunctionConcurrencyCommand({ FunctionName, ReservedConcurrentExecutions }));
+  }
   for (const queue of polledQueues(spec, options.names)) {
     await lambda.send(
       new CreateEventSourceMappingCommand({

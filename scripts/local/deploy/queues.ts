@@ -1,12 +1,16 @@
 import { CreateQueueCommand, type SQSClient } from '@aws-sdk/client-sqs';
-import { type FunctionSpec, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
+import { type FunctionSpec, hasInbox, visibilitySeconds } from '../../../shared/runtime/function-spec.ts';
 import type { QueueNames } from './names.ts';
 
 /** Longest that SQS keeps a message, in seconds: 14 days (SQS quotas). */
 const RETENTION_SECONDS = 1_209_600;
 
-/** Makes a function's inbox, the further queues that it polls, and the dead-letter queue behind them all. */
+/**
+ * Makes a function's inbox, the further queues that it polls, and the dead-letter queue behind them all; nothing for a function that
+ * has a URL only.
+ */
 export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: QueueNames): Promise<void> {
+  if (!hasInbox(spec)) return;
   const dead = names.dead(spec.name);
   await make(sqs, dead, { MessageRetentionPeriod: String(RETENTION_SECONDS) });
   for (const name of polledQueues(spec, names)) {
@@ -23,6 +27,7 @@ export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: Queu
 
 /** Every queue that a function reads. */
 export function polledQueues(spec: FunctionSpec, names: QueueNames): string[] {
+  if (!hasInbox(spec)) return [];
   return [names.inbox(spec.name), ...spec.extraInboxes.map((queue) => names.extra(queue))];
 }
 

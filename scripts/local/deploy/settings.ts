@@ -1,4 +1,4 @@
-import type { Group } from '../../../shared/fleet/names.ts';
+import type { CiProvider, Group } from '../../../shared/fleet/names.ts';
 import type { Home } from '../service.ts';
 
 /** A runner group, as a user of the Terraform module writes it. */
@@ -13,8 +13,6 @@ export type GroupSettings = Group & {
   instanceType?: string;
   /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
   heartbeatTimeout?: { boot: number; drain: number };
-  /** The queue of its agents at the simulated CI provider; `<provider>/<name>` if absent. */
-  queue?: string;
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };
@@ -28,8 +26,6 @@ export type RunnerSettings = {
   idleTimeoutMinutes: number;
   heartbeatSeconds: number;
   pollSeconds: number;
-  /** `driver` and the settings of the driver; the simulated agent if absent. */
-  agent?: { driver: string } & Record<string, unknown>;
 };
 
 export type WarmingSetSettings = {
@@ -77,7 +73,36 @@ export type Deployment = {
   alarms: readonly AlarmSettings[];
   /** Origin of PagerDuty's Events API. */
   pagerDutyUrl: string;
+  providers: ProviderSettings;
 };
+
+/** The CI providers, as a deployment is configured for them. */
+export type ProviderSettings = {
+  /** Base URLs of their APIs. */
+  apiUrls: Readonly<Record<CiProvider, string>>;
+  /** Values of the secrets, by name; empty for a secret that has none yet. */
+  secrets: Readonly<Record<string, string>>;
+};
+
+/** Names of the secrets of the CI providers. All groups of GitHub use the same App, all of Buildkite the same agent token. */
+export const PROVIDER_SECRETS = {
+  githubApp: 'aw_gha_app_local',
+  githubToken: 'aw_gha_token_local',
+  buildkiteToken: 'aw_bk_agent_token_local',
+} as const;
+
+/** Name of the secret with the credentials of one group of CircleCI: a token is for one resource class. */
+export function circleciSecret(group: string): string {
+  return `aw_cci_${group}_local`;
+}
+
+/** The repository whose jobs the runners of GitHub take. */
+export const REPOSITORY = { owner: 'acme', repository: 'monorepo' } as const;
+
+/** What a job names to run on a group: labels of GitHub, the queue of Buildkite, the resource class of CircleCI. */
+export function targetOf({ provider, name }: Group): string {
+  return { gha: `hearth-${name}`, bk: name, cci: `acme/${name}` }[provider];
+}
 
 /** Name of the secret with the PagerDuty routing key; the module makes it empty. */
 export const ROUTING_SECRET = 'aw_pd_routing_key_local';

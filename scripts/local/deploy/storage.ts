@@ -62,7 +62,14 @@ export function declaredParameters(deployment: Deployment): Record<string, strin
   };
 }
 
-/** Makes the secret for the PagerDuty key without a value, as the Terraform module does. */
-export async function makeSecrets(secrets: SecretsManagerClient): Promise<void> {
+/**
+ * Makes the secret for the PagerDuty key without a value, as the Terraform module does, and those of the CI providers with the values that
+ * an operator puts into them.
+ */
+export async function makeSecrets(secrets: SecretsManagerClient, deployment: Deployment): Promise<void> {
   await secrets.send(new CreateSecretCommand({ Name: ROUTING_SECRET }));
+  for (const [Name, SecretString] of Object.entries(deployment.providers.secrets)) {
+    // Empty: without a value.
+    await secrets.send(new CreateSecretCommand({ Name, ...(SecretString !== '' && { SecretString }) }));
+  }
 }

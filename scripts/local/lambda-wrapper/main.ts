@@ -7,7 +7,10 @@ import { createGatewayLine } from './gateway-line.ts';
  * what Lambda and SQS provide and the emulator does not: credentials per worker, a context whose remaining time counts down, the
  * sender of each message, the placeholders of the Scheduler, and a log for the gateway. The bundle stays unchanged.
  */
-declare const require: (path: string) => { handler: (event: SQSEvent, context: object) => Promise<unknown> };
+declare const require: (path: string) => { handler: (event: object, context: object) => Promise<unknown> };
+
+/** A batch of a queue, or one call of the function URL. */
+type LambdaEvent = SQSEvent | { requestContext: object };
 
 const worker = { function: process.env.LOCAL_FUNCTION ?? '', accessKeyId: callerKey() };
 const gateway = createGatewayLine(process.env.AWS_ENDPOINT_URL ?? '', worker);
@@ -22,18 +25,18 @@ signFetches(worker.accessKeyId);
 const BUNDLE = './index.js';
 const bundle = require(BUNDLE);
 
-export async function handler(event: SQSEvent, context: object): Promise<unknown> {
+export async function handler(event: LambdaEvent, context: object): Promise<unknown> {
   const deadline = Date.now() + Number(process.env.LOCAL_TIMEOUT_SECONDS) * 1000;
-  const messageIds = event.Records.map((record) => record.messageId);
-  const { senders } = await gateway.batchStarted(messageIds);
-  const Records = event.Records.map((record) => asDeliveredBySqs(record, senders[record.messageId]));
+  const records = 'Records' in event ? event.Records : [];
+  const { senders } = await gateway.batchStarted(records.map((record) => record.messageId));
+  const Records = records.map((record) => asDeliveredBySqs(record, senders[record.messageId]));
   let error: string | undefined;
   try {
     // The remaining time of the emulator's context is constant.
-    return await bundle.handler(
-      { ...event, Records },
-      { ...context, getRemainingTimeInMillis: () => Math.max(0, deadline - Date.now()) },
-    );
+    return await bundle.handler('Records' in event ? { ...event, Records } : event, {
+      ...context,
+      getRemainingTimeInMillis: () => Math.max(0, deadline - Date.now()),
+    });
   } catch (thrown) {
     error = String(thrown);
     throw thrown;

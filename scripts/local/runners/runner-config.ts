@@ -1,12 +1,18 @@
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { autoScalingGroupName, groupId } from '../../../shared/fleet/names.ts';
-import { type Deployment, type GroupSettings, USUAL_RUNNER } from '../deploy/settings.ts';
+import { autoScalingGroupName, type CiProvider, groupId } from '../../../shared/fleet/names.ts';
+import { type Deployment, type GroupSettings, targetOf, USUAL_RUNNER } from '../deploy/settings.ts';
 
 /** Where a runner's instance keeps what; all below one folder of the instance's own. */
 export type InstanceDirectories = { layers: string; warm: string; state: string };
 
 export function instanceDirectories(folder: string): InstanceDirectories {
   return { layers: join(folder, 'layers'), warm: join(folder, 'warm'), state: join(folder, 'state') };
+}
+
+/** Where the program of an agent is, as on an image. */
+export function agentDirectory(runFolder: string, provider: CiProvider): string {
+  return join(runFolder, 'agents', provider);
 }
 
 /**
@@ -19,9 +25,12 @@ export function runnerConfig(
   deployment: Deployment,
   options: {
     reportsUrl: string;
+    registrationUrl: string;
     metadataEndpoint: string;
-    directories: InstanceDirectories;
-    agent: Record<string, unknown>;
+    /** Of the run. */
+    runFolder: string;
+    /** Of the instance. */
+    folder: string;
   },
 ): Record<string, unknown> {
   const { warming, ...runner } = { ...USUAL_RUNNER, ...group.runner };
@@ -35,9 +44,18 @@ export function runnerConfig(
     ...(group.warmingSet !== undefined && { warmingSet: group.warmingSet }),
     warming: warming ?? false,
     metadataEndpoint: options.metadataEndpoint,
-    directories: options.directories,
-    jobSocket: join(options.directories.state, 'job.sock'),
-    agent: options.agent,
+    directories: instanceDirectories(options.folder),
+    jobSocket: join(options.folder, 'job.sock'),
+    ...(warming === undefined && { registrationUrl: options.registrationUrl }),
+    agent: {
+      driver: group.provider,
+      directory: agentDirectory(options.runFolder, group.provider),
+      workDirectory: join(options.folder, 'work'),
+      // Agents run as the user of the local cloud: a user of their own would need root.
+      user: userInfo().username,
+      ...(group.provider === 'bk' && { queue: targetOf(group) }),
+      ...(group.provider === 'cci' && { apiUrl: deployment.providers.apiUrls.cci }),
+    },
     ...runner,
   };
 }

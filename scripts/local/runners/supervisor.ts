@@ -35,8 +35,7 @@ export type RunnersOptions = {
   callers: Callers;
   gatewayUrl: string;
   reportsUrl: string;
-  /** URL of the simulated CI provider. */
-  ciUrl: string;
+  registrationUrl: string;
   metadataEndpointOf(instanceId: string): string;
   onError(error: unknown): void;
 };
@@ -133,14 +132,10 @@ async function prepare(
   const config = join(folder, 'config.json');
   const settings = runnerConfig(group, options.deployment, {
     reportsUrl: options.reportsUrl,
+    registrationUrl: options.registrationUrl,
     metadataEndpoint: options.metadataEndpointOf(instance.id),
-    directories,
-    agent: {
-      driver: 'simulated',
-      url: options.ciUrl,
-      queue: group.queue ?? groupId(group),
-      command: [nodeProgram(options.root), join(options.root, 'scripts/local/ci/agent.ts')],
-    },
+    runFolder: options.folder,
+    folder,
   });
   await writeFile(config, JSON.stringify(settings, undefined, 2));
   return config;
@@ -166,6 +161,10 @@ function environment(
     AWS_ENDPOINT_URL: options.gatewayUrl,
     AWS_ACCESS_KEY_ID: key.accessKeyId,
     AWS_SECRET_ACCESS_KEY: key.secretAccessKey,
+    // Jobs of a real instance find their caches at fixed paths.
+    AW_WARM_DIR: instanceDirectories(join(options.folder, 'runners', instance.id)).warm,
+    // Without a user of their own agents run as the user of the local cloud.
+    ...(process.getuid?.() === 0 && { RUNNER_ALLOW_RUNASROOT: '1' }),
     [RUN_VARIABLE]: `${options.folder}/runners/${instance.id}/`,
   };
 }

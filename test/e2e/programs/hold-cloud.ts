@@ -9,7 +9,7 @@ import { CloudEnded, withCloud } from '../../../scripts/local/with-cloud.ts';
  */
 const options = {
   root: resolve(import.meta.dirname, '../../..'),
-  functions: ['lifecycle'],
+  functions: ['lifecycle', 'registration'],
   groups: [{ provider: 'gha', name: 'default', min: 1, max: 1, warmingSet: 'default' }],
 } as const;
 

@@ -101,6 +101,18 @@ function duration(key: string, text: string): number {
 /** The part of YAML that these configurations use: sections with scalars and lists. */
 function parse(yaml: string, file: string): Map<string, Value> {
   const found = new Map<string, Value>();
+  const known = (name: string, place: string) => {
+    if (!(name in KEYS) && !IGNORED.test(name)) throw new BadSettings(`${file}: ${place}unknown key ${name}`);
+    return name;
+  };
+  // JSON is YAML.
+  if (yaml.trimStart().startsWith('{')) {
+    for (const [section, values] of Object.entries(JSON.parse(yaml) as Record<string, object>)) {
+      for (const [key, value] of Object.entries(values))
+        found.set(known(`${section}.${key}`, ''), Array.isArray(value) ? value : String(value));
+    }
+    return found;
+  }
   let section = '';
   let list: string[] | undefined;
   for (const [index, raw] of yaml.split('\n').entries()) {
@@ -113,9 +125,7 @@ function parse(yaml: string, file: string): Map<string, Value> {
     } else if (key !== undefined && indent === '') {
       section = key;
     } else if (key !== undefined && section !== '') {
-      const name = `${section}.${key}`;
-      if (!(name in KEYS) && !IGNORED.test(name))
-        throw new BadSettings(`${file}: line ${index + 1}: unknown key ${name}`);
+      const name = known(`${section}.${key}`, `line ${index + 1}: `);
       list = value === '' ? [] : undefined;
       found.set(
         name,

@@ -1,6 +1,6 @@
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
-import type { Job } from '../../ci/service.ts';
-import { DEFAULT_GROUP, QUEUE } from '../fleet.ts';
+import type { QueuedJob } from '../../ci-providers.ts';
+import { DEFAULT_GROUP, GROUP } from '../fleet.ts';
 import { inService, instancesOf, linesOf, restoreOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
 
@@ -11,18 +11,22 @@ export async function setCapacity({ cloud }: Demo, desired: number): Promise<voi
 }
 
 /** Enqueues one job per runner, and waits until all jobs run. */
-async function occupy(demo: Demo, runners: number, seconds: number): Promise<Job[]> {
-  const jobs = Array.from({ length: runners }, () => demo.cloud.ci.enqueue(QUEUE, seconds));
-  await demo.waitFor('all jobs to run', () => jobs.every((job) => job.state === 'running'), {
+async function occupy(demo: Demo, runners: number, seconds: number): Promise<QueuedJob[]> {
+  const jobs = Array.from({ length: runners }, () =>
+    demo.cloud.providers.queueJob(GROUP, `sleep ${seconds}`),
+  );
+  await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
     seconds: 30,
-    state: () => jobs.map((job) => job.state),
+    state: () => jobs.map(({ now }) => now.state),
   });
   return jobs;
 }
 
-async function untilFinished(demo: Demo, jobs: readonly Job[]): Promise<void> {
-  await demo.waitFor('all jobs to end', () => jobs.every((job) => job.state !== 'running'), { seconds: 60 });
-  const killed = jobs.filter((job) => job.state !== 'finished');
+async function untilFinished(demo: Demo, jobs: readonly QueuedJob[]): Promise<void> {
+  await demo.waitFor('all jobs to end', () => jobs.every(({ now }) => now.state === 'finished'), {
+    seconds: 60,
+  });
+  const killed = jobs.filter(({ now }) => now.result !== 'succeeded');
   expectThat(killed.length === 0, `${killed.length} of ${jobs.length} jobs did not finish`);
 }
 
@@ -70,20 +74,20 @@ export const protectedFromScaleIn: Step = {
       { seconds: 30 },
     );
     const id = leaving.InstanceId ?? '';
-    const job = jobs.find((one) => one.agent === id);
+    const job = jobs.find(({ now }) => now.agent?.startsWith(id))?.now;
     expectThat(job?.state === 'running', `the job on ${id} is ${job?.state}, not running`);
     demo.log(`${id} is in Terminating:Wait and runs a job`);
-    const late = demo.cloud.ci.enqueue(QUEUE, 1);
+    const late = demo.cloud.providers.queueJob(GROUP, 'sleep 1');
     await untilFinished(demo, [...jobs]);
     await demo.waitFor(
       'the termination of the runner',
       async () => !(await instancesOf(demo, DEFAULT_GROUP)).some((one) => one.InstanceId === id),
       { seconds: 60, state: () => linesOf(demo, id).slice(-5) },
     );
-    await demo.waitFor('the queued job', () => late.state === 'finished', { seconds: 30 });
-    expectThat(late.agent !== id, 'the draining runner accepted another job');
+    await demo.waitFor('the queued job', () => late.now.state === 'finished', { seconds: 30 });
+    expectThat(late.now.agent?.startsWith(id) === false, 'the draining runner accepted another job');
     demo.log('the job finished, the runner accepted no other job, and the instance is terminated');
-    const held = ((job?.endedAt?.getTime() ?? 0) - (job?.startedAt?.getTime() ?? 0)) / 1000;
+    const held = ((job?.finishedAt ?? 0) - (job?.startedAt ?? 0)) / 1000;
     return `0 of ${jobs.length} jobs killed, job of ${held.toFixed(1)} s finished`;
   },
 };
@@ -93,8 +97,7 @@ export const spotReclaim: Step = {
   async run(demo) {
     const runners = await inService(demo, DEFAULT_GROUP);
     const jobs = await occupy(demo, runners.length, 5);
-    const job = jobs[0];
-    const id = job?.agent ?? '';
+    const id = jobs[0]?.now.agent?.replace(/-\d+$/, '') ?? '';
     const began = performance.now();
     demo.cloud.autoScaling.reclaim(id);
     demo.log(`EC2 sends the two-minute interruption notice to ${id}`);

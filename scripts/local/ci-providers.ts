@@ -1,0 +1,146 @@
+import { generateKeyPair, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { CiProvider, Group } from '../../shared/fleet/names.ts';
+import { type Buildkite, startBuildkite } from './ci/buildkite/server.ts';
+import { type Circleci, startCircleci } from './ci/circleci/server.ts';
+import { type Github, startGithub } from './ci/github/server.ts';
+import type { Job } from './ci/stand-in.ts';
+import {
+  circleciSecret,
+  PROVIDER_SECRETS,
+  type ProviderSettings,
+  REPOSITORY,
+  targetOf,
+} from './deploy/settings.ts';
+
+/** The stand-ins of the three CI providers, with credentials of this run. */
+export type CiProviders = {
+  github: Github;
+  buildkite: Buildkite;
+  circleci: Circleci;
+  settings: ProviderSettings;
+  /** Queues a job that runs on a group. */
+  queueJob(group: Group, command: string): QueuedJob;
+  /** Every job of a provider so far. */
+  jobs(provider: CiProvider): readonly Job[];
+  /** Ends a stand-in at once, and starts it again with the state that it had. Open connections break. */
+  restart(provider: CiProvider): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** A job at its provider. */
+export type QueuedJob = {
+  provider: CiProvider;
+  id: string;
+  /** The job as it is now. */
+  readonly now: Job;
+};
+
+const newKeyPair = promisify(generateKeyPair);
+
+/**
+ * Starts the stand-ins on free ports.
+ *
+ * @param folder of the run; the state of the stand-ins is there
+ * @param groups the runner groups whose queues and resource classes they have
+ */
+export async function startCiProviders(folder: string, groups: readonly Group[]): Promise<CiProviders> {
+  const app = await newKeyPair('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    // The format in which GitHub hands keys out.
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  });
+  const agentToken = randomToken();
+  const namesOf = (provider: CiProvider) =>
+    groups.filter((one) => one.provider === provider).map(({ name }) => name);
+  const classes = namesOf('cci').map((name) => ({
+    name,
+    resourceClass: targetOf({ provider: 'cci', name }),
+    token: randomToken(),
+  }));
+  const resourceClasses = Object.fromEntries(
+    classes.map(({ resourceClass, token }) => [resourceClass, [token]]),
+  );
+  const stateFile = (name: string) => join(folder, `${name}.json`);
+  const start = {
+    gha: (port: number) =>
+      startGithub({
+        port,
+        stateFile: stateFile('github'),
+        repositories: [`${REPOSITORY.owner}/${REPOSITORY.repository}`],
+        apps: [{ id: APP_ID, publicKey: app.publicKey }],
+      }),
+    bk: (port: number) =>
+      startBuildkite({
+        port,
+        stateFile: stateFile('buildkite'),
+        queues: [...new Set(['default', ...namesOf('bk')])],
+        agentTokens: [agentToken],
+      }),
+    cci: (port: number) => startCircleci({ port, stateFile: stateFile('circleci'), resourceClasses }),
+  };
+  const running = { gha: await start.gha(0), bk: await start.bk(0), cci: await start.cci(0) };
+
+  function queue(group: Group, command: string): Job {
+    const target = targetOf(group);
+    if (group.provider === 'gha') return running.gha.queueJob({ command, labels: [target] });
+    if (group.provider === 'bk') return running.bk.queueJob({ command, queue: target });
+    return running.cci.queueJob({ command, resourceClass: target });
+  }
+
+  return {
+    get github() {
+      return running.gha;
+    },
+    get buildkite() {
+      return running.bk;
+    },
+    get circleci() {
+      return running.cci;
+    },
+    settings: {
+      apiUrls: { gha: running.gha.url, bk: `${running.bk.url}/v3`, cci: running.cci.url },
+      secrets: {
+        [PROVIDER_SECRETS.githubApp]: JSON.stringify({ appId: APP_ID, privateKey: app.privateKey }),
+        [PROVIDER_SECRETS.githubToken]: '',
+        [PROVIDER_SECRETS.buildkiteToken]: agentToken,
+        ...Object.fromEntries(
+          classes.map(({ name, resourceClass, token }) => [
+            circleciSecret(name),
+            JSON.stringify({ resource_class: resourceClass, auth_token: token }),
+          ]),
+        ),
+      },
+    },
+    queueJob(group, command) {
+      const { provider } = group;
+      const { id } = queue(group, command);
+      return {
+        provider,
+        id,
+        get now() {
+          const job = running[provider].jobs().find((one) => one.id === id);
+          if (!job) throw new Error(`${provider} has lost the job ${id}`);
+          return job;
+        },
+      };
+    },
+    jobs: (provider) => running[provider].jobs(),
+    async restart(provider) {
+      const port = Number(new URL(running[provider].url).port);
+      await running[provider].close();
+      Object.assign(running, { [provider]: await start[provider](port) });
+    },
+    async close() {
+      await Promise.all(Object.values(running).map((one) => one.close()));
+    },
+  };
+}
+
+const APP_ID = 1001;
+
+function randomToken(): string {
+  return `stand-in-${randomBytes(16).toString('hex')}`;
+}
