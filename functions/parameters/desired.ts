@@ -1,14 +1,10 @@
 import * as v from 'valibot';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { type Group, parseAutoScalingGroupName, SET_NAME } from '../../shared/fleet/names.ts';
-import {
-  CorruptRecord,
-  parseRecord,
-  readManifest,
-  readPointer,
-  UnsupportedFormat,
-} from '../../shared/snapshot/format-1/records.ts';
+import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+import type { Vouched } from '../../shared/snapshot/pointer.ts';
+import { parseRecord, readPointer, readVouchedManifest } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
 import type { ReconcileDeps } from './ports.ts';
@@ -129,23 +125,27 @@ async function setsWithPointer(store: ObjectStore): Promise<string[]> {
  */
 async function snapshotParameter(store: ObjectStore, set: string): Promise<Expected | undefined> {
   const stored = await readPointer(store, set);
-  const id = stored?.pointer.current;
-  if (!stored || !id) return undefined;
-  // A quarantine of another snapshot changes updatedAt. Pointers of earlier versions have no date of their own for this.
+  const current = stored?.pointer.current;
+  if (!stored || !current) return undefined;
+  const { id } = current;
+  // A quarantine of another snapshot changes updatedAt only.
   const promotedAt = stored.pointer.promotedAt ?? stored.pointer.updatedAt;
   const value = JSON.stringify({
     id,
     createdAt: snapshotTime(id).toISOString(),
-    bytes: await bytesOf(store, set, id),
+    bytes: await bytesOf(store, set, current),
     promotedAt,
   });
   return { value, since: new Date(promotedAt), source: pointerKey(set) };
 }
 
-/** Null if the manifest is corrupt, missing or of a newer format: the pointer alone decides which snapshot is current. */
-async function bytesOf(store: ObjectStore, set: string, id: string): Promise<number | null> {
+/**
+ * The bytes that a restore without a base fetches. Null if the manifest is corrupt, missing, of another format or not the one
+ * that was promoted: the pointer alone decides which snapshot is current.
+ */
+async function bytesOf(store: ObjectStore, set: string, current: Vouched): Promise<number | null> {
   try {
-    return (await readManifest(store, set, id))?.totals.bytes ?? null;
+    return (await readVouchedManifest(store, set, current))?.totals.storedBytes ?? null;
   } catch (error) {
     if (error instanceof CorruptRecord || error instanceof UnsupportedFormat) return null;
     throw error;

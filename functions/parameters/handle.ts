@@ -5,7 +5,7 @@ import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
-import { CorruptRecord } from '../../shared/snapshot/format-1/records.ts';
+import { CorruptRecord } from '../../shared/snapshot/errors.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
 import type { SingleFlight } from './coalesce.ts';
 import type { ReconcileDeps } from './ports.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { FORMAT_VERSION } from '../../shared/snapshot/format-1/manifest.ts';
+import { FORMAT_VERSION } from '../../shared/snapshot/manifest.ts';
+import { fakeImage, fakeSnapshot, storeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { reconcile } from './reconcile.ts';
 import { type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
 import { awsError } from './testing/fake-region.ts';
@@ -144,9 +145,12 @@ describe('hold, never zero', () => {
     expect(world.home.calls).toEqual([]);
   });
 
-  test('a pointer that cannot be parsed holds its own parameter, and is the fault', async () => {
+  test.each([
+    ['cannot be parsed', '{"version":'],
+    ['another version has written', '{"version":1,"current":null}'],
+  ])('a pointer that %s holds its own parameter, and is the fault', async (_, text) => {
     const world = await reconciledWorld();
-    world.store.put('sets/default/pointer.json', '{"version":');
+    world.store.put('sets/default/pointer.json', text);
     world.point('other', SNAPSHOT);
     const { outcome, faults } = await reconcile(world.deps, signal);
     expect(outcome.outcome).toBe('done');
@@ -161,6 +165,19 @@ describe('hold, never zero', () => {
     const { outcome } = await reconcile(world.deps, signal);
     expect(outcome.outcome).toBe('done');
     expect(world.home.values()['/aw/warming/default/snapshot']).toContain('"bytes":null');
+  });
+
+  test('the size is the bytes that a restore fetches, from the manifest that was promoted', async () => {
+    const world = await reconciledWorld();
+    const snapshot = fakeSnapshot('default', SNAPSHOT, fakeImage('a', 'b'));
+    storeSnapshot(world.store, snapshot);
+    world.point('default', SNAPSHOT, world.now(), snapshot.manifestSha256);
+    await reconcile(world.deps, signal);
+    const value = () => JSON.parse(world.home.values()['/aw/warming/default/snapshot'] ?? '');
+    expect(value().bytes).toBe(snapshot.manifest.totals.storedBytes);
+    world.store.put(`sets/default/snapshots/${SNAPSHOT}/manifest.json`, `${snapshot.text} `);
+    await reconcile(world.deps, signal);
+    expect(value().bytes).toBeNull();
   });
 
   test('a set whose snapshots are all quarantined has no parameter', async () => {

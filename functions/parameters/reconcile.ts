@@ -1,6 +1,5 @@
-import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
+import { errorText, PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, retryLater } from '../../shared/runtime/outcome.ts';
-import { CorruptRecord } from '../../shared/snapshot/format-1/records.ts';
 import { abortable } from './abortable.ts';
 import { type Applied, applyPlan } from './apply.ts';
 import { type Desired, readDesired } from './desired.ts';
@@ -150,7 +149,7 @@ function outcomeOf({ unread }: Desired, results: readonly RegionResult[]): Outco
     ]),
   );
   if (results.some(({ error }) => error !== undefined)) return retryLater('region-failed', { detail });
-  if (unread.some(({ error }) => !(error instanceof CorruptRecord))) {
+  if (unread.some(({ error }) => !(error instanceof PermanentError))) {
     return retryLater('source-unreadable', {
       detail: { ...detail, unread: unread.map(({ source }) => source) },
     });
@@ -166,7 +165,7 @@ function faultsOf({ unread, expected }: Desired, results: readonly RegionResult[
   const faults = new Map<string, Set<string>>();
   const add = (source: string, fault: string) =>
     faults.set(source, (faults.get(source) ?? new Set()).add(fault));
-  for (const { source, error } of unread) if (error instanceof CorruptRecord) add(source, error.message);
+  for (const { source, error } of unread) if (error instanceof PermanentError) add(source, error.message);
   for (const { name, problem, isFault } of results.flatMap(({ refused }) => refused)) {
     const source = expected.get(name)?.source;
     if (isFault && source !== undefined) add(source, `${name} ${problem}`);

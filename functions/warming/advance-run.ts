@@ -2,8 +2,8 @@ import { autoScalingGroupName, parseGroupId } from '../../shared/fleet/names.ts'
 import { type Report, WARMING_RUN_FAILED } from '../../shared/fleet/report.ts';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
 import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { isQuarantined, promote } from '../../shared/snapshot/format-1/pointer.ts';
-import { readPointer } from '../../shared/snapshot/format-1/records.ts';
+import { isPromotable, isQuarantined } from '../../shared/snapshot/pointer.ts';
+import { readPointer } from '../../shared/snapshot/records.ts';
 import { listSnapshots } from './inventory.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import {
@@ -117,7 +117,7 @@ async function snapshotOfRun(
   const pointer = (await readPointer(deps.store, set.name))?.pointer;
   const id = produced.findLast((each) => !pointer || !isQuarantined(pointer, each.id))?.id;
   if (id === undefined) return undefined;
-  return { id, isPending: !pointer || promote(pointer, id, deps.clock.now()) !== undefined };
+  return { id, isPending: !pointer || isPromotable(pointer, id) };
 }
 
 /** The running run, if the snapshot was created during it. */

@@ -91,7 +91,7 @@ describe('dead at once', () => {
 
   test('corrupt-record, where only an operator can mend the pointer', async () => {
     const warming = fakeWarming();
-    warming.store.put('sets/default/pointer.json', '{"version":1}');
+    warming.store.put('sets/default/pointer.json', '{"version":2}');
     expect(await handle(warming, check('default'))).toMatchObject({
       outcome: 'dead',
       reason: 'corrupt-record',

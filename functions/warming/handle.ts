@@ -4,8 +4,8 @@ import type { Message } from '../../shared/runtime/message.ts';
 import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { handleFailedInstance, startRun } from './advance-run.ts';
+import { handleBrokenReport } from './broken-reports.ts';
 import { parseHint } from './hint.ts';
-import { handleBrokenReport } from './pointer.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { reconcileSet } from './reconcile-set.ts';
@@ -55,7 +55,9 @@ async function handleReport(report: Report, message: Message, deps: WarmingDeps)
     case 'Runner Ready': {
       const { broken, set } = report.snapshot;
       if (!broken) return skipped('snapshot-not-broken');
-      return withSet(set, deps, (named) => handleBrokenReport(named, broken, message.sentAt, deps));
+      return withSet(set, deps, (named) =>
+        handleBrokenReport(named, { ...broken, instanceId: report.instanceId, sentAt: message.sentAt }, deps),
+      );
     }
     case 'Runner Failed':
     case 'Runner Unhealthy':

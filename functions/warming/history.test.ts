@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Message } from '../../shared/runtime/message.ts';
-import { layerKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { framesKey, manifestKey } from '../../shared/snapshot/layout.ts';
 import { message as inboxMessage } from '../../test/support/sqs.ts';
 import { handleWarmingMessage } from './handle.ts';
-import { BUCKET, type FakeWarming, fakeWarming, idOf, sha256 } from './testing/fake-warming.ts';
+import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
 
 /**
  * Any history of a set: schedules, instances that save sound and broken snapshots or fail, and messages about all that, which are
@@ -40,8 +40,8 @@ const step = fc.oneof(
 
 function player(warming: FakeWarming) {
   const messages: Message[] = [];
-  /** Ids of what was saved, and the layer that each alone has. */
-  const saved = new Map<string, { layer: string; isSound: boolean }>();
+  /** Ids of what was saved. */
+  const saved = new Map<string, { isSound: boolean }>();
 
   function post(source: string, detailType: string, detail: object): Message {
     const time = `${warming.now().toISOString().slice(0, 19)}Z`;
@@ -67,10 +67,9 @@ function player(warming: FakeWarming) {
   function save(isSound: boolean): void {
     const id = idNow(warming);
     if ((warming.capacity?.desired ?? 0) === 0 || saved.has(id)) return;
-    const layer = `only in ${id}`;
-    warming.save(id, [layer]);
-    if (!isSound) warming.corrupt(layer);
-    saved.set(id, { layer, isSound });
+    warming.save(id, [`only in ${id}`]);
+    if (!isSound) warming.corrupt(id);
+    saved.set(id, { isSound });
     post('aws.s3', 'Object Created', {
       bucket: { name: BUCKET },
       object: { key: manifestKey('default', id) },
@@ -95,12 +94,12 @@ function player(warming: FakeWarming) {
     }
   }
 
-  /** A layer of the current snapshot is lost. */
+  /** The frames of the current snapshot are lost. */
   async function rot(): Promise<void> {
     const current = (await warming.pointer())?.current;
     const entry = current ? saved.get(current) : undefined;
     if (!entry) return;
-    await warming.store.remove(layerKey('default', sha256(entry.layer)));
+    await warming.store.remove(framesKey('default', current ?? ''));
     entry.isSound = false;
   }
 

@@ -23,7 +23,7 @@ export type WarmingDeps = {
   store: ObjectStore;
   capacity: CapacityPort;
   /**
-   * `<set>/<snapshot>` of snapshots that this execution environment found sound after a report, with the time in milliseconds
+   * `<set>/<snapshot>/<problem>` of snapshots that this execution environment found sound after a report, with the time in milliseconds
    * since 1970. To lose the map costs a verification.
    */
   soundSnapshots: Map<string, number>;

@@ -1,25 +1,29 @@
 import { describe, expect, test } from 'vitest';
-import type { Outcome } from '../../shared/runtime/outcome.ts';
+import { framesKey, indexKey } from '../../shared/snapshot/layout.ts';
+import { readPointer } from '../../shared/snapshot/records.ts';
 import { startRun } from './advance-run.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
-import { fakeWarming, idOf, SET, sha256 } from './testing/fake-warming.ts';
+import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
 /** A run that began at 3:00, and a snapshot of 4:00; it is 4:05. */
-async function runWithSnapshot(layers: string[] = ['base']) {
+async function runWithSnapshot(units: string[] = ['base']) {
   const warming = fakeWarming({ deadlineMinutes: 120 });
   await startRun({ ...SET, deadlineMinutes: 120 }, warming.now(), warming.deps);
   warming.pass(65);
   const id = idOf(23, 4);
-  warming.save(id, layers);
-  return { warming, id };
+  const snapshot = warming.save(id, units);
+  return { warming, id, snapshot };
 }
 
 test('a sound snapshot becomes current, ends its run and lowers the capacity', async () => {
-  const { warming, id } = await runWithSnapshot(['base', 'top'.repeat(1000)]);
+  const { warming, id, snapshot } = await runWithSnapshot(['base', 'top']);
+  const bytes = snapshot.manifest.totals.storedBytes;
   expect(await evaluateSnapshot(SET, id, warming.deps)).toEqual({
     outcome: 'done',
-    detail: { current: id, layers: 2, bytes: 3004, read: 3004 },
+    detail: { current: id, objects: 1, bytes, added: bytes },
   });
+  const { manifestSha256 } = snapshot;
+  expect((await readPointer(warming.store, 'default'))?.pointer.current).toEqual({ id, manifestSha256 });
   expect(await warming.pointer()).toMatchObject({ current: id, previous: [] });
   expect(await warming.run()).toMatchObject({ state: 'done', snapshot: id });
   expect(warming.capacity?.desired).toBe(0);
@@ -69,33 +73,47 @@ test('an older snapshot that is verified more slowly does not come last', async 
   const warming = fakeWarming();
   warming.save(idOf(21), ['one']);
   warming.save(idOf(22), ['two']);
-  const both = () =>
-    Promise.all([
-      evaluateSnapshot(SET, idOf(21), warming.deps),
-      evaluateSnapshot(SET, idOf(22), warming.deps),
-    ]);
-  // One of them waits for the lease of the other.
-  expect((await both()).map(({ outcome }) => outcome).sort()).toEqual(['done', 'retry']);
-  await both();
+  const { readRange } = warming.store;
+  let newer: Promise<unknown> | undefined;
+  const slow = {
+    ...warming.store,
+    readRange: async (...range: Parameters<typeof readRange>) => {
+      newer ??= evaluateSnapshot(SET, idOf(22), warming.deps);
+      await newer;
+      return readRange(...range);
+    },
+  };
+  expect(await evaluateSnapshot(SET, idOf(21), { ...warming.deps, store: slow })).toMatchObject({
+    reason: 'not-newer',
+  });
   expect((await warming.pointer())?.current).toBe(idOf(22));
 });
 
 test('the pointer names no more than the set keeps', async () => {
   const warming = fakeWarming();
   warming.setPointer({ current: idOf(22), previous: [21, 20, 19].map((day) => idOf(day)) });
-  for (const day of [19, 20, 21, 22, 23]) warming.save(idOf(day), [`layer ${day}`]);
+  for (const day of [19, 20, 21, 22, 23]) warming.save(idOf(day), [`of ${day}`]);
   await evaluateSnapshot(SET, idOf(23), warming.deps);
   expect(await warming.pointer()).toMatchObject({ current: idOf(23), previous: [idOf(22), idOf(21)] });
 });
 
 describe('a broken snapshot is quarantined and its run failed, once', () => {
   const broken: [string, (w: Awaited<ReturnType<typeof runWithSnapshot>>) => void][] = [
-    ['a layer with other bytes', ({ warming }) => warming.corrupt('base')],
+    ['frames with other bytes', ({ warming, id }) => warming.corrupt(id)],
     [
-      'a layer that is missing',
-      ({ warming }) => void warming.store.remove(`sets/default/layers/${sha256('base')}.sqfs`),
+      'frames with other bytes of the same checksum',
+      ({ warming, id }) => warming.corrupt(id, { checksum: 'kept' }),
     ],
-    ['a manifest of another set', ({ warming, id }) => warming.save(id, ['base'], { set: 'other' })],
+    ['frames that are missing', ({ warming, id }) => void warming.store.remove(framesKey('default', id))],
+    ['an index that is missing', ({ warming, id }) => void warming.store.remove(indexKey('default', id))],
+    [
+      'a manifest of another set',
+      ({ warming, id, snapshot }) =>
+        warming.store.put(
+          `sets/default/snapshots/${id}/manifest.json`,
+          JSON.stringify({ ...snapshot.manifest, set: 'other' }),
+        ),
+    ],
     [
       'a manifest that is no JSON',
       ({ warming, id }) => warming.store.put(`sets/default/snapshots/${id}/manifest.json`, '{'),
@@ -149,133 +167,96 @@ test('an event about a snapshot that is not there is skipped, and the run goes o
   expect(warming.capacity?.desired).toBe(1);
 });
 
-describe('verification', () => {
-  test('reads only what the current snapshot does not vouch for', async () => {
-    const warming = fakeWarming();
-    warming.save(idOf(22), ['x'.repeat(9000)]);
-    await evaluateSnapshot(SET, idOf(22), warming.deps);
-    warming.save(idOf(23), ['x'.repeat(9000), 'top']);
-    expect(await evaluateSnapshot(SET, idOf(23), warming.deps)).toMatchObject({ detail: { read: 3 } });
-  });
+describe('the parent', () => {
+  const PARENT = idOf(22);
 
-  test('ends in one invocation, whatever the size: S3 has the checksums of what is not read', async () => {
-    const { warming, id } = await runWithSnapshot(['a'.repeat(5000), 'b'.repeat(5000), 'c'.repeat(5000)]);
-    const { readRange } = warming.store;
-    let reads = 0;
-    warming.store.readRange = (key, start, length) => {
-      reads += 1;
-      warming.pass(1);
-      return readRange(key, start, length);
-    };
-    warming.store.checksum = async (key) => checksumOf(key);
-    const checksumOf = (key: string) => {
-      const text = ['a', 'b', 'c']
-        .map((letter) => letter.repeat(5000))
-        .find((each) => key.includes(sha256(each)));
-      return text === undefined ? undefined : Buffer.from(sha256(text), 'hex').toString('base64');
-    };
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({
-      outcome: 'done',
-      detail: { current: id },
+  /** A current snapshot, the one before it, and one on top of the current one. */
+  function onTop() {
+    const warming = fakeWarming();
+    warming.save(idOf(21), ['a', 'b']);
+    const parent = warming.save(PARENT, ['a', 'b', 'c']);
+    warming.setPointer({ current: PARENT, previous: [idOf(21)] });
+    warming.pass(65);
+    warming.save(idOf(23, 4), ['a', 'x', 'c'], { parent });
+    return warming;
+  }
+
+  test('vouches for the frames that the snapshot shares with it', async () => {
+    const warming = onTop();
+    expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
+      detail: { current: idOf(23, 4), objects: 2 },
     });
-    // Three minutes of reading, four chunks at a time.
-    expect(reads).toBeLessThanOrEqual(8);
-    expect(warming.capacity?.desired).toBe(0);
   });
 
-  test('refuses a snapshot that is too large to read and has no checksum in S3', async () => {
-    const { warming, id } = await runWithSnapshot(['a'.repeat(5000), 'b'.repeat(5000)]);
-    const { readRange } = warming.store;
-    warming.store.readRange = (...range) => {
-      warming.pass(4);
-      return readRange(...range);
-    };
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({ detail: { quarantined: id } });
+  test('that is quarantined before the verification takes what is on top of it along', async () => {
+    const warming = onTop();
+    const at = '2026-11-23T04:00:00Z';
+    warming.setPointer({ current: idOf(21), quarantined: [{ id: PARENT, reason: 'x', at }] });
+    expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
+      detail: { quarantined: idOf(23, 4), reason: expect.stringContaining('neither current nor previous') },
+    });
+    expect((await warming.pointer())?.current).toBe(idOf(21));
   });
 
-  test('runs once at a time: a second invocation waits for the lease', async () => {
-    const { warming, id } = await runWithSnapshot(['a'.repeat(5000)]);
+  test('that is quarantined during the verification does so as well, with the retry', async () => {
+    const warming = onTop();
     const { readRange } = warming.store;
-    let reads = 0;
-    let second: Promise<Outcome> | undefined;
+    const at = '2026-11-23T04:00:00Z';
     warming.store.readRange = async (...range) => {
-      reads += 1;
-      second ??= evaluateSnapshot(SET, id, warming.deps);
-      await second;
+      warming.setPointer({ current: idOf(21), quarantined: [{ id: PARENT, reason: 'x', at }] });
       return readRange(...range);
     };
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({ outcome: 'done' });
-    expect(await second).toMatchObject({ outcome: 'retry', reason: 'verification-in-progress' });
-    expect(reads).toBe(5);
+    await expect(evaluateSnapshot(SET, idOf(23, 4), warming.deps)).rejects.toMatchObject({
+      name: 'RetryableError',
+      reason: 'parent-changed',
+    });
+    expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
+      detail: { quarantined: idOf(23, 4) },
+    });
   });
 
-  test('continues after an invocation that crashed with the lease', async () => {
-    const { warming, id } = await runWithSnapshot();
-    const until = new Date(warming.now().getTime() + 5 * 60_000).toISOString();
-    warming.store.put('sets/default/verification.json', JSON.stringify({ snapshot: id, until }));
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({ outcome: 'retry' });
-    warming.pass(5);
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({ outcome: 'done' });
-    expect(warming.store.keys()).not.toContain('sets/default/verification.json');
+  test('that was replaced under its name vouches for nothing', async () => {
+    const warming = onTop();
+    const evil = warming.save(PARENT, ['evil', 'b', 'c']);
+    warming.save(idOf(23, 4), ['evil', 'x', 'c'], { parent: evil });
+    expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
+      detail: {
+        quarantined: idOf(23, 4),
+        reason: expect.stringContaining('not the text that the pointer names'),
+      },
+    });
   });
+});
 
-  test('does not change the pointer for a snapshot of a newer format', async () => {
+test.each([1, 3])(
+  'a snapshot of format %d changes no pointer, and is never quarantined',
+  async (formatVersion) => {
     const warming = fakeWarming();
-    warming.save(idOf(22), ['base'], { formatVersion: 2 });
+    warming.save(idOf(22), ['base'], { manifest: { formatVersion } });
     expect(await evaluateSnapshot(SET, idOf(22), warming.deps)).toMatchObject({
       outcome: 'skipped',
       reason: 'unsupported-format',
     });
     expect(await warming.pointer()).toBeUndefined();
-  });
+  },
+);
 
-  test('is not stopped by a current snapshot whose manifest is broken', async () => {
-    const { warming, id } = await runWithSnapshot();
-    warming.setPointer({ current: idOf(22) });
-    warming.store.put(`sets/default/snapshots/${idOf(22)}/manifest.json`, '{');
-    expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({
-      outcome: 'done',
-      detail: { current: id },
-    });
-  });
-
-  test('that cannot read decides nothing about the snapshot', async () => {
-    const { warming, id } = await runWithSnapshot();
-    warming.store.readRange = async () => {
-      throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
-    };
-    await expect(evaluateSnapshot(SET, id, warming.deps)).rejects.toThrow('no');
-    expect(await warming.pointer()).toBeUndefined();
-    expect(await warming.run()).toMatchObject({ state: 'running' });
+test('a whole snapshot does not depend on a current one whose manifest is broken', async () => {
+  const { warming, id } = await runWithSnapshot();
+  warming.setPointer({ current: idOf(22) });
+  warming.store.put(`sets/default/snapshots/${idOf(22)}/manifest.json`, '{');
+  expect(await evaluateSnapshot(SET, id, warming.deps)).toMatchObject({
+    outcome: 'done',
+    detail: { current: id },
   });
 });
 
-describe('a snapshot on top of one that is pruned', () => {
-  test('is refused while a pruning may be under way: its layers may be about to go', async () => {
-    const warming = fakeWarming();
-    warming.save(idOf(10), ['old base']);
-    await warming.store.remove(`sets/default/snapshots/${idOf(10)}/manifest.json`);
-    warming.pass(75);
-    warming.save(idOf(23, 4), ['old base', 'new top']);
-    expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
-      detail: { quarantined: idOf(23, 4), reason: expect.stringContaining(sha256('old base')) },
-    });
-  });
-
-  test('is fine if another snapshot names the layer, or if it has been there for long', async () => {
-    for (const [other, minutes] of [
-      [true, 0],
-      [false, 31],
-    ] as const) {
-      const warming = fakeWarming();
-      warming.save(idOf(10), ['old base']);
-      if (!other) await warming.store.remove(`sets/default/snapshots/${idOf(10)}/manifest.json`);
-      warming.pass(75);
-      warming.save(idOf(23, 4), ['old base', 'new top']);
-      warming.pass(minutes);
-      expect(await evaluateSnapshot(SET, idOf(23, 4), warming.deps)).toMatchObject({
-        detail: { current: idOf(23, 4) },
-      });
-    }
-  });
+test('a verification that cannot read decides nothing about the snapshot', async () => {
+  const { warming, id } = await runWithSnapshot();
+  warming.store.readRange = async () => {
+    throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
+  };
+  await expect(evaluateSnapshot(SET, id, warming.deps)).rejects.toThrow('no');
+  expect(await warming.pointer()).toBeUndefined();
+  expect(await warming.run()).toMatchObject({ state: 'running' });
 });

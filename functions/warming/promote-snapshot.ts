@@ -1,19 +1,20 @@
-import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
+import { RetryableError } from '../../shared/runtime/errors.ts';
+import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import {
   emptyPointer,
+  isPromotable,
   isQuarantined,
   type Pointer,
   promote,
   quarantine,
-} from '../../shared/snapshot/format-1/pointer.ts';
-import { readPointer } from '../../shared/snapshot/format-1/records.ts';
-import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+  vouchedFor,
+} from '../../shared/snapshot/pointer.ts';
+import { readPointer } from '../../shared/snapshot/records.ts';
 import { failRunOf, finishRun, runThatProduced, scaleIn } from './advance-run.ts';
-import { layersNamedBy } from './inventory.ts';
-import { secondsUntil, updatePointer } from './pointer.ts';
+import { updatePointer } from './pointer.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
-import { unprotectedLayers } from './prune.ts';
-import { verify } from './verification.ts';
+import { type Sound, verifySnapshot } from './verification.ts';
 
 /**
  * The id of a snapshot contains the clock of its instance. A snapshot from further in the future than this, in milliseconds,
@@ -29,11 +30,11 @@ export async function evaluateSnapshot(set: NamedSet, id: string, deps: WarmingD
     await failRunOf(set, id, 'its snapshot is broken', deps);
     return skipped('quarantined');
   }
-  if (!promote(pointer, id, now)) {
+  if (!isPromotable(pointer, id)) {
     await finishRun(set, id, deps);
-    return skipped('not-newer', { current: pointer.current });
+    return skipped('not-newer', { current: pointer.current?.id });
   }
-  if ((await deps.store.size(manifestKey(set.name, id))) === undefined) return skipped('no-such-snapshot');
+  if ((await deps.store.head(manifestKey(set.name, id))) === undefined) return skipped('no-such-snapshot');
   if (!(snapshotTime(id).getTime() <= now.getTime() + MAX_AHEAD_MS)) {
     return reject(set, id, 'its id is in the future', deps);
   }
@@ -48,46 +49,45 @@ async function verifyAndPromote(
   pointer: Pointer,
   deps: WarmingDeps,
 ): Promise<Outcome> {
-  // The layers of the current snapshot were verified at its promotion, and layers never change.
-  const trusted = pointer.current === null ? [] : await layersNamedBy(set, pointer.current, deps);
-  const verdict = await verify(set, id, deps, trusted);
+  const verdict = await verifySnapshot(deps.store, set.name, id, pointer);
   switch (verdict.verdict) {
-    case 'busy': {
-      const afterSeconds = secondsUntil(verdict.until, deps.clock.now().getTime());
-      return retryLater('verification-in-progress', { afterSeconds });
-    }
     case 'missing':
       return skipped('no-such-snapshot');
     case 'unsupported':
       return skipped('unsupported-format', { problem: verdict.reason });
     case 'broken':
       return reject(set, id, verdict.reason, deps);
-    case 'sound': {
-      const [unprotected] = await unprotectedLayers(set, verdict.manifest, deps);
-      if (unprotected !== undefined) {
-        return reject(set, id, `its layer ${unprotected} belonged to a pruned snapshot`, deps);
-      }
-      const { totals, layers } = verdict.manifest;
-      const sizes = { layers: layers.length, bytes: totals.bytes, read: verdict.bytesRead };
-      return accept(set, id, sizes, deps);
-    }
+    case 'sound':
+      return accept(set, verdict, pointer, deps);
   }
 }
 
+/** @param verifiedWith the pointer whose entry vouched for the parent */
 async function accept(
   set: NamedSet,
-  id: string,
-  sizes: { layers: number; bytes: number; read: number },
+  { manifest, vouched }: Sound,
+  verifiedWith: Pointer,
   deps: WarmingDeps,
 ): Promise<Outcome> {
+  const { id, parent, totals, frames } = manifest;
   const { pointer, changed } = await updatePointer(set.name, deps, (before, at) => {
-    const after = promote(before, id, at);
+    const after = promote(before, vouched, at);
+    if (after && parent !== undefined && !vouchesForSame(before, verifiedWith, parent)) {
+      throw new RetryableError('parent-changed', `the parent ${parent} of ${id} is not in use any more`);
+    }
     // What the pointer names is never pruned, so it names no more than the set keeps.
     return after && { ...after, previous: after.previous.slice(0, set.keep - 1) };
   });
   await finishRun(set, id, deps);
-  const { current } = pointer;
-  return changed ? done({ current, ...sizes }) : skipped('not-newer', { current });
+  const current = pointer.current?.id;
+  if (!changed) return skipped('not-newer', { current });
+  const added = frames.find((object) => object.id === id)?.bytes ?? 0;
+  return done({ current, objects: frames.length, bytes: totals.storedBytes, added });
+}
+
+/** Whether the parent is still in use. Otherwise it was quarantined during the verification, or its objects may be pruned. */
+function vouchesForSame(now: Pointer, before: Pointer, parent: string): boolean {
+  return vouchedFor(now, parent)?.manifestSha256 === vouchedFor(before, parent)?.manifestSha256;
 }
 
 /** Quarantines a new snapshot that is broken, so that nothing promotes it later, and fails the run that produced it. */

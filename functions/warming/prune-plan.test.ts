@@ -1,15 +1,28 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/format-1/pointer.ts';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
-import { layersToDelete, snapshotsToDelete } from './prune.ts';
+import { emptyPointer, type Pointer, promote, quarantine } from '../../shared/snapshot/pointer.ts';
+import { objectsToDelete, snapshotsToDelete } from './prune.ts';
 import { idOf } from './testing/fake-warming.ts';
 
 const NOW = new Date('2026-11-23T03:00:00Z');
 const LONG_AGO = '2026-11-01T00:00:00.000Z';
 
-function pointer(change: Partial<Pointer>): Pointer {
-  return { ...emptyPointer(new Date(LONG_AGO)), ...change };
+const vouched = (id: string) => ({ id, manifestSha256: 'a'.repeat(64) });
+
+function pointer(change: {
+  current?: string;
+  previous?: string[];
+  quarantined?: Pointer['quarantined'];
+  updatedAt?: string;
+}): Pointer {
+  const { current, previous = [], ...rest } = change;
+  return {
+    ...emptyPointer(new Date(LONG_AGO)),
+    ...rest,
+    current: current === undefined ? null : vouched(current),
+    previous: previous.map(vouched),
+  };
 }
 
 const days = (...each: number[]) => each.map((day) => idOf(day));
@@ -52,21 +65,21 @@ describe('deleted is', () => {
   });
 });
 
-test('layers that no manifest names are deleted when they are older than a day', () => {
-  const layer = (name: string, hours: number) => ({
-    sha256: name,
+test('objects that nothing needs are deleted when they are older than any save, or their snapshot has gone', () => {
+  const object = (day: number, hours: number) => ({
+    id: idOf(day),
     writtenAt: new Date(NOW.getTime() - hours * 3_600_000),
   });
-  const layers = [layer('named', 99), layer('young', 23), layer('old', 25)];
-  expect(layersToDelete(layers, new Set(['named']), NOW)).toEqual(['old']);
+  const objects = [object(1, 99), object(2, 47), object(3, 49), object(4, 47)];
+  expect(objectsToDelete(objects, new Set([idOf(1)]), NOW, [idOf(4)])).toEqual(days(3, 4));
 });
 
 describe('for any history of a set', () => {
   const HOUR = 3_600_000;
-  /** Each hour one snapshot is made of some layers; some are promoted, some found broken. */
+  /** Each hour one snapshot is made, with frames of the current one or whole; some are promoted, some found broken. */
   const history = fc.array(
     fc.record({
-      layers: fc.uniqueArray(fc.integer({ min: 0, max: 11 }), { minLength: 1, maxLength: 4 }),
+      inherits: fc.boolean(),
       fate: fc.constantFrom('promoted', 'promoted', 'waiting', 'broken'),
     }),
     { maxLength: 60 },
@@ -74,45 +87,45 @@ describe('for any history of a set', () => {
   const when = fc.integer({ min: 0, max: 200 });
   const keeps = fc.integer({ min: 1, max: 6 });
 
-  function play(steps: readonly { layers: number[]; fate: string }[]) {
+  function play(steps: readonly { inherits: boolean; fate: string }[]) {
     const start = Date.parse('2026-11-01T00:00:00Z');
     let at = emptyPointer(new Date(start));
+    /** Ids of the objects that each manifest names. */
     const manifests = new Map<string, string[]>();
-    const writtenAt = new Map<string, Date>();
     for (const [hour, step] of steps.entries()) {
       const time = new Date(start + hour * HOUR);
       const id = `${time.toISOString().replace(/[-:]|\.\d{3}/g, '')}-00000000`;
-      manifests.set(id, step.layers.map(String));
-      for (const layer of step.layers) if (!writtenAt.has(String(layer))) writtenAt.set(String(layer), time);
-      if (step.fate === 'promoted') at = promote(at, id, time) ?? at;
+      const inherited = step.inherits && at.current ? (manifests.get(at.current.id) ?? []) : [];
+      manifests.set(id, [...inherited.slice(-3), id]);
+      if (step.fate === 'promoted') at = promote(at, vouched(id), time) ?? at;
       if (step.fate === 'broken') at = quarantine(at, id, 'x', time) ?? at;
     }
-    return { pointer: at, manifests, writtenAt, end: start + steps.length * HOUR };
+    return { pointer: at, manifests, end: start + steps.length * HOUR };
   }
 
   test('nothing is deleted that the pointer names, that is newer, or that a remaining manifest needs', () => {
     fc.assert(
       fc.property(history, when, keeps, (steps, hours, keep) => {
-        const { pointer: at, manifests, writtenAt, end } = play(steps);
+        const { pointer: at, manifests, end } = play(steps);
         const now = new Date(end + hours * HOUR);
         const ids = [...manifests.keys()];
         const deleted = new Set(snapshotsToDelete(at, ids, keep, now));
         const quarantined = new Set(at.quarantined.map(({ id }) => id));
-        for (const id of [at.current, ...at.previous]) if (id) expect(deleted.has(id)).toBe(false);
+        for (const each of [at.current, ...at.previous]) if (each) expect(deleted.has(each.id)).toBe(false);
         for (const id of ids) {
           if (quarantined.has(id)) continue;
-          if (at.current === null || id > at.current) expect(deleted.has(id)).toBe(false);
+          if (at.current === null || id > at.current.id) expect(deleted.has(id)).toBe(false);
           if (now.getTime() - snapshotTime(id).getTime() < 24 * HOUR) expect(deleted.has(id)).toBe(false);
         }
-        const sound = ids.filter((id) => !quarantined.has(id) && id <= (at.current ?? ''));
+        const sound = ids.filter((id) => !quarantined.has(id) && id <= (at.current?.id ?? ''));
         for (const id of sound.slice(-keep)) expect(deleted.has(id)).toBe(false);
 
         const remaining = ids.filter((id) => !deleted.has(id));
         const named = new Set(remaining.flatMap((id) => manifests.get(id) ?? []));
-        const layers = [...writtenAt].map(([sha256, date]) => ({ sha256, writtenAt: date }));
-        const gone = new Set(layersToDelete(layers, named, now));
-        for (const id of remaining) {
-          for (const layer of manifests.get(id) ?? []) expect(gone.has(layer)).toBe(false);
+        const objects = ids.map((id) => ({ id, writtenAt: snapshotTime(id) }));
+        const gone = new Set(objectsToDelete(objects, named, now, [...deleted]));
+        for (const object of remaining.flatMap((id) => manifests.get(id) ?? [])) {
+          expect(gone.has(object)).toBe(false);
         }
       }),
     );
@@ -126,7 +139,7 @@ describe('for any history of a set', () => {
         const deleted = new Set(snapshotsToDelete(at, ids, keep, new Date(end + 1000 * HOUR)));
         const { current } = at;
         if (current === null) return;
-        const left = ids.filter((id) => !deleted.has(id) && id <= current);
+        const left = ids.filter((id) => !deleted.has(id) && id <= current.id);
         // The pointer of this history is not trimmed to `keep`, as it is on promotion: it may name three more.
         expect(left.length).toBeLessThanOrEqual(Math.max(keep, 1) + at.previous.length);
       }),

@@ -1,8 +1,9 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { readManifest } from '../../shared/snapshot/format-1/records.ts';
-import { layerKey } from '../../shared/snapshot/layout.ts';
+import { framesKey, indexKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { readManifest } from '../../shared/snapshot/records.ts';
 import type { Listed, ObjectStore } from '../../shared/snapshot/store.ts';
+import { fakeImage, fakeSnapshot, storeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { prune } from './prune.ts';
 import { type FakeWarming, fakeWarming, idOf, SET } from './testing/fake-warming.ts';
@@ -16,20 +17,19 @@ type Stepped = {
 };
 
 function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unknown>): Stepped {
-  let letOn: (() => void) | undefined;
+  const waitingTurns: (() => void)[] = [];
   let calls = 0;
   let isOver = false;
   let failure: unknown;
   const turn = () =>
     new Promise<void>((resolve) => {
-      letOn = resolve;
+      waitingTurns.push(resolve);
     });
   const waiting: ObjectStore = {
     read: (key) => turn().then(() => store.read(key)),
     write: (key, ...rest) => turn().then(() => store.write(key, ...rest)),
     remove: (key, ...rest) => turn().then(() => store.remove(key, ...rest)),
-    size: (key) => turn().then(() => store.size(key)),
-    checksum: (key) => turn().then(() => store.checksum(key)),
+    head: (key) => turn().then(() => store.head(key)),
     readRange: (key, ...rest) => turn().then(() => store.readRange(key, ...rest)),
     async *list(prefix) {
       await turn();
@@ -52,7 +52,7 @@ function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unkno
       // What resolves at once has gone as far as it can by then, to its next call or to its end.
       await tick();
       for (let made = 0; made < count && !isOver; made += 1) {
-        letOn?.();
+        waitingTurns.shift()?.();
         calls += 1;
         await tick();
       }
@@ -67,25 +67,42 @@ function stepped(store: ObjectStore, work: (store: ObjectStore) => Promise<unkno
 const EXHAUSTIVE_MS = 60_000;
 
 const OLD = idOf(10);
+const OLDER = idOf(9);
 const CURRENT = idOf(20);
+const PREVIOUS = idOf(15);
 const NEW = idOf(23, 3);
-const keepOne = { ...SET, keep: 1 };
+const keepTwo = { ...SET, keep: 2 };
 
-/** A set whose old snapshot is about to be pruned, and an instance that saves a new one on top of `inherited`. */
-function race(inherited: readonly string[]) {
-  const warming = fakeWarming({ keep: 1 });
-  warming.save(OLD, ['of both', 'of old']);
-  warming.save(CURRENT, ['of both', 'of current']);
-  warming.setPointer({ current: CURRENT });
-  const pruning = stepped(warming.store, (store) => prune(keepOne, { ...warming.deps, store }));
+/**
+ * A set whose old snapshots are about to be pruned, and an instance that saves a new one on top of `parent`. Each snapshot has
+ * frames of all those before it.
+ */
+function race(parent: string) {
+  const warming = fakeWarming({ keep: 2 });
+  const older = warming.save(OLDER, ['a', 'b', 'c', 'd', 'e', 'f']);
+  const old = warming.save(OLD, ['a', 'b', 'c', 'd', 'e', 'of old'], { parent: older });
+  const previous = warming.save(PREVIOUS, ['a', 'b', 'c', 'd', 'of previous', 'f'], { parent: older });
+  const current = warming.save(CURRENT, ['a', 'b', 'c', 'of current', 'of previous', 'f'], {
+    parent: previous,
+  });
+  warming.setPointer({ current: CURRENT, previous: [PREVIOUS] });
+  const made = { [OLD]: old, [PREVIOUS]: previous, [CURRENT]: current }[parent];
+  const pruning = stepped(warming.store, (store) => prune(keepTwo, { ...warming.deps, store }));
   const saving = stepped(warming.store, async (store) => {
-    // A call of its own, so that the manifest can appear at any moment.
-    await store.size('before the manifest');
-    warming.save(NEW, [...inherited, 'new']);
-    const evaluate = () => evaluateSnapshot(keepOne, NEW, { ...warming.deps, store });
-    // As the inbox does: a layer that vanished during its read causes a retry.
+    const image = fakeImage('new', ...[...(made?.image.values() ?? [])].slice(1));
+    const snapshot = fakeSnapshot(SET.name, NEW, image, { parent: made, frameUnits: 1 });
+    // Each object can appear at any moment: calls of their own come before them.
+    await store.head('before the frames');
+    storeSnapshot(warming.store, snapshot, warming.now());
+    for (const key of [indexKey(SET.name, NEW), manifestKey(SET.name, NEW)]) await warming.store.remove(key);
+    await store.head('before the index');
+    warming.store.put(indexKey(SET.name, NEW), snapshot.index.bytes);
+    await store.head('before the manifest');
+    warming.store.put(manifestKey(SET.name, NEW), snapshot.text);
+    const evaluate = () => evaluateSnapshot(keepTwo, NEW, { ...warming.deps, store });
+    // As the inbox does: an object that vanished during its read causes a retry.
     await evaluate().catch((error) => {
-      expect(error).toMatchObject({ name: 'RetryableError', reason: 'layer-vanished' });
+      expect(error).toMatchObject({ name: 'RetryableError', reason: 'object-vanished' });
       return evaluate();
     });
   });
@@ -97,43 +114,44 @@ async function expectWhole(warming: FakeWarming, why: string): Promise<void> {
   const keys = warming.store.keys();
   for (const id of [pointer?.current, ...(pointer?.previous ?? [])]) {
     if (!id) continue;
-    const manifest = await readManifest(warming.store, SET.name, id);
-    expect(manifest, `${why}: manifest of ${id}`).toBeDefined();
-    for (const { sha256 } of manifest?.layers ?? []) {
-      expect(keys.includes(layerKey(SET.name, sha256)), `${why}: a layer of ${id}`).toBe(true);
+    const read = await readManifest(warming.store, SET.name, id);
+    expect(read, `${why}: manifest of ${id}`).toBeDefined();
+    expect(keys.includes(indexKey(SET.name, id)), `${why}: index of ${id}`).toBe(true);
+    for (const object of read?.manifest.frames ?? []) {
+      expect(keys.includes(framesKey(SET.name, object.id)), `${why}: an object of ${id}`).toBe(true);
     }
   }
 }
 
 describe.each([
-  [['of both']],
-  [['of current']],
-  [['of old']],
-  [['of both', 'of old']],
-  [['of old', 'of current']],
-])('a snapshot that appears while pruning is under way, on top of the layers %j', (inherited) => {
+  ['the current one', CURRENT, true],
+  ['the previous one', PREVIOUS, true],
+  ['one that is pruned', OLD, false],
+  ['none', 'none', true],
+])('a snapshot that appears while pruning is under way, with %s as its parent', (_, parent, isPromoted) => {
   test(
     'is whole if it is current, wherever either of the two is interrupted by the other',
     async () => {
-      const alone = race(inherited);
+      const alone = race(parent);
       await alone.pruning.go(1000);
       await alone.saving.go(1000);
       expect([alone.pruning.isOver(), alone.saving.isOver()]).toEqual([true, true]);
-      let promoted = 0;
+      let pruned = 0;
       for (let first = 0; first <= alone.pruning.calls() + 2; first += 1) {
         for (let second = 0; second <= alone.saving.calls() + 6; second += 1) {
-          const { warming, pruning, saving } = race(inherited);
+          const { warming, pruning, saving } = race(parent);
           await pruning.go(first);
           await saving.go(second);
           await pruning.go(1000);
           await saving.go(1000);
-          await expectWhole(warming, `${first} calls of pruning, ${second} of saving`);
-          if ((await warming.pointer())?.current === NEW) promoted += 1;
-          // On top of the current snapshot alone nothing is at risk.
-          else expect(inherited).toContain('of old');
+          const why = `${first} calls of pruning, ${second} of saving`;
+          await expectWhole(warming, why);
+          // What the pointer names is never pruned, so nothing on top of it is at risk.
+          expect((await warming.pointer())?.current === NEW, why).toBe(isPromoted);
+          if (!warming.store.keys().includes(manifestKey(SET.name, OLD))) pruned += 1;
         }
       }
-      expect(promoted).toBeGreaterThan(0);
+      expect(pruned).toBeGreaterThan(0);
     },
     EXHAUSTIVE_MS,
   );

@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import type { FakeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { startRun } from './advance-run.ts';
 import { reconcileSet } from './reconcile-set.ts';
-import { fakeWarming, idOf, SET, sha256 } from './testing/fake-warming.ts';
+import { fakeWarming, idOf, SET } from './testing/fake-warming.ts';
 
 test('a set without anything is left alone', async () => {
   const warming = fakeWarming();
   expect(await reconcileSet(SET, warming.deps)).toEqual({
     outcome: 'done',
-    detail: { current: null, pruned: { snapshots: 0, layers: 0 } },
+    detail: { current: null, pruned: { snapshots: 0, objects: 0 } },
   });
   expect(warming.store.keys()).toEqual([]);
   expect(warming.metrics).toEqual([]);
@@ -15,10 +16,13 @@ test('a set without anything is left alone', async () => {
 
 test('age and size of the current snapshot are measured', async () => {
   const warming = fakeWarming();
-  warming.save(idOf(23, 2), ['12345']);
+  const { manifest } = warming.save(idOf(23, 2), ['12345']);
   warming.setPointer({ current: idOf(23, 2) });
   await reconcileSet(SET, warming.deps);
-  expect(warming.metrics).toEqual(['SnapshotAgeSeconds 3600', 'SnapshotBytes 5']);
+  expect(warming.metrics).toEqual([
+    'SnapshotAgeSeconds 3600',
+    `SnapshotBytes ${manifest.totals.storedBytes}`,
+  ]);
 });
 
 describe('a run', () => {
@@ -88,15 +92,15 @@ describe('a run', () => {
     await startRun(SET, warming.now(), warming.deps);
     warming.pass(50);
     warming.save(idOf(23, 3), ['new']);
-    // Another invocation holds the lease, again and again.
-    const lease = { snapshot: 'x', until: '2099-01-01T00:00:00.000Z' };
-    warming.store.put('sets/default/verification.json', JSON.stringify(lease));
+    // An object is in the listing of S3 and cannot be read, again and again.
+    const { readRange } = warming.store;
+    warming.store.readRange = async (key, ...range) => {
+      if (!key.includes(idOf(23, 3))) return readRange(key, ...range);
+      throw Object.assign(new Error('no such key'), { name: 'NoSuchKey' });
+    };
     warming.pass(120);
-    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      outcome: 'retry',
-      reason: 'verification-in-progress',
-      detail: { pruned: { snapshots: 1 } },
-    });
+    await expect(reconcileSet(SET, warming.deps)).rejects.toMatchObject({ reason: 'object-vanished' });
+    expect(warming.store.keys()).not.toContain(`sets/default/snapshots/${idOf(10)}/manifest.json`);
     expect(await warming.run()).toMatchObject({ state: 'done', snapshot: idOf(23, 3) });
   });
 
@@ -105,7 +109,7 @@ describe('a run', () => {
     await startRun(SET, warming.now(), warming.deps);
     warming.pass(59);
     warming.save('20261123T035900Z-00000003', ['base']);
-    warming.corrupt('base');
+    warming.corrupt('20261123T035900Z-00000003');
     warming.pass(1);
     await reconcileSet(SET, warming.deps);
     expect(await warming.run()).toMatchObject({ state: 'done' });
@@ -170,18 +174,18 @@ describe('a snapshot whose event was lost', () => {
   test('is promoted although a newer one has a format that this version does not read', async () => {
     const warming = fakeWarming();
     warming.save(idOf(21), ['base']);
-    warming.save(idOf(22), ['base'], { formatVersion: 2 });
+    warming.save(idOf(22), ['base'], { manifest: { formatVersion: 3 } });
     await reconcileSet(SET, warming.deps);
     expect((await warming.pointer())?.current).toBe(idOf(21));
   });
 
   test('is found behind newer ones that are broken', async () => {
     const warming = fakeWarming();
-    warming.setPointer({ current: idOf(20) });
     warming.save(idOf(20), ['a']);
+    warming.setPointer({ current: idOf(20) });
     warming.save(idOf(21), ['b']);
     warming.save(idOf(22), ['c']);
-    warming.corrupt('c');
+    warming.corrupt(idOf(22));
     await reconcileSet(SET, warming.deps);
     expect(await warming.pointer()).toMatchObject({ current: idOf(20), quarantined: [{ id: idOf(22) }] });
     await reconcileSet(SET, warming.deps);
@@ -192,7 +196,8 @@ describe('a snapshot whose event was lost', () => {
 describe('a current snapshot that is not whole is rolled back, once, without any report', () => {
   test.each([
     ['its manifest is gone', `sets/default/snapshots/${idOf(22)}/manifest.json`],
-    ['a layer is gone', `sets/default/layers/${sha256('new')}.sqfs`],
+    ['its index is gone', `sets/default/snapshots/${idOf(22)}/index`],
+    ['its frames are gone', `sets/default/frames/${idOf(22)}`],
   ])('%s', async (_, key) => {
     const warming = fakeWarming();
     warming.save(idOf(21), ['old']);
@@ -211,7 +216,7 @@ describe('a current snapshot that is not whole is rolled back, once, without any
   test('but not because its format is newer than this version', async () => {
     const warming = fakeWarming();
     warming.save(idOf(21), ['old']);
-    warming.save(idOf(22), ['new'], { formatVersion: 2 });
+    warming.save(idOf(22), ['new'], { manifest: { formatVersion: 3 } });
     warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { current: idOf(22) } });
     expect(await warming.pointer()).toMatchObject({ current: idOf(22), quarantined: [] });
@@ -221,7 +226,7 @@ describe('a current snapshot that is not whole is rolled back, once, without any
     const warming = fakeWarming();
     warming.save(idOf(22), ['new']);
     warming.setPointer({ current: idOf(22) });
-    warming.store.size = async () => {
+    warming.store.head = async () => {
       throw Object.assign(new Error('no'), { name: 'ServiceUnavailable' });
     };
     await expect(reconcileSet(SET, warming.deps)).rejects.toThrow('no');
@@ -230,29 +235,50 @@ describe('a current snapshot that is not whole is rolled back, once, without any
 });
 
 describe('pruning', () => {
+  /** Each on top of the one before it, with a frame of its own. */
   function fiveSnapshots() {
     const warming = fakeWarming();
-    for (const day of [10, 11, 20, 21, 22]) warming.save(idOf(day), ['base', `layer ${day}`]);
+    let parent: FakeSnapshot | undefined;
+    for (const [unit, day] of [10, 11, 20, 21, 22].entries()) {
+      const units = ['base', ...Array.from({ length: unit + 1 }, (_, index) => `unit ${index}`)];
+      // The frame of the 11th is replaced on the 20th.
+      if (day >= 20) units[2] = 'new';
+      parent = warming.save(idOf(day), units, parent && { parent });
+    }
     warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
     return warming;
   }
-  const layerOf = (text: string) => `sets/default/layers/${sha256(text)}.sqfs`;
 
-  test('deletes what is old, and the layers that only that named', async () => {
+  test('deletes what is old, and the objects that only that named', async () => {
     const warming = fiveSnapshots();
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      detail: { pruned: { snapshots: 2, layers: 2 } },
+      detail: { pruned: { snapshots: 2, objects: 1 } },
     });
     expect(warming.store.keys()).toEqual(
       [
-        ...['base', 'layer 20', 'layer 21', 'layer 22'].map(layerOf),
+        ...[10, 20, 21, 22].map((day) => `sets/default/frames/${idOf(day)}`),
         'sets/default/pointer.json',
-        ...[20, 21, 22].map((day) => `sets/default/snapshots/${idOf(day)}/manifest.json`),
+        ...[20, 21, 22].flatMap((day) => [
+          `sets/default/snapshots/${idOf(day)}/index`,
+          `sets/default/snapshots/${idOf(day)}/manifest.json`,
+        ]),
       ].sort(),
     );
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      detail: { pruned: { snapshots: 0, layers: 0 } },
+      detail: { pruned: { snapshots: 0, objects: 0 } },
     });
+  });
+
+  test('deletes what a save has left that ended before its manifest, after two days', async () => {
+    const warming = fiveSnapshots();
+    const left = [`sets/default/frames/${idOf(22, 9)}`, `sets/default/snapshots/${idOf(22, 9)}/index`];
+    for (const key of left) warming.store.put(key, 'x', warming.now());
+    warming.pass(47 * 60);
+    await reconcileSet(SET, warming.deps);
+    expect(warming.store.keys()).toEqual(expect.arrayContaining(left));
+    warming.pass(2 * 60);
+    await reconcileSet(SET, warming.deps);
+    for (const key of left) expect(warming.store.keys()).not.toContain(key);
   });
 
   test('does nothing during a run', async () => {
@@ -261,26 +287,30 @@ describe('pruning', () => {
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { pruned: { snapshots: 0 } } });
   });
 
-  test('keeps every layer while a manifest is not readable', async () => {
+  test('keeps every object while a manifest is not readable', async () => {
     const warming = fiveSnapshots();
     warming.store.put(`sets/default/snapshots/${idOf(20)}/manifest.json`, 'x');
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      detail: { pruned: { snapshots: 2, layers: 0 } },
+      detail: { pruned: { snapshots: 2, objects: 0 } },
     });
   });
 
-  test('keeps a snapshot of a newer format, however old, and its layers', async () => {
+  test.each([
+    ['a newer format, however old, and every object', 3, 0],
+    ['an older format, however old, which names no object', 1, 1],
+  ])('keeps a snapshot of %s', async (_, formatVersion, objects) => {
     const warming = fiveSnapshots();
-    warming.save(idOf(10), ['base', 'layer 10'], { formatVersion: 2 });
+    warming.save(idOf(9), ['x'], { manifest: { formatVersion } });
+    await warming.store.remove(`sets/default/frames/${idOf(9)}`);
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      detail: { pruned: { snapshots: 1, layers: 0 } },
+      detail: { pruned: { snapshots: 2, objects } },
     });
-    expect(warming.store.keys()).toContain(`sets/default/snapshots/${idOf(10)}/manifest.json`);
+    expect(warming.store.keys()).toContain(`sets/default/snapshots/${idOf(9)}/manifest.json`);
   });
 
   test('keeps objects with other names', async () => {
     const warming = fiveSnapshots();
-    const foreign = ['sets/default/notes.txt', 'sets/default/layers/x.sqfs', 'sets/other/layers/x.sqfs', 'x'];
+    const foreign = ['sets/default/notes.txt', 'sets/default/frames/x', `sets/other/frames/${idOf(1)}`, 'x'];
     for (const key of foreign) warming.store.put(key, 'x', new Date(0));
     await reconcileSet(SET, warming.deps);
     expect(warming.store.keys()).toEqual(expect.arrayContaining(foreign));
@@ -298,8 +328,8 @@ describe('pruning', () => {
       return list(prefix);
     };
     await expect(reconcileSet(SET, warming.deps)).rejects.toThrow('no');
-    expect(warming.store.keys().filter((key) => key.includes('layers'))).toEqual(
-      before.filter((key) => key.includes('layers')),
+    expect(warming.store.keys().filter((key) => key.includes('frames'))).toEqual(
+      before.filter((key) => key.includes('frames')),
     );
   });
 });

@@ -1,8 +1,9 @@
+import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome } from '../../shared/runtime/outcome.ts';
-import { emptyPointer, promote } from '../../shared/snapshot/format-1/pointer.ts';
-import { readManifest, readPointer, UnsupportedFormat } from '../../shared/snapshot/format-1/records.ts';
-import { verifySizes } from '../../shared/snapshot/format-1/verify.ts';
+import { UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { snapshotTime } from '../../shared/snapshot/layout.ts';
+import { emptyPointer, isPromotable } from '../../shared/snapshot/pointer.ts';
+import { readManifest, readPointer } from '../../shared/snapshot/records.ts';
 import { advanceRun } from './advance-run.ts';
 import { listSnapshots } from './inventory.ts';
 import { rollBack } from './pointer.ts';
@@ -10,6 +11,7 @@ import type { NamedSet, WarmingDeps } from './ports.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { prune } from './prune.ts';
 import { isRunning, readRun } from './run.ts';
+import { verifyPresence } from './verification.ts';
 
 /** Age, in milliseconds, after which the event of a new snapshot counts as lost. */
 const EVENT_LOST_MS = 15 * 60_000;
@@ -21,43 +23,50 @@ const EVENT_LOST_MS = 15 * 60_000;
  */
 export async function reconcileSet(set: NamedSet, deps: WarmingDeps): Promise<Outcome> {
   const rolledBack = await rollBackIncomplete(set, deps);
-  const { missed, evaluated } = await evaluateMissed(set, deps);
+  const { missed, retry } = await evaluateMissed(set, deps);
   const stored = await readRun(set, deps);
   const failed = isRunning(stored) ? await advanceRun(set, stored, deps) : undefined;
   const current = await measure(set, deps);
   const pruned = await prune(set, deps);
-  const detail = {
+  if (retry) throw retry;
+  return done({
     current,
     pruned,
     ...(rolledBack !== undefined && { rolledBack }),
     ...(missed !== undefined && { missed }),
     ...(failed !== undefined && { failed }),
-  };
-  return evaluated?.outcome === 'retry'
-    ? { ...evaluated, detail: { ...evaluated.detail, ...detail } }
-    : done(detail);
+  });
 }
 
 /** @returns the snapshot that was current and is not complete */
 async function rollBackIncomplete(set: NamedSet, deps: WarmingDeps): Promise<string | undefined> {
   const current = (await readPointer(deps.store, set.name))?.pointer.current;
   if (!current) return undefined;
-  const sizes = await verifySizes(deps.store, set.name, current);
-  // A snapshot of a newer format is complete for the version that wrote it.
-  if (!('verdict' in sizes) || sizes.verdict === 'unsupported') return undefined;
-  await rollBack(set, current, sizes, deps);
-  return current;
+  const found = await verifyPresence(deps.store, set.name, current);
+  // A snapshot of another format is complete for the version that wrote it.
+  if (found.verdict === 'sound' || found.verdict === 'unsupported') return undefined;
+  await rollBack(set, current.id, found, deps);
+  return current.id;
 }
 
-/** Evaluates the newest snapshot whose event was lost. One of an unsupported format does not hide the ones before it. */
+/**
+ * Evaluates the newest snapshot whose event was lost. One of an unsupported format does not hide the ones before it.
+ *
+ * @returns the snapshot, or the retry with which its evaluation ended
+ */
 async function evaluateMissed(
   set: NamedSet,
   deps: WarmingDeps,
-): Promise<{ missed?: string; evaluated?: Outcome }> {
+): Promise<{ missed?: string; retry?: RetryableError }> {
   for (const missed of await missedSnapshots(set, deps)) {
-    const evaluated = await evaluateSnapshot(set, missed, deps);
-    const isUnsupported = evaluated.outcome === 'skipped' && evaluated.reason === 'unsupported-format';
-    if (!isUnsupported) return { missed, evaluated };
+    try {
+      const evaluated = await evaluateSnapshot(set, missed, deps);
+      const isUnsupported = evaluated.outcome === 'skipped' && evaluated.reason === 'unsupported-format';
+      if (!isUnsupported) return { missed };
+    } catch (error) {
+      if (error instanceof RetryableError) return { retry: error };
+      throw error;
+    }
   }
   return {};
 }
@@ -67,14 +76,14 @@ async function missedSnapshots(set: NamedSet, deps: WarmingDeps): Promise<string
   const now = deps.clock.now();
   const pointer = (await readPointer(deps.store, set.name))?.pointer ?? emptyPointer(now);
   const missed = (await listSnapshots(set, deps)).filter(
-    ({ id, writtenAt }) => now.getTime() - writtenAt.getTime() >= EVENT_LOST_MS && promote(pointer, id, now),
+    ({ id, writtenAt }) => now.getTime() - writtenAt.getTime() >= EVENT_LOST_MS && isPromotable(pointer, id),
   );
   return missed.map(({ id }) => id).reverse();
 }
 
 /** @returns the current snapshot */
 async function measure(set: NamedSet, deps: WarmingDeps): Promise<string | null> {
-  const id = (await readPointer(deps.store, set.name))?.pointer.current ?? null;
+  const id = (await readPointer(deps.store, set.name))?.pointer.current?.id ?? null;
   if (id === null) return null;
   const age = (deps.clock.now().getTime() - snapshotTime(id).getTime()) / 1000;
   deps.metrics.add('SnapshotAgeSeconds', Math.max(0, age), { Set: set.name });
@@ -85,7 +94,7 @@ async function measure(set: NamedSet, deps: WarmingDeps): Promise<string | null>
 
 async function sizeOf(set: NamedSet, id: string, { store }: WarmingDeps): Promise<number | undefined> {
   try {
-    return (await readManifest(store, set.name, id))?.totals.bytes;
+    return (await readManifest(store, set.name, id))?.manifest.totals.storedBytes;
   } catch (error) {
     if (error instanceof UnsupportedFormat) return undefined;
     throw error;

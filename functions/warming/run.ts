@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { CorruptRecord, parseRecord } from '../../shared/snapshot/format-1/records.ts';
+import { CorruptRecord } from '../../shared/snapshot/errors.ts';
 import { runKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+import { parseRecord } from '../../shared/snapshot/records.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 
 const instant = v.pipe(v.string(), v.isoTimestamp());

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { promote } from '../../shared/snapshot/format-1/pointer.ts';
+import { promote } from '../../shared/snapshot/pointer.ts';
 import { updatePointer } from './pointer.ts';
 import { fakeWarming, idOf } from './testing/fake-warming.ts';
 
@@ -17,16 +17,18 @@ describe('a step is computed anew', () => {
       return found;
     };
     const moved = await updatePointer('default', warming.deps, (pointer, at) =>
-      promote(pointer, idOf(21), at),
+      promote(pointer, { id: idOf(21), manifestSha256: 'a'.repeat(64) }, at),
     );
-    expect(moved).toMatchObject({ changed: false, pointer: { current: idOf(22) } });
+    expect(moved).toMatchObject({ changed: false, pointer: { current: { id: idOf(22) } } });
     expect(await warming.pointer()).toMatchObject({ current: idOf(22), previous: [idOf(20)] });
   });
 
   test('but not for ever', async () => {
     const warming = fakeWarming();
     warming.store.write = async () => undefined;
-    const moving = updatePointer('default', warming.deps, (pointer, at) => promote(pointer, idOf(21), at));
+    const moving = updatePointer('default', warming.deps, (pointer, at) =>
+      promote(pointer, { id: idOf(21), manifestSha256: 'a'.repeat(64) }, at),
+    );
     await expect(moving).rejects.toMatchObject({ name: 'RetryableError', reason: 'pointer-contended' });
   });
 });

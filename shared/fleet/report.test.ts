@@ -16,6 +16,14 @@ test.each([
   ready,
   { ...ready, snapshot: { set: 'none', outcome: 'none' } },
   { ...ready, snapshot: { ...snapshot, outcome: 'previous', broken: { id: 'x', reason: 'flipped bit' } } },
+  {
+    ...ready,
+    snapshot: {
+      ...snapshot,
+      outcome: 'previous',
+      broken: { id: 'x', reason: 'y', frame: { object: 'x', offset: 7 } },
+    },
+  },
   { report: 'Runner Failed', ...sender, stage: 'agent', reason: 'no token' },
   { report: 'Runner Drained', ...sender },
   { report: 'Runner Idle', ...sender, idleSeconds: 1800 },
@@ -72,6 +80,16 @@ describe('decoration never makes a report unreadable', () => {
       });
       const heartbeat = read({ report: 'Runner Heartbeat', ...sender, phase: 'drain', job: value });
       expect(JSON.stringify(heartbeat).length).toBeLessThan(MAX_LABEL + 300);
+    },
+  );
+
+  test.each([undefined, null, {}, { object: '../x', offset: 0 }, { object: 'x', offset: -1 }, 'frame'])(
+    'a frame that is no place (%j) is dropped, and the broken snapshot is read',
+    (frame) => {
+      const broken = { id: 'x', reason: 'flipped bit', frame };
+      expect(read({ ...ready, snapshot: { ...snapshot, outcome: 'previous', broken } })).toMatchObject({
+        snapshot: { broken: { id: 'x', reason: 'flipped bit', frame: undefined } },
+      });
     },
   );
 

@@ -70,13 +70,27 @@ export type RestoreOutcome = (typeof RESTORE_OUTCOMES)[number];
 const setName = v.pipe(v.string(), v.regex(SET_NAME));
 const snapshotId = v.pipe(v.string(), v.maxLength(64), v.regex(/^[0-9A-Za-z][0-9A-Za-z_-]*$/));
 
+/** A frame of a snapshot, by its place in an object of frames. */
+const frame = v.object({
+  /** The snapshot that added the frame. */
+  object: snapshotId,
+  offset: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+});
+
 const restored = v.object({
   set: setName,
   /** The mounted snapshot; absent for `cold` and `none`. */
   id: v.nullish(snapshotId),
   outcome: v.picklist(RESTORE_OUTCOMES),
   /** The current snapshot, if it is broken, and the reason. `warming` verifies and quarantines it. */
-  broken: v.nullish(v.object({ id: snapshotId, reason })),
+  broken: v.nullish(
+    v.object({
+      id: snapshotId,
+      reason,
+      /** The frame that is not as the index names it. `warming` reads this frame. */
+      frame: v.fallback(v.optional(frame), undefined),
+    }),
+  ),
 });
 
 /** The SQS body of every report, by its `report` field. */

@@ -10,9 +10,13 @@ export class CorruptRecord extends PermanentError {
   }
 }
 
-/** A snapshot of a format that this version does not read. It is not broken: another version reads it. */
+/** A snapshot, or a pointer, of a format that this version does not read. It is not broken: another version reads it. */
 export class UnsupportedFormat extends PermanentError {
-  constructor(key: string, problem: string) {
+  /** The format that the snapshot, or the record, has. */
+  readonly version: number;
+
+  constructor(key: string, version: number, problem: string) {
     super('unsupported-format', `${key}: ${problem}`);
+    this.version = version;
   }
 }

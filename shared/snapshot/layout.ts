@@ -27,9 +27,9 @@ export function runKey(set: string): string {
   return `sets/${set}/run.json`;
 }
 
-/** The lease of the invocation that verifies a snapshot of the set. */
-export function verificationLeaseKey(set: string): string {
-  return `sets/${set}/verification.json`;
+/** Problems of sound snapshots that instances have reported. */
+export function brokenReportsKey(set: string): string {
+  return `sets/${set}/broken-reports.json`;
 }
 
 /** Everything about the snapshots of a set. */

@@ -31,6 +31,7 @@ export async function readPointer(
   if (version !== 2) {
     throw new UnsupportedFormat(
       key,
+      version,
       `has version ${version}; this version of Hearth reads 2. Delete it to start anew`,
     );
   }
@@ -72,7 +73,11 @@ export async function readManifest(
   // Before the other fields, which another format can change in any way.
   const { formatVersion } = parseRecord(key, stored.text, anyFormat);
   if (formatVersion !== FORMAT_VERSION) {
-    throw new UnsupportedFormat(key, `has format ${formatVersion}; this version reads ${FORMAT_VERSION}`);
+    throw new UnsupportedFormat(
+      key,
+      formatVersion,
+      `has format ${formatVersion}; this version reads ${FORMAT_VERSION}`,
+    );
   }
   const manifest = parseRecord(key, stored.text, manifestSchema);
   if (manifest.set !== set || manifest.id !== id) {
@@ -108,7 +113,7 @@ export async function readVouchedManifest(
 export async function readIndex(store: ObjectStore, manifest: Manifest): Promise<FrameIndex> {
   const key = indexKey(manifest.set, manifest.id);
   const { sha256, bytes: length, records } = manifest.index;
-  const size = await store.size(key);
+  const size = (await store.head(key))?.bytes;
   if (size === undefined) throw new CorruptRecord(key, 'is missing');
   if (size !== length) throw new CorruptRecord(key, `has ${size} bytes instead of ${length}`);
   const bytes = Buffer.allocUnsafe(length);

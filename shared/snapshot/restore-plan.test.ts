@@ -138,6 +138,17 @@ test('the frames that the index names first are fetched first, and each frame on
   expect(order).toEqual([8, 4, 0, 2, 6]);
 });
 
+test('the same frame at another place is other content', () => {
+  const first = fakeSnapshot('default', idOf(0), fakeImage('s', 't', 'x', 'y'), { frameUnits: 2 });
+  const moved = fakeImage('s', 't', undefined, 'x', 'y');
+  const second = fakeSnapshot('default', idOf(1), moved, { parent: first });
+  expect(second.index.sha256(1)).toEqual(first.index.sha256(1));
+  const plan = planRestore(second.index, first.index);
+  expect([...plan.fetches()].map(({ writes }) => writes)).toEqual([
+    [{ firstUnit: 3, units: 2, firstUnitInFrame: 0 }],
+  ]);
+});
+
 test('a frame of which a unit in the middle was replaced is fetched once and written around it', () => {
   const first = fakeSnapshot('default', idOf(0), fakeImage('a', 'b', 'c', 'd'));
   const second = fakeSnapshot('default', idOf(1), fakeImage('a', 'b', 'x', undefined), { parent: first });

@@ -23,6 +23,15 @@ export type Stored = { text: string; sha256: string; etag: string };
 /** Most bytes of an object that is read whole. A few MB of hostile JSON can take the memory of a function. */
 const MAX_RECORD_BYTES = 1024 * 1024;
 
+export type Head = {
+  bytes: number;
+  /**
+   * The SHA-256 that S3 computed at the upload: base64 of the whole, or, for a multipart upload, base64 of the SHA-256 of the
+   * parts' SHA-256, `-` and the number of parts. Undefined if the object has none.
+   */
+  checksum: string | undefined;
+};
+
 /** One entry of a listing. */
 export type Listed = { key: string; bytes: number; lastModified: Date };
 
@@ -48,15 +57,10 @@ export interface ObjectStore {
   /** Deletes the object if it is still this version, or whatever version it is if none is named. */
   remove(key: string, ifMatch?: string): Promise<boolean>;
   list(prefix: string): AsyncIterable<Listed>;
-  /** Size of an object, or undefined if there is none. */
-  size(key: string): Promise<number | undefined>;
+  /** Size and checksum of an object, or undefined if there is none. */
+  head(key: string): Promise<Head | undefined>;
   /** The bytes of an object from `start`, `length` of them. */
   readRange(key: string, start: number, length: number): Promise<Uint8Array>;
-  /**
-   * The SHA-256 that S3 computed at the upload: base64 of the whole, or, for a multipart upload, base64 of the SHA-256 of the
-   * parts' SHA-256, `-` and the number of parts. Undefined if the object has none.
-   */
-  checksum(key: string): Promise<string | undefined>;
 }
 
 /** Attempts of a conditional write that S3 answers with 409, and the pause after the first, in milliseconds. */
@@ -151,10 +155,11 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
         token = page.NextContinuationToken;
       } while (token !== undefined);
     },
-    async size(key) {
+    async head(key) {
       try {
-        const { ContentLength } = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
-        return ContentLength;
+        const head = { Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' } as const;
+        const { ContentLength, ChecksumSHA256 } = await client.send(new HeadObjectCommand(head));
+        return { bytes: ContentLength ?? 0, checksum: ChecksumSHA256 };
       } catch (error) {
         if (isMissing(error)) return undefined;
         throw error;
@@ -165,15 +170,6 @@ export function s3Store(client: Pick<S3Client, 'send'>, bucket: string): ObjectS
         new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${start}-${start + length - 1}` }),
       );
       return (await Body?.transformToByteArray()) ?? new Uint8Array();
-    },
-    async checksum(key) {
-      try {
-        const head = { Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' } as const;
-        return (await client.send(new HeadObjectCommand(head))).ChecksumSHA256;
-      } catch (error) {
-        if (isMissing(error)) return undefined;
-        throw error;
-      }
     },
   };
 }

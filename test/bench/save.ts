@@ -60,7 +60,7 @@ try {
     const key = 'tree.tar.zst';
     const line = `tar c -C ${cold.warm} . | zstd -q -3 -T0 | curl -sf -T - ${bucket.urlOf(key)}`;
     found.archive.push((await timedShell(line)).seconds);
-    found.archiveBytes.push((await bucket.store.size(key)) ?? Number.NaN);
+    found.archiveBytes.push((await bucket.store.head(key))?.bytes ?? Number.NaN);
 
     await changeFiles(join(warm.warm, PACKAGE), `// ${round}\n`);
     const layer = await warm.snapshot('save');

@@ -55,7 +55,7 @@ const STORE_WRITES: Record<string, RegExp> = {
 };
 
 /** This file defines writing functions and is in every bundle that reads a pointer. */
-const ONLY_DEFINES = 'shared/snapshot/format-1/records.ts';
+const ONLY_DEFINES = 'shared/snapshot/records.ts';
 
 /**
  * @param root the repository

@@ -1,4 +1,4 @@
-import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
+import type { Pointer } from '../../../shared/snapshot/pointer.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { singleFlight } from '../coalesce.ts';
 import type { ParametersDeps } from '../handle.ts';
@@ -20,7 +20,8 @@ export type FakeParameterWorld = {
   warnings: string[];
   /** @param warmingSets undefined for a declaration of an earlier version */
   declare(parameters: Record<string, string>, warmingSets?: string[]): void;
-  point(set: string, current: string | null, promotedAt?: Date): void;
+  /** @param manifestSha256 of the current snapshot; of no manifest if absent */
+  point(set: string, current: string | null, promotedAt?: Date, manifestSha256?: string): void;
   /** Advances the time. */
   pass(milliseconds: number): void;
   now(): Date;
@@ -75,10 +76,10 @@ export function fakeParameterWorld(): FakeParameterWorld {
     },
     declare: (parameters, warmingSets) =>
       store.put('config/parameters.json', JSON.stringify({ version: 1, parameters, warmingSets })),
-    point(set, current, promotedAt) {
+    point(set, current, promotedAt, manifestSha256 = 'a'.repeat(64)) {
       const pointer: Pointer = {
-        version: 1,
-        current,
+        version: 2,
+        current: current === null ? null : { id: current, manifestSha256 },
         previous: [],
         quarantined: [],
         updatedAt: now().toISOString(),

@@ -1,7 +1,14 @@
-import { createHash } from 'node:crypto';
-import type { Manifest } from '../../../shared/snapshot/format-1/manifest.ts';
-import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
-import { layerKey, manifestKey, pointerKey, runKey, snapshotTime } from '../../../shared/snapshot/layout.ts';
+import { framesKey, pointerKey, runKey, snapshotTime } from '../../../shared/snapshot/layout.ts';
+import { compositeChecksum, type Manifest } from '../../../shared/snapshot/manifest.ts';
+import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import {
+  type FakeSnapshot,
+  fakeImage,
+  fakeSnapshot,
+  framesObjectOf,
+  sha256Of,
+  storeSnapshot,
+} from '../../../shared/snapshot/testing/fake-snapshot.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import type { Capacity, NamedSet, WarmingDeps } from '../ports.ts';
 import type { Run } from '../run.ts';
@@ -12,6 +19,11 @@ export const BUCKET = 'snapshots';
 export const SET: NamedSet = { name: 'default', group: 'gha/warming', deadlineMinutes: 60, keep: 3 };
 
 const GROUP = 'aw-gha-warming';
+
+/** How a snapshot differs from a whole image in the present format. */
+type Change = { parent?: FakeSnapshot; manifest?: Partial<Manifest> | { formatVersion: number } };
+
+type PointerOfIds = Omit<Pointer, 'current' | 'previous'> & { current: string | null; previous: string[] };
 
 /** One set with its group and its bucket in memory. A test advances the time. */
 export type FakeWarming = {
@@ -26,12 +38,14 @@ export type FakeWarming = {
   warnings: string[];
   now(): Date;
   pass(minutes: number): void;
-  /** Saves a snapshot as a runner does: layers, then the manifest. Each text is the content of a layer. */
-  save(id: string, layers: readonly string[], change?: Partial<Manifest>): void;
-  /** Replaces the content of a layer. */
-  corrupt(layer: string): void;
-  pointer(): Promise<Pointer | undefined>;
-  setPointer(change: Partial<Pointer>): void;
+  /** Saves a snapshot as a runner does. Each text is a unit of the image, and each unit that the parent lacks a frame. */
+  save(id: string, units: readonly (string | undefined)[], change?: Change): FakeSnapshot;
+  /** Inverts a bit of each frame that a snapshot has added. S3 reports the checksum of what it has. */
+  corrupt(id: string, options?: { checksum: 'kept' }): void;
+  /** The pointer with ids instead of its entries. */
+  pointer(): Promise<PointerOfIds | undefined>;
+  /** Entries get the digest of the saved snapshot. */
+  setPointer(change: Partial<PointerOfIds>): void;
   run(): Promise<Run | undefined>;
 };
 
@@ -41,14 +55,15 @@ export function idOf(day: number, hour = 2): string {
   return `202611${pad(day)}T${pad(hour)}0000Z-0000000${day % 10}`;
 }
 
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
 export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
   let time = Date.parse('2026-11-23T03:00:00Z');
   const now = () => new Date(time);
   const store = memoryStore(now);
+  const saved = new Map<string, FakeSnapshot>();
+  const vouched = (id: string) => ({
+    id,
+    manifestSha256: saved.get(id)?.manifestSha256 ?? sha256Of('unknown'),
+  });
   const { name, ...set } = { ...SET, ...settings };
   const readJson = async (key: string) => {
     const stored = await store.read(key);
@@ -64,33 +79,50 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
     pass: (minutes) => {
       time += minutes * 60_000;
     },
-    save(id, layers, change = {}) {
+    save(id, units, { parent, manifest } = {}) {
+      const snapshot = fakeSnapshot(SET.name, id, fakeImage(...units), {
+        parent,
+        frameUnits: 1,
+        manifest: (manifest ?? {}) as Partial<Manifest>,
+      });
       // A snapshot from before the start of the test's clock was also written then.
-      const writtenAt = new Date(Math.min(time, snapshotTime(id).getTime() || time));
-      for (const text of layers) {
-        const key = layerKey(SET.name, sha256(text));
-        if (!store.keys().includes(key)) store.put(key, text, writtenAt);
+      storeSnapshot(store, snapshot, new Date(Math.min(time, snapshotTime(id).getTime() || time)));
+      saved.set(id, snapshot);
+      return snapshot;
+    },
+    corrupt(id, options) {
+      const { frames, index } = saved.get(id) as FakeSnapshot;
+      if (!frames) throw new Error(`${id} has added no frame`);
+      const flipped = Buffer.from(frames.stored);
+      for (let number = 0; number < index.count; number += 1) {
+        if (index.object(number) !== index.objects - 1) continue;
+        const place = index.offset(number) + index.storedBytes(number) - 1;
+        flipped.writeUInt8(flipped.readUInt8(place) ^ 1, place);
       }
-      store.put(
-        manifestKey(SET.name, id),
-        JSON.stringify({ ...manifestOf(id, layers), ...change }),
-        writtenAt,
+      const object = options?.checksum === 'kept' ? frames.object : framesObjectOf(id, flipped);
+      store.put(framesKey(SET.name, id), flipped, now(), compositeChecksum(object));
+    },
+    async pointer() {
+      const pointer: Pointer | undefined = await readJson(pointerKey(SET.name));
+      return (
+        pointer && {
+          ...pointer,
+          current: pointer.current?.id ?? null,
+          previous: pointer.previous.map(({ id }) => id),
+        }
       );
     },
-    corrupt: (layer) => store.put(layerKey(SET.name, sha256(layer)), layer.replace(/.$/, '!'), now()),
-    pointer: () => readJson(pointerKey(SET.name)),
-    setPointer: (change) =>
-      void store.put(
-        pointerKey(SET.name),
-        JSON.stringify({
-          version: 1,
-          current: null,
-          previous: [],
-          quarantined: [],
-          updatedAt: '2026-11-01T00:00:00.000Z',
-          ...change,
-        }),
-      ),
+    setPointer({ current = null, previous = [], ...change }) {
+      const pointer: Pointer = {
+        version: 2,
+        current: current === null ? null : vouched(current),
+        previous: previous.map(vouched),
+        quarantined: [],
+        updatedAt: '2026-11-01T00:00:00.000Z',
+        ...change,
+      };
+      store.put(pointerKey(SET.name), JSON.stringify(pointer));
+    },
     run: () => readJson(runKey(SET.name)),
     deps: {
       prefix: 'aw',
@@ -112,28 +144,4 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
     },
   };
   return warming;
-}
-
-function manifestOf(id: string, layers: readonly string[]): Manifest {
-  const bytes = layers.reduce((sum, { length }) => sum + length, 0);
-  return {
-    formatVersion: 1,
-    set: SET.name,
-    id,
-    createdAt: '2026-11-23T03:00:00.000Z',
-    platform: { os: 'linux', arch: 'x64', requires: [] },
-    layers: layers.map((text) => ({
-      sha256: sha256(text),
-      bytes: text.length,
-      chunkBytes: 1024,
-      chunks: Array.from({ length: Math.ceil(text.length / 1024) }, (_, index) =>
-        sha256(text.slice(index * 1024, (index + 1) * 1024)),
-      ),
-      overlayOnly: false,
-      files: 1,
-      contentBytes: text.length,
-    })),
-    totals: { bytes, files: layers.length, contentBytes: bytes },
-    tool: { name: 'test', version: '1' },
-  };
 }

@@ -58,6 +58,7 @@ export async function readManifest(
   if (formatVersion > FORMAT_VERSION) {
     throw new UnsupportedFormat(
       key,
+      formatVersion,
       `has format ${formatVersion}; this version reads up to ${FORMAT_VERSION}`,
     );
   }

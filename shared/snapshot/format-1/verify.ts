@@ -66,7 +66,7 @@ export async function verifySizes(
   }
   if (!manifest) return { verdict: 'missing' };
   for (const { sha256, bytes } of manifest.layers) {
-    const size = await store.size(layerKey(set, sha256));
+    const size = (await store.head(layerKey(set, sha256)))?.bytes;
     if (size === bytes) continue;
     const reason =
       size === undefined
@@ -78,7 +78,7 @@ export async function verifySizes(
 }
 
 async function checksumProblem(store: ObjectStore, set: string, layer: Layer): Promise<string | undefined> {
-  const checksum = await store.checksum(layerKey(set, layer.sha256));
+  const checksum = (await store.head(layerKey(set, layer.sha256)))?.checksum;
   if (checksum === undefined) return `layer ${layer.sha256} has no SHA-256 in S3 and is too large to read`;
   if (expectedChecksums(layer).includes(checksum)) return undefined;
   return `layer ${layer.sha256} has another checksum in S3`;

@@ -54,11 +54,9 @@ export function memoryStore(now: () => Date = () => new Date(0)): MemoryStore {
       }
       yield* listed.sort((a, b) => (a.key < b.key ? -1 : 1));
     },
-    async checksum(key) {
-      return objects.get(key)?.checksum;
-    },
-    async size(key) {
-      return objects.get(key)?.body.length;
+    async head(key) {
+      const found = objects.get(key);
+      return found && { bytes: found.body.length, checksum: found.checksum };
     },
     async readRange(key, start, length) {
       const found = objects.get(key);

@@ -4,12 +4,12 @@ import { readDesired } from '../../../functions/parameters/desired.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
 import { GROUPS_KEY, groupsFileSchema } from '../../../shared/fleet/group-settings.ts';
 import {
+  brokenReportsKey,
   framesKey,
   indexKey,
   manifestKey,
   pointerKey,
   runKey,
-  verificationLeaseKey,
 } from '../../../shared/snapshot/layout.ts';
 import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { covers, only, statements, text } from '../state.ts';
@@ -86,7 +86,7 @@ export function aboutStorage(made: Applied): void {
       const immutable = [manifestKey('ios', id), indexKey('ios', id), framesKey('ios', id)];
       for (const key of immutable) expect(denied(key), key).toBe(true);
       // Functions replace these on condition of the version that they have read.
-      const replaced = [pointerKey('ios'), runKey('ios'), verificationLeaseKey('ios'), GROUPS_KEY];
+      const replaced = [pointerKey('ios'), runKey('ios'), brokenReportsKey('ios'), GROUPS_KEY];
       for (const key of [...replaced, 'registrations/i-0123456789abcdef0.json'])
         expect(denied(key), key).toBe(false);
     });

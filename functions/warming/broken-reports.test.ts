@@ -1,0 +1,178 @@
+import { describe, expect, test } from 'vitest';
+import { handleBrokenReport } from './broken-reports.ts';
+import { type FakeWarming, fakeWarming, idOf, SET } from './testing/fake-warming.ts';
+
+const bad = {
+  id: idOf(22),
+  reason: 'a frame has another sha256',
+  frame: { object: idOf(22), offset: 0 },
+  instanceId: 'i-00000000000000001',
+};
+
+/** The report of the n-th instance, now. */
+function report(warming: FakeWarming, change: object = {}, instance = 1) {
+  const instanceId = `i-0000000000000000${instance}`;
+  return handleBrokenReport(SET, { ...bad, instanceId, sentAt: warming.now(), ...change }, warming.deps);
+}
+
+function threeSnapshots() {
+  const warming = fakeWarming();
+  for (const day of [20, 21, 22]) warming.save(idOf(day), [`of ${day}`, 'more']);
+  warming.setPointer({ current: idOf(22), previous: [idOf(21), idOf(20)] });
+  return warming;
+}
+
+test('a snapshot that is broken in S3 too is quarantined, and the one before it is current again, once', async () => {
+  const warming = threeSnapshots();
+  warming.corrupt(idOf(22), { checksum: 'kept' });
+  const outcomes = await Promise.all([1, 2, 3].map(() => report(warming)));
+  expect(outcomes[0]).toMatchObject({
+    outcome: 'done',
+    detail: { quarantined: idOf(22), current: idOf(21) },
+  });
+  expect(await report(warming)).toMatchObject({ outcome: 'skipped', reason: 'already-quarantined' });
+  expect(await warming.pointer()).toMatchObject({
+    current: idOf(21),
+    previous: [idOf(20)],
+    quarantined: [{ id: idOf(22) }],
+  });
+  expect(warming.warnings).toEqual(['a broken snapshot is quarantined']);
+});
+
+test('an instance with a bad disk does not quarantine a sound snapshot, nor cause a read per report', async () => {
+  const warming = threeSnapshots();
+  let reads = 0;
+  const { readRange } = warming.store;
+  warming.store.readRange = (...range) => {
+    reads += 1;
+    return readRange(...range);
+  };
+  for (let again = 0; again < 5; again += 1) {
+    warming.pass(1);
+    expect(await report(warming)).toMatchObject({
+      outcome: 'skipped',
+      reason: 'snapshot-is-sound',
+      detail: { reported: bad.reason, instances: 1 },
+    });
+  }
+  // The index, two new frames and the frame of the report.
+  expect(reads).toBe(4);
+  expect((await warming.pointer())?.current).toBe(idOf(22));
+});
+
+test('a snapshot that breaks after its verification is found, an hour later at most', async () => {
+  const warming = threeSnapshots();
+  await report(warming);
+  warming.corrupt(idOf(22), { checksum: 'kept' });
+  warming.pass(61);
+  expect(await report(warming)).toMatchObject({
+    outcome: 'done',
+  });
+});
+
+test('an older verification is no answer to a report', async () => {
+  const warming = threeSnapshots();
+  await report(warming);
+  warming.pass(61);
+  warming.corrupt(idOf(22), { checksum: 'kept' });
+  expect(await report(warming)).toMatchObject({
+    outcome: 'done',
+  });
+});
+
+test('a broken snapshot behind the current one is quarantined', async () => {
+  const warming = threeSnapshots();
+  warming.corrupt(idOf(21), { checksum: 'kept' });
+  await report(warming, { id: idOf(21), frame: undefined });
+  expect(await warming.pointer()).toMatchObject({ current: idOf(22), previous: [idOf(20)] });
+});
+
+describe('a report is skipped about', () => {
+  test.each(['20261101T000000Z-00000000', '../../etc/passwd', '__proto__'])(
+    '%s, which is not in use',
+    async (id) => {
+      const warming = threeSnapshots();
+      const outcome = await report(warming, { id });
+      expect(outcome).toMatchObject({ outcome: 'skipped', reason: 'not-in-use' });
+    },
+  );
+
+  test('a set without a pointer', async () => {
+    const warming = fakeWarming();
+    const outcome = await report(warming);
+    expect(outcome).toEqual({ outcome: 'skipped', reason: 'no-pointer' });
+  });
+});
+
+test('a snapshot of a newer format is neither quarantined nor rolled back', async () => {
+  const warming = threeSnapshots();
+  warming.save(idOf(22), ['x'], { manifest: { formatVersion: 3 } });
+  expect(await report(warming)).toMatchObject({
+    outcome: 'skipped',
+    reason: 'unsupported-format',
+  });
+  expect(await warming.pointer()).toMatchObject({ current: idOf(22), quarantined: [] });
+});
+
+describe('three instances that report the same problem of a snapshot that is sound in S3', () => {
+  test('roll it back', async () => {
+    const warming = threeSnapshots();
+    expect(await report(warming, {}, 1)).toMatchObject({
+      reason: 'snapshot-is-sound',
+      detail: { instances: 1 },
+    });
+    expect(await report(warming, {}, 2)).toMatchObject({
+      reason: 'snapshot-is-sound',
+      detail: { instances: 2 },
+    });
+    expect(await report(warming, {}, 2)).toMatchObject({
+      reason: 'snapshot-is-sound',
+      detail: { instances: 2 },
+    });
+    expect(await report(warming, {}, 3)).toMatchObject({
+      outcome: 'done',
+      detail: { quarantined: idOf(22), reason: expect.stringContaining('3 instances'), current: idOf(21) },
+    });
+    expect(await warming.pointer()).toMatchObject({ current: idOf(21), previous: [idOf(20)] });
+  });
+
+  test('at once, also from environments that know nothing of each other', async () => {
+    const warming = threeSnapshots();
+    const alone = () => ({ ...warming, deps: { ...warming.deps, soundSnapshots: new Map() } });
+    await Promise.all([1, 2, 3].map((instance) => report(alone(), {}, instance)));
+    expect((await warming.pointer())?.current).toBe(idOf(21));
+  });
+
+  test('with another frame each prove nothing', async () => {
+    const warming = threeSnapshots();
+    for (const instance of [1, 2, 3]) {
+      await report(warming, { frame: { object: idOf(22), offset: instance } }, instance);
+    }
+    expect((await warming.pointer())?.current).toBe(idOf(22));
+  });
+
+  test('within more than a day prove nothing', async () => {
+    const warming = threeSnapshots();
+    for (const instance of [1, 2, 3]) {
+      await report(warming, {}, instance);
+      warming.pass(13 * 60);
+    }
+    expect((await warming.pointer())?.current).toBe(idOf(22));
+  });
+
+  test('count also without a frame: no kernel mounts the image', async () => {
+    const warming = threeSnapshots();
+    for (const instance of [1, 2, 3])
+      await report(warming, { frame: undefined, reason: 'mount: EUCLEAN' }, instance);
+    expect((await warming.pointer())?.current).toBe(idOf(21));
+  });
+
+  test('are counted anew where the record is not readable, and the record stays small', async () => {
+    const warming = threeSnapshots();
+    warming.store.put('sets/default/broken-reports.json', '{');
+    for (let offset = 0; offset < 100; offset += 1)
+      await report(warming, { frame: { object: 'x'.repeat(64), offset } });
+    const { text } = (await warming.store.read('sets/default/broken-reports.json')) ?? { text: '' };
+    expect(JSON.parse(text).problems).toHaveLength(32);
+  });
+});
