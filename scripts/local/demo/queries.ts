@@ -1,8 +1,8 @@
 import { DescribeAutoScalingGroupsCommand, type Instance } from '@aws-sdk/client-auto-scaling';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import type { Manifest } from '../../../shared/snapshot/format-1/manifest.ts';
-import type { Pointer } from '../../../shared/snapshot/format-1/pointer.ts';
-import { readManifest, readPointer } from '../../../shared/snapshot/format-1/records.ts';
+import type { Manifest } from '../../../shared/snapshot/manifest.ts';
+import type { Pointer } from '../../../shared/snapshot/pointer.ts';
+import { readManifest, readPointer } from '../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../shared/snapshot/store.ts';
 import { SET } from './fleet.ts';
 import type { Demo } from './step.ts';
@@ -26,9 +26,9 @@ export async function pointerOf({ cloud }: Demo): Promise<Pointer | undefined> {
 }
 
 export async function manifestOf({ cloud }: Demo, id: string): Promise<Manifest> {
-  const manifest = await readManifest(s3Store(cloud.clients.s3, cloud.deployment.bucket), SET, id);
-  if (!manifest) throw new Error(`snapshot ${id} has no manifest`);
-  return manifest;
+  const read = await readManifest(s3Store(cloud.clients.s3, cloud.deployment.bucket), SET, id);
+  if (!read) throw new Error(`snapshot ${id} has no manifest`);
+  return read.manifest;
 }
 
 /** The bytes of an object in the bucket. */

@@ -1,7 +1,7 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { layerKey } from '../../../../shared/snapshot/layout.ts';
+import { framesKey } from '../../../../shared/snapshot/layout.ts';
 import { DEFAULT_GROUP, SET } from '../fleet.ts';
-import { inService, manifestOf, objectOf, pointerOf, restoreOf } from '../queries.ts';
+import { inService, objectOf, pointerOf, restoreOf } from '../queries.ts';
 import { expectThat, type Step } from '../step.ts';
 import { setCapacity } from './runners.ts';
 
@@ -9,7 +9,7 @@ export const corruptSnapshot: Step = {
   title: 'rollback of a corrupt snapshot',
   async run(demo) {
     const { first: good, second: bad = '' } = demo.snapshots;
-    const key = layerKey(SET, (await manifestOf(demo, bad)).layers.at(-1)?.sha256 ?? '');
+    const key = framesKey(SET, bad);
     const bytes = await objectOf(demo, key);
     bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
     await demo.cloud.clients.s3.send(
@@ -31,7 +31,7 @@ export const corruptSnapshot: Step = {
       'the quarantine',
       async () => {
         const found = await pointerOf(demo);
-        return found?.quarantined.some((entry) => entry.id === bad) && found;
+        return found?.quarantined.some((entry) => entry.id === bad) && { current: found.current?.id };
       },
       { seconds: 60 },
     );

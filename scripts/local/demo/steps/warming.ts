@@ -1,3 +1,4 @@
+import { bytesOf } from '../../../../shared/snapshot/units.ts';
 import { fireSchedule } from '../../deploy/fire-schedule.ts';
 import { vendorOnePackage, WARMING_GROUP } from '../fleet.ts';
 import { instancesOf, linesOf, manifestOf, pointerOf } from '../queries.ts';
@@ -6,7 +7,7 @@ import { bytesText, countText } from '../table.ts';
 
 /** Fires the schedule of the set, and waits until a newer snapshot is current and the warming instance is terminated. */
 async function warmingRun(demo: Demo): Promise<string> {
-  const before = (await pointerOf(demo))?.current ?? '';
+  const before = (await pointerOf(demo))?.current?.id ?? '';
   await fireSchedule(demo.cloud.clients.scheduler, demo.cloud.schedules, 'aw-warming-run-default');
   const [instance] = await demo.waitFor(
     'the launch of the warming instance',
@@ -21,8 +22,8 @@ async function warmingRun(demo: Demo): Promise<string> {
   const current = await demo.waitFor(
     'the promotion of the snapshot',
     async () => {
-      const pointer = await pointerOf(demo);
-      return pointer?.current && pointer.current > before ? pointer.current : undefined;
+      const id = (await pointerOf(demo))?.current?.id;
+      return id !== undefined && id > before ? id : undefined;
     },
     { seconds: 180, state: () => linesOf(demo, id).slice(-5) },
   );
@@ -40,9 +41,9 @@ export const firstWarmingRun: Step = {
   title: 'warming run and promotion',
   async run(demo) {
     demo.snapshots.first = await warmingRun(demo);
-    const { totals, layers } = await manifestOf(demo, demo.snapshots.first);
-    expectThat(layers.length === 1, `the first snapshot has ${layers.length} layers`);
-    return `${countText(totals.files)} files, ${bytesText(totals.contentBytes)}, compressed to ${bytesText(totals.bytes)}`;
+    const { totals, frames } = await manifestOf(demo, demo.snapshots.first);
+    expectThat(frames.length === 1, `the first snapshot has ${frames.length} objects of frames`);
+    return `${bytesText(bytesOf(totals.units))} in ${countText(totals.frames)} frames, compressed to ${bytesText(totals.storedBytes)}`;
   },
 };
 
@@ -51,17 +52,17 @@ export const secondWarmingRun: Step = {
   async run(demo) {
     await vendorOnePackage(demo.root);
     demo.snapshots.second = await warmingRun(demo);
-    const { layers, parent } = await manifestOf(demo, demo.snapshots.second);
-    // Without root aw-runner cannot mount layers and extracts them.
+    const { frames, parent, totals } = await manifestOf(demo, demo.snapshots.second);
+    const added = frames.find(({ id }) => id === demo.snapshots.second)?.bytes ?? Number.NaN;
     if (process.getuid?.() !== 0) {
-      // Without an overlay mount the runner saves the whole tree instead of the changes.
-      expectThat(layers.length === 1, `the second snapshot has ${layers.length} layers`);
-      return `${bytesText(layers[0]?.bytes ?? 0)}, the whole tree: an overlay mount requires root`;
+      expectThat(parent === undefined, `the parent of the second snapshot is ${parent}`);
+      return `${bytesText(added)}, the whole image: the comparison with the first one requires root`;
     }
     expectThat(parent === demo.snapshots.first, `the parent of the second snapshot is ${parent}`);
-    const [base, top] = [layers.at(0)?.bytes ?? 0, layers.at(-1)?.bytes ?? Number.NaN];
-    expectThat(layers.length === 2, `the second snapshot has ${layers.length} layers`);
-    expectThat(top < base * 0.02, `the second layer has ${bytesText(top)}, the first has ${bytesText(base)}`);
-    return `layer of ${bytesText(top)}, ${((top / base) * 100).toFixed(2)} % of the first`;
+    expectThat(
+      added < totals.storedBytes * 0.02,
+      `the second snapshot adds ${bytesText(added)} to ${bytesText(totals.storedBytes)}`,
+    );
+    return `frames of ${bytesText(added)}, ${((added / totals.storedBytes) * 100).toFixed(2)} % of the image`;
   },
 };
