@@ -62,11 +62,17 @@ export class AgentChain implements AgentDriver {
   #releasing: Promise<void> | undefined;
   #lastReason = '';
 
-  /** @param options.processes replaces the processes of this system */
+  /** @param options.processes replaces the processes of this system, `file` the record on the disk */
   constructor(
     kind: AgentKind,
     context: AgentContext,
-    options: { registration: RegistrationClient; program: AgentProgram; user: string; processes?: Processes },
+    options: {
+      registration: RegistrationClient;
+      program: AgentProgram;
+      user: string;
+      processes?: Processes;
+      file?: ChainRecordFile;
+    },
   ) {
     this.#kind = kind;
     this.#context = context;
@@ -74,7 +80,7 @@ export class AgentChain implements AgentDriver {
     this.#program = options.program;
     this.#user = options.user;
     this.#processes = options.processes ?? { childrenOf, isSameProcess };
-    this.#file = chainRecordFile(context.stateDirectory, context.instanceId, context.log);
+    this.#file = options.file ?? chainRecordFile(context.stateDirectory, context.instanceId, context.log);
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
@@ -359,7 +365,7 @@ export class AgentChain implements AgentDriver {
     if (end.isFault && !agent.listened && agent.name !== undefined) record.faults += 1;
     if (record.faults >= MOST_FAULTS)
       record.problem = `the agent ended ${MOST_FAULTS} times with ${code} before it took jobs`;
-    const again = end.again && agent.name !== undefined && record.problem === undefined;
+    const again = end.again !== undefined && agent.name !== undefined && record.problem === undefined;
     if (again && !this.#isStopped && agent.starts <= MOST_FAULTS) {
       this.#starting ??= this.#relaunch(record, agent, end.again ?? 0).finally(() => {
         this.#starting = undefined;

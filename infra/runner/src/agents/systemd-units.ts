@@ -82,7 +82,13 @@ export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
     const handle = await open(pipe, constants.O_RDWR | constants.O_NONBLOCK);
     try {
       await handle.write(launcherInput(unit));
-      await run('systemd-run', runArguments(unit, pipe), (START_SECONDS + 5) * 1000);
+      await (await open(unit.logFile, 'a', 0o600)).close();
+      await run('systemd-run', runArguments(unit, pipe), (START_SECONDS + 5) * 1000).catch(
+        async (error: unknown) => {
+          // A program that ends at once is a failed start for systemd-run; its exit code is what counts.
+          if (isDuplicate(error) || !(await this.state(unit.name))?.ended) throw error;
+        },
+      );
     } finally {
       await handle.close();
       await rm(pipe, { force: true });
@@ -128,7 +134,8 @@ function runArguments({ name, argv, user, directory, env, logFile }: AgentUnit, 
     `StandardError=append:${logFile}`,
   ];
   return [
-    ...['--quiet', `--unit=${service(name)}`, `--slice=${SLICE}`, '--no-ask-password'],
+    ...['--quiet', `--unit=${service(name)}`, `--slice=${SLICE}`, `--description=CI agent ${name}`],
+    '--no-ask-password',
     ...properties.map((property) => `--property=${property}`),
     ...Object.entries(env).map(([key, value]) => `--setenv=${key}=${value}`),
     ...['--', '/bin/sh', '-c', LAUNCHER, 'hearth-agent', ...argv],
@@ -210,6 +217,10 @@ async function cgroupRoot(): Promise<string> {
 function none(error: NodeJS.ErrnoException): [] {
   if (error.code !== 'ENOENT') throw error;
   return [];
+}
+
+function isDuplicate(error: unknown): boolean {
+  return error instanceof Error && /already loaded/.test(error.message);
 }
 
 /** `systemctl` ends with 5 for a unit that does not exist, `reset-failed` with 1. */

@@ -8,6 +8,8 @@ export type FakeUnit = {
   ended: { code: number | null } | undefined;
   children: ChildProcess[];
   signals: NodeJS.Signals[];
+  /** It has run a job. */
+  worked: boolean;
 };
 
 /** Units in memory, which outlive every driver that uses them. */
@@ -29,7 +31,14 @@ export function fakeUnits() {
     asUser: () => [],
     async start(spec) {
       if (units.has(spec.name)) throw new Error(`unit ${spec.name} exists`);
-      const unit: FakeUnit = { spec, main: identity(), ended: undefined, children: [], signals: [] };
+      const unit: FakeUnit = {
+        spec,
+        main: identity(),
+        ended: undefined,
+        children: [],
+        signals: [],
+        worked: false,
+      };
       units.set(spec.name, unit);
       started.push(unit);
       most = Math.max(most, running().length);
@@ -71,6 +80,7 @@ export function fakeUnits() {
     /** The agent begins a job. */
     work(unit: FakeUnit, argv: string[] = ['/x/bin/Runner.Worker']) {
       unit.children = [{ ...identity(), argv }];
+      unit.worked = true;
     },
     /** Its main process ends, and its job with it. */
     end(unit: FakeUnit, code: number | null = 0) {

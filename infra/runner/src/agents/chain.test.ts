@@ -1,0 +1,444 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { fakeKind, fakeProgram } from '../testing/fake-kind.ts';
+import { fakeRegistration } from '../testing/fake-registration.ts';
+import { fakeUnits } from '../testing/fake-units.ts';
+import type { AgentKind } from './agent-kind.ts';
+import { AgentChain } from './chain.ts';
+import type { ChainRecord, ChainRecordFile } from './chain-record.ts';
+import type { RegistrationClient } from './registration-client.ts';
+import type { AgentUnits } from './units.ts';
+
+const INSTANCE = 'i-0123456789abcdef0';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'hearth-chain-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** An instance with its units, its disk and its provider. `restart` is a new aw-runner on it. */
+function instance(change: Partial<AgentKind> = {}) {
+  const clock = { now: 1_000_000_000_000 };
+  const units = fakeUnits();
+  const lines: string[] = [];
+  const registration = fakeRegistration({ instanceId: INSTANCE, now: () => clock.now });
+  const kind = fakeKind(units, change);
+  type Parts = { units?: AgentUnits; registration?: RegistrationClient; file?: ChainRecordFile };
+  const restart = ({
+    units: port = units.port,
+    registration: client = registration.client,
+    file,
+  }: Parts = {}) =>
+    new AgentChain(
+      kind,
+      {
+        instanceId: INSTANCE,
+        stateDirectory: directory,
+        jobSocket: '/job.sock',
+        units: port,
+        registration: client,
+        now: () => clock.now,
+        log: (line) => lines.push(line),
+      },
+      {
+        registration: client,
+        program: fakeProgram,
+        user: 'runner',
+        processes: units.processes,
+        ...(file && { file }),
+      },
+    );
+  const current = () => {
+    const [unit] = units.running();
+    if (!unit) throw new Error('no agent runs');
+    return unit;
+  };
+  /** What `watch` does, each second. */
+  const pass = async (chain: AgentChain, seconds: number, isDraining = false) => {
+    let status = await chain.status();
+    for (let second = 0; second < seconds; second += 1) {
+      clock.now += 1_000;
+      if (isDraining) await chain.stopIntake();
+      status = await chain.status();
+      if (status.state === 'gone' && !isDraining) await chain.start();
+    }
+    return status;
+  };
+  return { clock, units, lines, registration, restart, current, pass };
+}
+
+describe('the chain', () => {
+  test('runs one agent after the other, each with a registration of its own', async () => {
+    const one = instance();
+    const chain = one.restart();
+    for (let count = 1; count <= 3; count += 1) {
+      await one.pass(chain, 12);
+      expect(await chain.status()).toEqual({ state: 'idle' });
+      one.units.work(one.current(), ['build']);
+      expect(await chain.status()).toEqual({ state: 'busy', job: 'build' });
+      await one.pass(chain, 5);
+      one.units.end(one.current());
+      expect(await chain.status()).toEqual({ state: 'gone' });
+      expect(chain.facts().lastJobEnd).toBe(one.clock.now);
+    }
+    expect(one.units.most()).toBe(1);
+    expect(one.units.started.map(({ spec }) => spec.name)).toEqual(['gha-1', 'gha-2', 'gha-3']);
+    expect(one.registration.requests).toMatchObject([
+      { previous: 'none' },
+      { previous: 'job', last: `${INSTANCE}-1` },
+      { previous: 'job', last: `${INSTANCE}-2` },
+    ]);
+  });
+
+  test('waits 5 s, doubling to 60 s, after agents that end without a job', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onStart((unit) => one.units.end(unit));
+    await one.pass(chain, 3_600);
+    const count = one.units.started.length;
+    expect(count).toBeGreaterThan(45);
+    expect(count).toBeLessThan(66);
+    expect(chain.facts().problem).toBeUndefined();
+  });
+
+  test('three faults in a row before an agent takes jobs are a problem of the instance', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onStart((unit) => one.units.end(unit, 1));
+    await one.pass(chain, 300);
+    expect(one.units.started).toHaveLength(3);
+    expect(chain.facts().problem).toContain('ended 3 times with 1');
+  });
+
+  test('an agent whose version is refused is a problem at once', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onStart((unit) => one.units.end(unit, 7));
+    await one.pass(chain, 100);
+    expect(chain.facts().problem).toBe('agent too old');
+    expect(one.units.started).toHaveLength(1);
+  });
+
+  test('starts again with the same registration where the exit code asks for it', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.units.end(one.current(), 2);
+    expect(await chain.status()).toEqual({ state: 'starting' });
+    await expect.poll(async () => (await chain.status()).state).toBe('idle');
+    expect(one.units.started).toHaveLength(2);
+    expect(one.registration.issued()).toBe(1);
+  });
+
+  test('an agent that is killed during its job is busy until the process of the job ends', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    const unit = one.current();
+    one.units.work(unit, ['build']);
+    await chain.status();
+    unit.main = undefined;
+    unit.ended = { code: null };
+    expect(await chain.status()).toEqual({ state: 'busy', job: 'build' });
+    expect(await one.restart().status()).toEqual({ state: 'busy', job: 'build' });
+    unit.children = [];
+    expect(await chain.status()).toEqual({ state: 'gone' });
+    expect(chain.facts().lastJobEnd).toBe(one.clock.now);
+  });
+
+  test('calls at once start one agent', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await Promise.all([chain.start(), chain.start(), chain.status(), chain.start()]);
+    await Promise.all([chain.start(), chain.status()]);
+    expect(one.units.started).toHaveLength(1);
+  });
+
+  test('a record that is lost or of another instance starts no second agent', async () => {
+    for (const text of [
+      '',
+      '{"version":1}',
+      JSON.stringify({ version: 1, instanceId: 'i-00000000000000009' }),
+    ]) {
+      const one = instance();
+      await one.pass(one.restart(), 12);
+      one.units.work(one.current());
+      writeFileSync(join(directory, 'agents.json'), text);
+      const chain = one.restart();
+      await one.pass(chain, 60);
+      expect(await chain.status()).toMatchObject({ state: 'busy' });
+      expect(one.units.started).toHaveLength(1);
+      rmSync(join(directory, 'agents.json'));
+    }
+  });
+});
+
+describe('registration', () => {
+  test('that is refused makes the chain wait, and is neither busy nor a problem', async () => {
+    for (const fault of ['credential', 'settings', 'unavailable', 'unreachable'] as const) {
+      rmSync(join(directory, 'agents.json'), { force: true });
+      const one = instance();
+      const chain = one.restart();
+      one.registration.setFault(() => fault);
+      expect(await one.pass(chain, 3_600)).toEqual({ state: 'gone' });
+      // Each minute, after the first ones.
+      expect(one.registration.requests.length).toBeGreaterThan(45);
+      expect(one.registration.requests.length).toBeLessThan(70);
+      expect(chain.facts().problem).toBeUndefined();
+      expect(one.lines.length).toBeLessThan(5);
+      one.registration.setFault(() => undefined);
+      expect(await one.pass(chain, 80)).toEqual({ state: 'idle' });
+    }
+  });
+
+  test('shows when the instance is in service', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.registration.setFault(() => 'not-in-service');
+    await one.pass(chain, 30);
+    expect(one.registration.requests.length).toBeGreaterThan(8);
+    expect(chain.facts().inServiceAt).toBeUndefined();
+    one.registration.setFault(() => 'credential');
+    await one.pass(chain, 5);
+    expect(chain.facts().inServiceAt).toBeGreaterThan(one.clock.now - 5_000);
+    expect(one.restart().facts().inServiceAt).toBeUndefined();
+    const next = one.restart();
+    await next.status();
+    expect(next.facts().inServiceAt).toBeDefined();
+  });
+
+  test('an answer that is lost leaves nothing behind', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.units.work(one.current());
+    await chain.status();
+    one.units.end(one.current());
+    one.registration.live.clear();
+    let lost = 3;
+    one.registration.setFault(() => (lost-- > 0 ? 'lost' : undefined));
+    await one.pass(chain, 120);
+    expect(await chain.status()).toEqual({ state: 'idle' });
+    expect(
+      one.registration.requests.slice(1).map((request) => 'previous' in request && request.previous),
+    ).toEqual(expect.arrayContaining(['job', 'other']));
+    expect([...one.registration.live]).toEqual([`${INSTANCE}-${one.registration.issued()}`]);
+  });
+
+  test('a refusal does not change how the last agent ended', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.units.work(one.current());
+    await chain.status();
+    one.units.end(one.current());
+    let refusals = 2;
+    one.registration.setFault(() => (refusals-- > 0 ? 'budget' : undefined));
+    await one.pass(chain, 60);
+    expect(one.registration.requests.slice(1)).toMatchObject(Array(3).fill({ previous: 'job' }));
+  });
+});
+
+describe('a drain', () => {
+  test('waits for a job, and then starts no further agent', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.units.work(one.current(), ['build']);
+    expect(await one.pass(chain, 600, true)).toEqual({ state: 'busy', job: 'build' });
+    one.units.end(one.current());
+    expect(await one.pass(chain, 60, true)).toEqual({ state: 'gone' });
+    await chain.start();
+    expect(one.units.started).toHaveLength(1);
+    expect(one.registration.requests).toHaveLength(1);
+  });
+
+  test('releases an idle agent, which then leaves by itself', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    await chain.stopIntake();
+    await expect
+      .poll(() => one.registration.requests.at(-1))
+      .toEqual({ action: 'release', name: `${INSTANCE}-1` });
+    one.units.end(one.current());
+    expect(await one.pass(chain, 1, true)).toEqual({ state: 'gone' });
+  });
+
+  test('ends by SIGINT an agent that stays after its release', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onSignal((unit) => one.units.end(unit));
+    await one.pass(chain, 12);
+    const unit = one.current();
+    expect(await one.pass(chain, 20, true)).toEqual({ state: 'gone' });
+    expect(unit.signals).toEqual(['SIGINT']);
+  });
+
+  test('tries to release for 10 minutes, then ends an agent that was idle for 70 s', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onSignal((unit) => one.units.end(unit));
+    await one.pass(chain, 12);
+    one.registration.setFault(() => 'unavailable');
+    expect(await one.pass(chain, 595, true)).toEqual({ state: 'idle' });
+    expect(await one.pass(chain, 10, true)).toEqual({ state: 'gone' });
+  });
+
+  test('does not end an agent that has taken a job meanwhile', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.registration.onRelease('busy');
+    await one.pass(chain, 300, true);
+    one.units.work(one.current());
+    expect(await one.pass(chain, 1_000, true)).toMatchObject({ state: 'busy' });
+    expect(one.current().signals).toEqual([]);
+  });
+
+  test('a registration that arrives after the stop is released, and no agent starts', async () => {
+    const one = instance();
+    const chain = one.restart();
+    const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const { call } = one.registration.client;
+    one.registration.client.call = async (request) => {
+      asked.resolve();
+      if (request.action === 'register') await answered.promise;
+      return call(request);
+    };
+    const starting = chain.start();
+    await asked.promise;
+    await chain.stopIntake();
+    expect(await chain.status()).toEqual({ state: 'starting' });
+    answered.resolve();
+    await starting;
+    expect(await chain.status()).toEqual({ state: 'gone' });
+    expect(one.units.started).toEqual([]);
+    expect(one.registration.requests.map(({ action }) => action)).toEqual(['register', 'release']);
+    expect([...one.registration.live]).toEqual([]);
+  });
+});
+
+describe('SIGTERM is sent once in the life of a process', () => {
+  const stop: AgentKind['stop'] = async (_, control) => control.signalOnce('SIGTERM');
+
+  test('also after restarts of aw-runner', async () => {
+    const one = instance({ stop });
+    await one.pass(one.restart(), 12);
+    one.units.work(one.current());
+    for (let count = 0; count < 5; count += 1) await one.pass(one.restart(), 10, true);
+    expect(one.current().signals).toEqual(['SIGTERM']);
+  });
+
+  test('a kill of aw-runner while it sends: a busy agent gets no second one, an idle agent does', async () => {
+    const one = instance({ stop });
+    await one.pass(one.restart(), 12);
+    one.units.work(one.current());
+    const { signal } = one.units.port;
+    // Nobody knows whether this one arrived.
+    one.units.port.signal = () => new Promise<void>(() => {});
+    void one.restart().stopIntake();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    one.units.port.signal = signal;
+    await one.pass(one.restart(), 10, true);
+    expect(one.current().signals).toEqual([]);
+    one.current().children = [];
+    await one.pass(one.restart(), 10, true);
+    expect(one.current().signals).toEqual(['SIGTERM']);
+  });
+});
+
+describe('aw-runner is killed at any step of the chain', () => {
+  /** A disk: each aw-runner reads it once and writes its own copy. */
+  function disk(instanceId: string) {
+    let stored = JSON.stringify({
+      ...{ version: 1, instanceId, units: 0, previous: 'none', updates: {} },
+      ...{ failures: 0, refusals: 0, faults: 0, notBefore: 0 },
+    });
+    return (step: <T>(call: () => Promise<T>) => Promise<T>): ChainRecordFile => {
+      let record: ChainRecord | undefined;
+      const read = async () => {
+        record ??= JSON.parse(stored) as ChainRecord;
+        return record;
+      };
+      const write = async () => {
+        stored = JSON.stringify(await read());
+      };
+      return { read, save: () => step(write) };
+    };
+  }
+
+  /** Calls of an aw-runner that is killed before or after its n-th call. Nothing after it happens, and nothing returns. */
+  function killedAt(at: number, isAfter: boolean) {
+    let count = 0;
+    const { promise: killed, resolve } = Promise.withResolvers<boolean>();
+    const kill = () => {
+      resolve(false);
+      return new Promise<never>(() => {});
+    };
+    const step = async <T>(call: () => Promise<T>): Promise<T> => {
+      count += 1;
+      if (count > at || (count === at && !isAfter)) return kill();
+      const result = await call();
+      return count >= at ? kill() : result;
+    };
+    return { step, killed };
+  }
+
+  async function scenario(at: number, isAfter: boolean): Promise<boolean> {
+    const one = instance();
+    const files = disk(INSTANCE);
+    const { port } = one.units;
+    const { step, killed } = killedAt(at, isAfter);
+    const first = one.restart({
+      file: files(step),
+      units: {
+        ...port,
+        start: (spec) => step(() => port.start(spec)),
+        remove: (name) => step(() => port.remove(name)),
+        state: (name) => step(() => port.state(name)),
+      },
+      registration: { call: (request) => step(() => one.registration.client.call(request)) },
+    });
+    const life = (async () => {
+      await one.pass(first, 12);
+      one.units.work(one.current(), ['first']);
+      await one.pass(first, 3);
+      one.units.end(one.current());
+      one.registration.live.clear();
+      await one.pass(first, 20);
+      return true;
+    })();
+    const isComplete = await Promise.race([life, killed]);
+
+    const next = one.restart({ file: files((call) => call()) });
+    const hasJob = one.units.running().some(({ children }) => children.length > 0);
+    const status = await one.pass(next, 200);
+    const where = `killed ${isAfter ? 'after' : 'before'} call ${at}`;
+    expect(one.units.most(), where).toBe(1);
+    expect(one.units.running(), where).toHaveLength(1);
+    expect(status.state, where).toBe(hasJob ? 'busy' : 'idle');
+    expect(one.registration.live.size, where).toBe(1);
+    return isComplete;
+  }
+
+  test.each([false, true])(
+    'no two agents, no lost job, no registration left behind: after the call %s',
+    async (isAfter) => {
+      let at = 1;
+      while (!(await scenario(at, isAfter))) at += 1;
+      expect(at).toBeGreaterThan(20);
+    },
+  );
+});
+
+test('the record names no secret', async () => {
+  const one = instance();
+  await one.pass(one.restart(), 12);
+  const text = readFileSync(join(directory, 'agents.json'), 'utf8');
+  expect(JSON.parse(text) as ChainRecord).toMatchObject({ last: `${INSTANCE}-1`, agent: { unit: 'gha-1' } });
+  expect(text).not.toContain('config-1');
+});
