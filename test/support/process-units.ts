@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, openSync } from 'node:fs';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentUnits } from '../../infra/runner/src/agents/units.ts';
+import { identify, type ProcessIdentity } from '../../infra/runner/src/processes.ts';
+
+type Unit = {
+  child: ChildProcess;
+  main: ProcessIdentity | undefined;
+  ended: { code: number | null } | undefined;
+};
+
+/** Agents as child processes of a test. They outlive every driver of the test. */
+export function processUnits(state: string): { port: AgentUnits; killAll(): Promise<void> } {
+  const units = new Map<string, Unit>();
+  mkdirSync(join(state, 'agents'), { recursive: true });
+
+  /** Every process whose session is the one of the unit's main process. */
+  async function pidsOf({ child }: Unit): Promise<number[]> {
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+    const sessions = await Promise.all(
+      pids.map(async (pid) => {
+        const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+        const [, , , session] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+        return Number(session) === child.pid ? [pid] : [];
+      }),
+    );
+    return sessions.flat();
+  }
+
+  const port: AgentUnits = {
+    async ensureUser() {},
+    async giveDirectory(path) {
+      await mkdir(path, { recursive: true });
+    },
+    asUser: () => [],
+    async start({ name, argv, directory, env, secrets, logFile }) {
+      if (units.has(name)) throw new Error(`the unit ${name} exists`);
+      const log = openSync(logFile, 'a');
+      const [program, ...args] = argv;
+      const child = spawn(program, args, {
+        cwd: directory,
+        env: { ...process.env, ...env, ...secrets },
+        stdio: ['ignore', log, log],
+        detached: true,
+      });
+      const unit: Unit = { child, main: undefined, ended: undefined };
+      child.once('exit', (code) => {
+        unit.main = undefined;
+        unit.ended = { code };
+      });
+      await once(child, 'spawn');
+      unit.main = await identify(child.pid ?? 0);
+      units.set(name, unit);
+    },
+    async state(name) {
+      const unit = units.get(name);
+      return unit && { main: unit.main, ended: unit.ended, pids: await pidsOf(unit) };
+    },
+    list: async () => [...units.keys()],
+    async signal(name, signal) {
+      units.get(name)?.child.kill(signal);
+    },
+    async remove(name) {
+      units.delete(name);
+    },
+  };
+
+  return {
+    port,
+    async killAll() {
+      for (const unit of units.values()) {
+        for (const pid of await pidsOf(unit)) {
+          try {
+            process.kill(pid, 'SIGKILL');
+          } catch {
+            // It has ended meanwhile.
+          }
+        }
+      }
+    },
+  };
+}
