@@ -17,7 +17,8 @@ describe.skipIf(reason !== undefined)('the module', () => {
     space.must('.', 'validate');
   });
 
-  test('passes its own tests', () => {
+  // A hundred plans of the whole module, one after the other.
+  test('passes its own tests', { timeout: 600_000 }, () => {
     expect(space.must('.', 'test', '-no-color')).toMatch(/Success! \d+ passed, 0 failed/);
   });
 

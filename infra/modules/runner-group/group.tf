@@ -61,7 +61,7 @@ resource "aws_autoscaling_group" "this" {
   }
 
   dynamic "tag" {
-    for_each = local.tags
+    for_each = { for key, value in local.tags : key => value if key != "hearth:role-id" }
     content {
       key                 = tag.key
       value               = tag.value
