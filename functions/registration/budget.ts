@@ -59,7 +59,8 @@ export async function takeBudget(
     // Spread over as long again: callers that were refused together do not come back together.
     if (waitSeconds > 0)
       return { waitSeconds: Math.ceil(Math.min(MAX_WAIT_SECONDS, waitSeconds) * (1 + random())) };
-    if (await write(store, installation, spend(state, writes, now), etag)) return 'taken';
+    const written = await write(store, installation, spend(state, writes, now), etag);
+    if (written !== undefined) return 'taken';
     await sleep(10 + 40 * random());
   }
   return { waitSeconds: 1 + Math.ceil(2 * random()) };
@@ -107,7 +108,7 @@ async function change(
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const { state, etag } = await read(store, installation);
     const changed = next(state);
-    if (!changed || (await write(store, installation, changed, etag))) return;
+    if (!changed || (await write(store, installation, changed, etag)) !== undefined) return;
     await sleep(10 + 40 * random());
   }
 }

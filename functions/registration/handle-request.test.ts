@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { GROUPS_KEY } from '../../shared/fleet/group-settings.ts';
+import { PermanentError } from '../../shared/runtime/errors.ts';
 import {
   ACCOUNT,
   answerBody,
@@ -110,6 +111,14 @@ describe('declared groups', () => {
       await expect(fake.request(register)).rejects.toMatchObject({ name: 'ConfigurationError' });
     },
   );
+});
+
+test('an object that is too large to be read is no fault of the request', async () => {
+  fake.store.read = async (key) => {
+    throw new PermanentError('corrupt-record', `${key}: has 9999999 bytes, more than 1048576`);
+  };
+  fake.restart();
+  await expect(fake.request(register)).rejects.toMatchObject({ name: 'ConfigurationError' });
 });
 
 describe('refusals of the provider', () => {

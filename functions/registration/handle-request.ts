@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { ProviderError } from '../../shared/ci/provider.ts';
 import { registrationRequestSchema } from '../../shared/fleet/registration.ts';
 import type { UrlAnswer, UrlRequest } from '../../shared/runtime/define-url-function.ts';
-import { PermanentError } from '../../shared/runtime/errors.ts';
+import { ConfigurationError, PermanentError } from '../../shared/runtime/errors.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { issuesText } from '../../shared/runtime/validate.ts';
 import { denied, malformed, refused } from './answers.ts';
@@ -21,7 +21,17 @@ const FAULT_SECONDS = 15;
 const RATE_SECONDS = 60;
 
 /** Answers one request of an instance. */
-export async function handleRequest(request: UrlRequest, allDeps: RegistrationDeps): Promise<UrlAnswer> {
+export async function handleRequest(request: UrlRequest, deps: RegistrationDeps): Promise<UrlAnswer> {
+  try {
+    return await answer(request, deps);
+  } catch (error) {
+    // An object of the deployment that cannot be read says nothing about the request.
+    if (!(error instanceof PermanentError) || error.reason !== 'corrupt-record') throw error;
+    throw new ConfigurationError(error.message, { cause: error });
+  }
+}
+
+async function answer(request: UrlRequest, allDeps: RegistrationDeps): Promise<UrlAnswer> {
   // The caller has its answer at the time limit, and may have asked again.
   const deps = { ...allDeps, store: untilAborted(request.signal, allDeps.store, ['write', 'remove']) };
   const caller = request.caller && parseCaller(request.caller.arn);

@@ -5,6 +5,10 @@ import type { Plugin } from 'esbuild';
 const unused = (name: string) =>
   `export class ${name} { constructor() { throw new Error('${name}: this bundle was built without it'); } }`;
 
+/** The replacement of a function that no bundle calls. */
+const uncalled = (name: string) =>
+  `export const ${name} = () => { throw new Error('${name}: this bundle was built without it'); };`;
+
 /**
  * Modules that the libraries import and that no function needs, each with its replacement: by the name of a package, or by the
  * name of a file in one. A bundler includes a whole module for one of its names, and everything behind a condition, so it cannot
@@ -38,6 +42,12 @@ const REPLACED: Readonly<Record<string, string>> = {
   `,
   /** For handlers that answer with a stream, unlike those of a queue. Loading it takes a millisecond. */
   'node:stream/web': unused('ReadableStream'),
+  /** Variants for the streams of a browser. The HTTP handler of the clients is that of Node, whose bodies are Node's streams. */
+  'sdk-stream-mixin.browser': uncalled('sdkStreamMixin'),
+  'createChecksumStream.browser': uncalled('createChecksumStream'),
+  'getAwsChunkedEncodingStream.browser': uncalled('getAwsChunkedEncodingStream'),
+  /** The region of an EC2 instance. Lambda sets AWS_REGION (Lambda Developer Guide, "Defined runtime environment variables"). */
+  getInstanceMetadataRegion: 'export const getInstanceMetadataRegion = async () => undefined;',
   /** For a Node without built-in hashes. Node in Lambda has them. */
   Sha1Js: unused('Sha1Js'),
   Sha256Js: unused('Sha256Js'),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ROLE_ID_TAG } from '../../shared/fleet/names.ts';
 
@@ -28,17 +28,21 @@ export async function startAwsEndpoint() {
       .at(-1);
     const operation = target || /Action=(\w+)/.exec(body)?.[1] || `${request.method} ${request.url}`;
     calls.push({ operation, body });
+    endpoint.onRequest?.(request);
     const { status, type, text } = answerTo(operation, body, cannedAnswer(operation));
-    response.writeHead(status, { 'content-type': type }).end(text);
+    response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) }).end(text);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
+  const endpoint = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls,
     /** By operation, such as `DescribeAlarms`, or by method and beginning of the path, such as `PUT /bucket/sets/`. */
     answers,
+    /** Gets every request, with its headers. */
+    onRequest: undefined as ((request: IncomingMessage) => void) | undefined,
     close: () => new Promise((resolve) => server.close(resolve)),
   };
+  return endpoint;
 }
 
 function answerTo(operation: string, body: string, canned: CannedAnswer | undefined) {

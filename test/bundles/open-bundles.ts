@@ -77,6 +77,18 @@ export async function openBundles() {
         of: (index: number) => outcomes.find(({ messageId }) => messageId === `m${index}`),
       };
     },
+    /** Sends one event to the bundle as it is, such as a request to its URL. */
+    async invoke(name: string, event: object) {
+      const child = start(name, 'bundle');
+      child.stdin.end(JSON.stringify(event));
+      const [out, errors] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
+      const lines = `${out}\n${errors}`.split('\n').filter((line) => line.startsWith('{'));
+      const answers = lines.map((line) => JSON.parse(line)).filter((line) => line.answer);
+      return {
+        answer: answers[0]?.answer,
+        log: lines.filter((line) => !line.startsWith('{"answer"')).join('\n'),
+      };
+    },
     async close() {
       await aws.close();
       await rm(folder, { recursive: true });
