@@ -2,9 +2,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Message } from '../../shared/runtime/message.ts';
 import { framesKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { readPointer } from '../../shared/snapshot/records.ts';
+import type { FakeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { message as inboxMessage } from '../../test/support/sqs.ts';
 import { handleWarmingMessage } from './handle.ts';
 import { BUCKET, type FakeWarming, fakeWarming, idOf } from './testing/fake-warming.ts';
+import { verifySnapshot } from './verification.ts';
 
 /**
  * Any history of a set: schedules, instances that save sound and broken snapshots or fail, and messages about all that, which are
@@ -38,10 +41,21 @@ const step = fc.oneof(
   },
 );
 
-function player(warming: FakeWarming) {
+/** A night with a run, the messages and faults that follow it, and the time until the next one. */
+const night = fc.record({
+  sound: fc.nat(5).map((draw) => draw > 0),
+  faults: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(step, { maxLength: 4 }) },
+  ),
+  hours: fc.integer({ min: 6, max: 40 }),
+});
+
+/** @param onTop whether an instance saves on top of the snapshot that is current, as a runner does, or a whole image */
+function player(warming: FakeWarming, onTop: boolean) {
   const messages: Message[] = [];
   /** Ids of what was saved. */
-  const saved = new Map<string, { isSound: boolean }>();
+  const saved = new Map<string, { snapshot: FakeSnapshot; isSound: boolean }>();
 
   function post(source: string, detailType: string, detail: object): Message {
     const time = `${warming.now().toISOString().slice(0, 19)}Z`;
@@ -64,12 +78,16 @@ function player(warming: FakeWarming) {
     at: warming.now().toISOString(),
   });
 
-  function save(isSound: boolean): void {
+  async function save(isSound: boolean): Promise<void> {
     const id = idNow(warming);
     if ((warming.capacity?.desired ?? 0) === 0 || saved.has(id)) return;
-    warming.save(id, [`only in ${id}`]);
+    const parent = onTop ? saved.get((await warming.pointer())?.current ?? '')?.snapshot : undefined;
+    // Each save replaces one of five units, so objects end after some nights.
+    const units = Array.from({ length: 5 }, (_, unit) => parent?.image.get(unit) ?? `unit ${unit} of ${id}`);
+    units[saved.size % 5] = `only in ${id}`;
+    const snapshot = warming.save(id, units, parent && { parent });
     if (!isSound) warming.corrupt(id);
-    saved.set(id, { isSound });
+    saved.set(id, { snapshot, isSound });
     post('aws.s3', 'Object Created', {
       bucket: { name: BUCKET },
       object: { key: manifestKey('default', id) },
@@ -139,7 +157,7 @@ test('after any history the newest sound snapshot is current, no run is left and
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const warming = fakeWarming();
-      const { play, saved } = player(warming);
+      const { play, saved } = player(warming, false);
       let current: string | null = null;
       for (const one of steps) {
         await play(one);
@@ -168,4 +186,42 @@ test('after any history the newest sound snapshot is current, no run is left and
     }),
     { numRuns: 200 },
   );
+}, 60_000);
+
+test('after any history of snapshots on top of each other, and of prunings in between, what the pointer names is whole', async () => {
+  let pruned = 0;
+  let inherited = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(night, { minLength: 4, maxLength: 12 }), async (nights) => {
+      const warming = fakeWarming({ keep: 2 });
+      const { play, saved } = player(warming, true);
+      for (const { sound, faults, hours } of nights) {
+        await play({ do: 'due' });
+        await play({ do: 'save', sound });
+        for (const fault of faults) await play(fault);
+        for (const minutes of [20, 20, hours * 60]) {
+          warming.pass(minutes);
+          await play({ do: 'check' });
+        }
+      }
+      const pointer = (await readPointer(warming.store, 'default'))?.pointer;
+      for (const named of [pointer?.current, ...(pointer?.previous ?? [])]) {
+        if (!pointer || !named) continue;
+        // A runner can fetch every frame: its object is there, and what it inherits is what the parent had.
+        const { frames } = saved.get(named.id)?.snapshot.manifest ?? { frames: [] };
+        inherited += frames.length - 1;
+        for (const { id } of frames) expect(warming.store.keys()).toContain(framesKey('default', id));
+        if (named !== pointer.current) continue;
+        expect(await verifySnapshot(warming.store, 'default', named.id, pointer)).toMatchObject({
+          verdict: 'sound',
+        });
+      }
+      pruned += [...saved.keys()].filter(
+        (id) => !warming.store.keys().includes(framesKey('default', id)),
+      ).length;
+    }),
+    { numRuns: 40 },
+  );
+  expect(pruned).toBeGreaterThan(0);
+  expect(inherited).toBeGreaterThan(0);
 }, 60_000);
