@@ -13,7 +13,7 @@ import type { Change, Job, JobRequest, StandIn } from './stand-in.ts';
  *     POST /_control/behave          changes the behaviour
  */
 export function controlOf<Request extends JobRequest, Registration, Behaviour>(
-  standIn: Omit<StandIn<Request, Registration, Behaviour>, 'url' | 'close'>,
+  standIn: Omit<StandIn<Request, Registration, Behaviour>, 'url' | 'download' | 'close'>,
   jobRequest: v.GenericSchema<unknown, Request>,
   behaviour: v.GenericSchema<unknown, Change<Behaviour>>,
 ): (request: Incoming) => Answer | undefined {

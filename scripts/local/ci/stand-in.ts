@@ -55,6 +55,8 @@ export type StandIn<Request extends JobRequest, Registration, Behaviour> = {
   behave(change: Change<Behaviour>): void;
   /** All requests so far, without bodies and credentials. */
   requests(): readonly RecordedRequest[];
+  /** Path and sha256 of an archive with the fake agent, which the stand-in serves. Default: the newest version. */
+  download(version?: string): { path: string; sha256: string };
   close(): Promise<void>;
 };
 

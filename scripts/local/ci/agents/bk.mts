@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -147,12 +147,12 @@ async function start(settings: Settings): Promise<number> {
     stops += 1;
     if (stops > 2) process.exit(1);
     if (stops === 1 && !cancels) {
-      log('Received a signal to stop: the agent ends after its job');
+      log('Gracefully stopping agent. Waiting for current job to finish before disconnecting...');
       call('POST', 'stop', {}, agent.access_token, AbortSignal.timeout(5_000)).catch(() => {
         // Best effort: the disconnect follows.
       });
     } else {
-      log('Received a signal to stop now: the job is cancelled');
+      log('Forcefully stopping agent. The current job will be canceled before disconnecting...');
       setTimeout(() => process.exit(1), HARD_EXIT_MS).unref();
       job?.cancel('agent_stop');
     }
@@ -219,7 +219,7 @@ async function start(settings: Settings): Promise<number> {
     let idleSince = performance.now();
     let jobsDone = 0;
     let isPaused = false;
-    log('Waiting for work...');
+    log('Waiting for instructions...');
     for (;;) {
       if (stopping.signal.aborted) return 0;
       let ping: { action?: string; job?: { id: string } } = {};
@@ -273,6 +273,7 @@ async function start(settings: Settings): Promise<number> {
       },
     };
     job = own;
+    log(`Starting job at ${accepted.env.BUILDKITE_BUILD_URL}#${accepted.id}`);
     const jobCall = (method: string, path: string, body?: unknown) =>
       call(method, `jobs/${accepted.id}${path}`, body, accepted.token);
     await persist(
@@ -296,7 +297,7 @@ async function start(settings: Settings): Promise<number> {
         }),
       SEND_WITHIN_SECONDS,
     );
-    log(`Finished job ${accepted.id}`);
+    log(`Finished job at ${accepted.env.BUILDKITE_BUILD_URL}#${accepted.id}`);
     job = undefined;
   }
 
@@ -334,13 +335,9 @@ async function start(settings: Settings): Promise<number> {
     }
     const checkout = env.BUILDKITE_BUILD_CHECKOUT_PATH ?? '';
     mkdirSync(checkout, { recursive: true });
-    const folder = mkdtempSync(join(tmpdir(), 'bootstrap-'));
-    writeFileSync(join(folder, 'bootstrap'), BOOTSTRAP);
-    const { child, exit } = run(
-      ['bash', join(folder, 'bootstrap')],
-      { cwd: checkout, env, detached: true },
-      output,
-    );
+    // The last two words are what the process list shows of the real one.
+    const command = ['bash', '-c', BOOTSTRAP, 'buildkite-agent', 'bootstrap'];
+    const { child, exit } = run(command, { cwd: checkout, env, detached: true }, output);
     let kill: NodeJS.Timeout | undefined;
     const interrupt = () => {
       signal(-(child.pid ?? 0), 'SIGTERM');
@@ -350,7 +347,6 @@ async function start(settings: Settings): Promise<number> {
     else cancelled.addEventListener('abort', interrupt, { once: true });
     const { code, signal: by } = await exit;
     clearTimeout(kill);
-    rmSync(folder, { recursive: true });
     return by
       ? { report: { exit_status: '-1', signal: by, signal_reason: 'process_run_error' }, signal: by }
       : { report: { exit_status: String(code) } };

@@ -1,12 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../free-port.ts';
 import { type Buildkite, startBuildkite } from '../buildkite/server.ts';
-import { endPrograms, type Program, startProgram, temporaryFolder, until } from '../testing/program.ts';
+import {
+  childrenOf,
+  endPrograms,
+  type Program,
+  startProgram,
+  temporaryFolder,
+  until,
+} from '../testing/program.ts';
 import { installFakeAgent } from './install.ts';
 
 /** The real agent: named by HEARTH_BUILDKITE_AGENT, or on the PATH. */
@@ -139,6 +146,10 @@ describe.each([
 
   test.runIf(exists)('a job that is cancelled by a user ends, and the agent stays', async () => {
     const { job, program } = await working('sleep 60');
+    // The process of the job can be told by its argument.
+    const [child] = childrenOf(program.child.pid ?? 0);
+    expect(readFileSync(`/proc/${child}/cmdline`, 'utf8').split('\0')).toContain('bootstrap');
+    expect(program.output()).toMatch(/Starting job/);
     buildkite.cancelJob(job.id);
     await until('its end', () => job.state === 'finished');
     expect(job).toMatchObject({ result: 'cancelled', signalReason: 'cancel' });

@@ -98,18 +98,16 @@ function duration(key: string, text: string): number {
   );
 }
 
-/** The part of YAML that these configurations use: sections with scalars and lists. */
+/** The part of YAML that these configurations use: sections with scalars and lists, and JSON. */
 function parse(yaml: string, file: string): Map<string, Value> {
   const found = new Map<string, Value>();
-  const known = (name: string, place: string) => {
-    if (!(name in KEYS) && !IGNORED.test(name)) throw new BadSettings(`${file}: ${place}unknown key ${name}`);
-    return name;
-  };
-  // JSON is YAML.
   if (yaml.trimStart().startsWith('{')) {
-    for (const [section, values] of Object.entries(JSON.parse(yaml) as Record<string, object>)) {
-      for (const [key, value] of Object.entries(values))
-        found.set(known(`${section}.${key}`, ''), Array.isArray(value) ? value : String(value));
+    const sections = JSON.parse(yaml) as Record<string, Record<string, unknown>>;
+    for (const [section, values] of Object.entries(sections)) {
+      for (const [key, value] of Object.entries(values)) {
+        checkKey(`${section}.${key}`, file);
+        found.set(`${section}.${key}`, Array.isArray(value) ? value.map(String) : String(value));
+      }
     }
     return found;
   }
@@ -125,7 +123,8 @@ function parse(yaml: string, file: string): Map<string, Value> {
     } else if (key !== undefined && indent === '') {
       section = key;
     } else if (key !== undefined && section !== '') {
-      const name = known(`${section}.${key}`, `line ${index + 1}: `);
+      const name = `${section}.${key}`;
+      checkKey(name, `${file}: line ${index + 1}`);
       list = value === '' ? [] : undefined;
       found.set(
         name,
@@ -137,6 +136,10 @@ function parse(yaml: string, file: string): Map<string, Value> {
     }
   }
   return found;
+}
+
+function checkKey(name: string, place: string): void {
+  if (!(name in KEYS) && !IGNORED.test(name)) throw new BadSettings(`${place}: unknown key ${name}`);
 }
 
 function scalar(text: string): string {

@@ -1,8 +1,15 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Circleci, startCircleci } from '../circleci/server.ts';
-import { endPrograms, type Program, startProgram, temporaryFolder, until } from '../testing/program.ts';
+import {
+  childrenOf,
+  endPrograms,
+  type Program,
+  startProgram,
+  temporaryFolder,
+  until,
+} from '../testing/program.ts';
 import { installFakeAgent } from './install.ts';
 
 let circleci: Circleci;
@@ -57,6 +64,28 @@ test('runs one task after the other, each in a folder of its own', async () => {
   expect(jobs[0]?.log).not.toContain('AUTH_TOKEN');
   expect(jobs[1]?.log).not.toContain('unreached');
   expect(program.child.exitCode).toBeNull();
+});
+
+test('the configuration can be JSON', async () => {
+  const file = join(folder, 'config.json');
+  const job = circleci.queueJob({ command: 'true' });
+  writeFileSync(
+    file,
+    JSON.stringify({
+      api: { auth_token: 't', url: circleci.url },
+      runner: {
+        name: 'i-1',
+        mode: 'single-task',
+        working_directory: join(folder, 'task'),
+        cleanup_working_directory: false,
+        cache_task_agent: true,
+        command_prefix: ['env', '-i'],
+      },
+    }),
+  );
+  expect(await startProgram(runner, ['machine', '--config', file]).exit).toBe(0);
+  expect(job.result).toBe('succeeded');
+  expect(existsSync(join(folder, 'task'))).toBe(true);
 });
 
 test('TERM while idle ends it with 0', async () => {
@@ -137,9 +166,7 @@ test('a runner that is killed loses its task, which can be repeated', async () =
   const job = circleci.queueJob({ command: 'echo begun; sleep 60', reruns: 1 });
   const program = start();
   await until('the command', () => job.log.includes('begun'));
-  const task = Number(
-    readFileSync(`/proc/${program.child.pid}/task/${program.child.pid}/children`, 'utf8').trim(),
-  );
+  const [task = 0] = childrenOf(program.child.pid ?? 0);
   program.kill('SIGKILL');
   await until('the loss', () => job.state === 'finished');
   expect(job.result).toBe('lost');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Github, startGithub } from '../github/server.ts';
 import {
+  childrenOf,
   endPrograms,
   isAlive,
   type Program,
@@ -90,11 +91,8 @@ test('runs one job, reports it, and ends with 0 and without a registration', asy
 
 test('the worker is a child process with the name of the real one', async () => {
   const { program } = await working('sleep 60');
-  const children = readFileSync(
-    `/proc/${program.child.pid}/task/${program.child.pid}/children`,
-    'utf8',
-  ).trim();
-  expect(readFileSync(`/proc/${children}/comm`, 'utf8')).toBe('Runner.Worker\n');
+  const [worker] = childrenOf(program.child.pid ?? 0);
+  expect(readFileSync(`/proc/${worker}/comm`, 'utf8')).toBe('Runner.Worker\n');
   expect(readFileSync(`/proc/${program.child.pid}/comm`, 'utf8')).toBe('Runner.Listener\n');
 });
 
@@ -228,9 +226,7 @@ test('what a job leaves running is ended, unless it has another tracking id', as
 
 test('a worker that is killed fails the job', async () => {
   const { job, program } = await working('sleep 60');
-  const worker = Number(
-    readFileSync(`/proc/${program.child.pid}/task/${program.child.pid}/children`, 'utf8').trim(),
-  );
+  const [worker = 0] = childrenOf(program.child.pid ?? 0);
   process.kill(worker, 'SIGKILL');
   expect(await program.exit).toBe(0);
   expect(job.result).toBe('failed');

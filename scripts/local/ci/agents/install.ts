@@ -1,4 +1,6 @@
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** The fake agents, each laid out as the real one is installed. */
@@ -55,4 +57,16 @@ export function installFakeAgent(
     chmodSync(path, 0o755);
   }
   return join(target, Object.keys(programs)[0] ?? '');
+}
+
+/** A fake agent as the archive (tar, gzip) that an instance installs. Each call makes other bytes: times of files are part of it. */
+export function packFakeAgent(agent: FakeAgent, version = AGENT_VERSIONS[agent]): Buffer {
+  const directory = mkdtempSync(join(tmpdir(), 'hearth-agent-'));
+  try {
+    chmodSync(directory, 0o755);
+    installFakeAgent(agent, directory, version);
+    return execFileSync('tar', ['-czf', '-', '-C', directory, '.']);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }

@@ -233,6 +233,8 @@ export function buildkiteModel(
   }
 
   function accept(agent: Agent, job: BuildkiteJob): void {
+    // An agent repeats a request whose answer was lost.
+    if (job.agentId === agent.id && job.state === 'running') return;
     if (job.agentId !== agent.id || job.state !== 'assigned') {
       throw new Refused(422, `Job ${job.id} is not assigned to this agent`);
     }

@@ -141,6 +141,18 @@ describe('dispatch', () => {
     expect((await call('PUT', `jobs/${job.id}/accept`, first)).status).toBe(404);
   });
 
+  test('an acceptance whose answer was lost can be repeated, and starts the job once', async () => {
+    const session = await agent('a');
+    const job = buildkite.queueJob({ command: 'true' });
+    await call('GET', 'ping', session);
+    buildkite.behave({ faults: [{ path: 'accept$', times: 1, effect: { kind: 'lose-answer' } }] });
+    await expect(call('PUT', `jobs/${job.id}/accept`, session)).rejects.toThrow('fetch failed');
+    const { status, body } = await call('PUT', `jobs/${job.id}/accept`, session);
+    expect(status).toBe(200);
+    await call('PUT', `jobs/${job.id}/start`, body.token, {});
+    expect(job).toMatchObject({ state: 'running', starts: 1 });
+  });
+
   test('a job that nobody accepts returns to the queue', async () => {
     buildkite.behave({ acceptSeconds: 0.1 });
     const session = await agent('a');

@@ -1,4 +1,5 @@
 import { controlOf } from '../control.ts';
+import { downloadsOf } from '../downloads.ts';
 import { startServer } from '../http.ts';
 import { type Change, change, type StandIn, type StandInOptions } from '../stand-in.ts';
 import { keep } from '../state-file.ts';
@@ -48,6 +49,7 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
   const behaviour: BuildkiteBehaviour = { ...buildkiteDefaults };
   change(behaviour, options.behaviour ?? {});
   const settings = () => behaviour;
+  const archives = downloadsOf('bk');
   const kept = keep(options.stateFile, {
     nextNumber: 1,
     jobs: [] as BuildkiteJob[],
@@ -76,20 +78,19 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
   const server = await startServer(
     options,
     async (request) => {
-      const answer = control(request) ?? api.handle(request);
+      const answer = archives.handle(request) ?? control(request) ?? api.handle(request);
       kept.save();
       return answer;
     },
     () => behaviour.faults,
   );
-  const timer = setInterval(() => {
-    model.advance();
-    kept.save();
-  }, ADVANCE_EVERY_MS);
+  // What time alone changes follows again from an older state, so only requests save it.
+  const timer = setInterval(() => model.advance(), ADVANCE_EVERY_MS);
 
   return {
     ...standIn,
     url: server.url,
+    download: archives.of,
     deliveries: () => events.deliveries,
     async close() {
       clearInterval(timer);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { controlOf } from '../control.ts';
+import { downloadsOf } from '../downloads.ts';
 import { startServer } from '../http.ts';
 import { type Change, change, type StandIn, type StandInOptions } from '../stand-in.ts';
 import { keep } from '../state-file.ts';
@@ -32,6 +33,7 @@ export async function startCircleci(options: CircleciOptions = {}): Promise<Circ
   const behaviour: CircleciBehaviour = { ...circleciDefaults };
   change(behaviour, options.behaviour ?? {});
   const settings = () => behaviour;
+  const archives = downloadsOf('cci');
   const classes = Object.entries(options.resourceClasses ?? { 'acme/default': [] });
   const kept = keep<CircleciState>(options.stateFile, {
     jobs: [],
@@ -62,20 +64,19 @@ export async function startCircleci(options: CircleciOptions = {}): Promise<Circ
   const server = await startServer(
     options,
     async (request) => {
-      const answer = control(request) ?? (await api.handle(request));
+      const answer = archives.handle(request) ?? control(request) ?? (await api.handle(request));
       kept.save();
       return answer;
     },
     () => behaviour.faults,
   );
-  const timer = setInterval(() => {
-    model.advance();
-    kept.save();
-  }, ADVANCE_EVERY_MS);
+  // What time alone changes follows again from an older state, so only requests save it.
+  const timer = setInterval(() => model.advance(), ADVANCE_EVERY_MS);
 
   return {
     ...standIn,
     url: server.url,
+    download: archives.of,
     async close() {
       clearInterval(timer);
       await server.close();

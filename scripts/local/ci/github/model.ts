@@ -284,6 +284,8 @@ export function githubModel(
   /** Confirms that the worker of `runner` starts the job. */
   function pickUp(runner: Runner, id: string): GithubJob {
     const job = state.jobs.find((candidate) => candidate.id === id);
+    // A listener repeats a request whose answer was lost.
+    if (job?.state === 'running' && runner.jobId === id) return job;
     if (job?.state !== 'assigned' || runner.jobId !== id)
       throw new Refused(409, `job ${id} is not assigned to you`);
     if (settings().lostPickups > 0) {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import * as v from 'valibot';
+import type { Downloads } from '../downloads.ts';
 import { type Answer, type Incoming, parseBody, Refused } from '../http.ts';
 import type { Caller, Credentials } from './credentials.ts';
 import type { Limits, Resource } from './limits.ts';
@@ -67,6 +68,7 @@ export function githubRest(
   groups: readonly RunnerGroup[],
   settings: () => GithubBehaviour,
   url: () => string,
+  archives: Downloads,
 ) {
   const { state } = model;
 
@@ -249,12 +251,18 @@ export function githubRest(
 
   function downloads(): Answer {
     const { latestVersion } = settings();
-    const file = (os: string, architecture: string) => ({
-      os,
-      architecture,
-      download_url: `${url()}/downloads/v${latestVersion}/actions-runner-${os}-${architecture}-${latestVersion}.tar.gz`,
-      filename: `actions-runner-${os}-${architecture}-${latestVersion}.tar.gz`,
-    });
+    const { sha256 } = archives.of(latestVersion);
+    // One archive for all: the fake listener needs Node and bash.
+    const file = (os: string, architecture: string) => {
+      const filename = `actions-runner-${os}-${architecture}-${latestVersion}.tar.gz`;
+      return {
+        os,
+        architecture,
+        download_url: `${url()}/downloads/v${latestVersion}/${filename}`,
+        filename,
+        sha256_checksum: sha256,
+      };
+    };
     return { status: 200, body: [file('linux', 'x64'), file('linux', 'arm64'), file('osx', 'arm64')] };
   }
 

@@ -1,4 +1,5 @@
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { createHash, createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -296,6 +297,12 @@ describe('runners', () => {
       {},
       {},
     ]);
+    const [file] = (await call('GET', `${RUNNERS}/downloads`)).body as unknown as Record<string, string>[];
+    const archive = Buffer.from(await (await fetch(file?.download_url ?? '')).arrayBuffer());
+    expect(createHash('sha256').update(archive).digest('hex')).toBe(file?.sha256_checksum);
+    expect(github.download('2.400.0').sha256).toBe(file?.sha256_checksum);
+    const names = execFileSync('tar', ['-tzf', '-'], { input: archive, encoding: 'utf8' }).trim().split('\n');
+    expect(names).toContain('./bin/Runner.Listener');
   });
 });
 
@@ -331,6 +338,16 @@ describe('jobs', () => {
     await until('the second assignment to it', () => job.assignments >= 3);
     expect((await call('GET', RUNNERS)).body.total_count).toBe(1);
     expect((await other.message()).status).toBe(200);
+  });
+
+  test('a pick-up whose answer was lost can be repeated, and starts the job once', async () => {
+    const runner = await listener('a');
+    const job = github.queueJob({ command: 'true', labels: ['x'] });
+    await runner.message();
+    github.behave({ faults: [{ path: 'acquire$', times: 1, effect: { kind: 'lose-answer' } }] });
+    await expect(runner.post(`jobs/${job.id}/acquire`)).rejects.toThrow('fetch failed');
+    expect((await runner.post(`jobs/${job.id}/acquire`)).status).toBe(200);
+    expect(job).toMatchObject({ state: 'running', starts: 1 });
   });
 
   test('a busy runner cannot be removed, unless busy lies', async () => {

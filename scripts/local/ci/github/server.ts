@@ -1,4 +1,5 @@
 import { controlOf } from '../control.ts';
+import { downloadsOf } from '../downloads.ts';
 import { startServer } from '../http.ts';
 import { type Change, change, type StandIn, type StandInOptions } from '../stand-in.ts';
 import { keep } from '../state-file.ts';
@@ -57,6 +58,7 @@ export async function startGithub(options: GithubOptions = {}): Promise<Github> 
   const behaviour: GithubBehaviour = { ...githubDefaults };
   change(behaviour, options.behaviour ?? {});
   const settings = () => behaviour;
+  const archives = downloadsOf('gha');
   const kept = keep(options.stateFile, { ...freshState(), tokens: [] as InstallationToken[] });
   const model = githubModel(kept.state, repositories, settings, (job, action) => webhooks.send(job, action));
   const credentials = githubCredentials(
@@ -66,7 +68,15 @@ export async function startGithub(options: GithubOptions = {}): Promise<Github> 
     kept.state.tokens,
     () => behaviour.tokenSeconds,
   );
-  const rest = githubRest(model, credentials, githubLimits(settings), groups, settings, () => server.url);
+  const rest = githubRest(
+    model,
+    credentials,
+    githubLimits(settings),
+    groups,
+    settings,
+    () => server.url,
+    archives,
+  );
   const webhooks = githubWebhooks(options.webhook, () => behaviour.webhookDeliveries, rest.jobBody);
   const listeners = listenerService(model, settings);
 
@@ -94,20 +104,23 @@ export async function startGithub(options: GithubOptions = {}): Promise<Github> 
   const server = await startServer(
     options,
     async (request) => {
-      const answer = control(request) ?? (await listeners.handle(request)) ?? rest.handle(request);
+      const answer =
+        archives.handle(request) ??
+        control(request) ??
+        (await listeners.handle(request)) ??
+        rest.handle(request);
       kept.save();
       return answer;
     },
     () => behaviour.faults,
   );
-  const timer = setInterval(() => {
-    model.advance();
-    kept.save();
-  }, ADVANCE_EVERY_MS);
+  // What time alone changes follows again from an older state, so only requests save it.
+  const timer = setInterval(() => model.advance(), ADVANCE_EVERY_MS);
 
   return {
     ...standIn,
     url: server.url,
+    download: archives.of,
     deliveries: () => webhooks.deliveries,
     async close() {
       clearInterval(timer);
