@@ -1,11 +1,8 @@
-/** Prints the progress of the demo, each line with the time since the start. */
-export type DemoConsole = { title(text: string): void; line(text: string): void };
+/** Prints the progress of the demo, each line with the time since the start and the step that it belongs to. */
+export type DemoConsole = { line(step: string, text: string): void };
 
 export function createConsole(write: (text: string) => void = console.log): DemoConsole {
   const started = performance.now();
   const time = () => `${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s`;
-  return {
-    title: (text) => write(`\n${time()}  ${text}`),
-    line: (text) => write(`${time()}    ${text}`),
-  };
+  return { line: (step, text) => write(`${time()}  ${step}: ${text}`) };
 }

@@ -1,17 +1,23 @@
 import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Group } from '../../../shared/fleet/names.ts';
 import type { CloudOptions } from '../cloud.ts';
-
-/** The runner group whose runners boot warm. */
-export const GROUP = { provider: 'gha', name: 'default' } as const;
 
 export const DEFAULT_GROUP = 'aw-gha-default';
 export const WARMING_GROUP = 'aw-gha-warming';
 export const SET = 'default';
 
+/** The runner groups with agents. `warm` boots from the snapshot of the warming set, the others boot cold. */
+export const GROUPS = {
+  warm: { provider: 'gha', name: 'default' },
+  small: { provider: 'gha', name: 'small' },
+  buildkite: { provider: 'bk', name: 'default' },
+  circleci: { provider: 'cci', name: 'default' },
+} as const satisfies Record<string, Group>;
+
 /** Names of the alarms, without the prefix of the deployment. */
 export const ALARMS = {
-  launchFailures: 'gha-default-launch-failures',
+  launchFailures: 'cci-default-launch-failures',
   deadLetters: 'lifecycle-dead-letters',
 } as const;
 
@@ -37,14 +43,30 @@ export async function vendorOnePackage(root: string): Promise<void> {
   });
 }
 
-/** The deployment of the demo: one runner group, its warming group, and two alarms. */
+/**
+ * A job of the demo: builds a function of the checkout with the compiler and the packages of the warm tree, and runs the result. A
+ * runner without the warm tree has neither.
+ */
+export const WARM_BUILD = [
+  'out=$(mktemp -d)',
+  'cd "$AW_WARM_DIR/checkout"',
+  '"$AW_WARM_DIR/node_modules/.bin/esbuild" functions/lifecycle/handler.ts --bundle --platform=node --log-level=error --outfile="$out/handler.js"',
+  'node -e "if (typeof require(process.argv[1]).handler !== \'function\') process.exit(1)" "$out/handler.js"',
+  'echo "built $(wc -c < "$out/handler.js") bytes"',
+  'rm -r "$out"',
+].join(' && ');
+
+/** The deployment of the demo: runner groups of the three CI providers, a warming group, and two alarms. */
 export function fleet(root: string): CloudOptions {
   const runner = { pollSeconds: 0.5, heartbeatSeconds: 5 };
-  const warm = [join(root, 'node_modules'), join(root, '.local/venv'), checkoutFolder(root)];
+  const warm = [join(root, 'node_modules'), checkoutFolder(root)];
   return {
     root,
     groups: [
-      { provider: 'gha', name: 'default', min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
+      { ...GROUPS.warm, min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
+      { ...GROUPS.small, min: 0, max: 1, runner },
+      { ...GROUPS.buildkite, min: 0, max: 4, runner },
+      { ...GROUPS.circleci, min: 0, max: 4, purchase: 'spot', runner },
       {
         provider: 'gha',
         name: 'warming',
@@ -72,7 +94,7 @@ export function fleet(root: string): CloudOptions {
         name: ALARMS.launchFailures,
         namespace: 'Hearth',
         metric: 'LaunchFailures',
-        dimensions: { Group: 'gha/default' },
+        dimensions: { Group: 'cci/default' },
         statistic: 'Sum',
         comparison: 'GreaterThanOrEqualToThreshold',
         threshold: 1,

@@ -6,26 +6,36 @@ import { CloudEnded, withCloud } from '../with-cloud.ts';
 import { createConsole } from './console.ts';
 import { checkoutFolder, fleet, makeCheckout } from './fleet.ts';
 import { keepAliveText } from './keep-alive.ts';
+import { type PlannedStep, runSteps } from './run-steps.ts';
 import type { Demo, Step } from './step.ts';
+import { jobsOfTheDay, registrationsOfTheDay } from './steps/end-of-day.ts';
 import { alarmToIncident, poisonedMessage } from './steps/paging.ts';
 import { handEdit } from './steps/parameters.ts';
+import { buildkite, circleci } from './steps/providers.ts';
 import { corruptSnapshot } from './steps/rollback.ts';
-import { protectedFromScaleIn, scaleOut, spotReclaim } from './steps/runners.ts';
+import { idleRelease, protectedFromScaleIn, scaleOut, spotReclaim, warmBuilds } from './steps/runners.ts';
 import { firstWarmingRun, secondWarmingRun } from './steps/warming.ts';
 import { type Row, renderTable } from './table.ts';
 import { waitFor } from './wait-for.ts';
 
-/** `npm start`: runs every step in a local cloud and prints one table. */
-const STEPS: readonly Step[] = [
-  firstWarmingRun,
-  scaleOut,
-  protectedFromScaleIn,
-  spotReclaim,
-  secondWarmingRun,
-  corruptSnapshot,
-  alarmToIncident,
-  handEdit,
-  poisonedMessage,
+/** `npm start`: runs every step in a local cloud and prints one table. Steps that do not need each other run at the same time. */
+const DAY: readonly PlannedStep[] = [
+  { step: firstWarmingRun, after: [] },
+  { step: scaleOut, after: [firstWarmingRun] },
+  { step: warmBuilds, after: [scaleOut] },
+  { step: protectedFromScaleIn, after: [warmBuilds] },
+  { step: spotReclaim, after: [protectedFromScaleIn] },
+  { step: idleRelease, after: [] },
+  { step: buildkite, after: [] },
+  { step: circleci, after: [] },
+  { step: secondWarmingRun, after: [warmBuilds] },
+  { step: corruptSnapshot, after: [secondWarmingRun, spotReclaim] },
+  // Needs a group that nothing else scales.
+  { step: alarmToIncident, after: [circleci] },
+  { step: handEdit, after: [] },
+  { step: poisonedMessage, after: [alarmToIncident] },
+  { step: jobsOfTheDay, after: [corruptSnapshot, buildkite, alarmToIncident] },
+  { step: registrationsOfTheDay, after: [jobsOfTheDay, idleRelease] },
 ];
 
 async function main(keep: boolean): Promise<number> {
@@ -44,15 +54,15 @@ async function main(keep: boolean): Promise<number> {
           outcome: 'ok',
         },
       ];
-      output.title('start of the local cloud');
-      const demo: Demo = {
+      const snapshots = {};
+      const demoOf = (step: Step): Demo => ({
         root,
         cloud,
-        log: output.line,
+        log: (text) => output.line(step.title, text),
         waitFor: (what, probe, options) => waitFor(what, probe, { ...options, signal }),
-        snapshots: {},
-      };
-      rows.push(...(await runAll(demo, signal)));
+        snapshots,
+      });
+      rows.push(...(await runSteps(DAY, demoOf, signal)));
       console.log(`\n${renderTable(rows)}\n`);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const failed = rows.filter((row) => row.outcome !== 'ok').length;
@@ -68,33 +78,6 @@ async function main(keep: boolean): Promise<number> {
     });
   } finally {
     await rm(checkoutFolder(root), { recursive: true, force: true });
-  }
-
-  /** Stops at the first step that fails: later steps need its result. */
-  async function runAll(demo: Demo, signal: AbortSignal): Promise<Row[]> {
-    const rows: Row[] = [];
-    let failed = false;
-    for (const step of STEPS) {
-      if (failed) {
-        rows.push({ step: step.title, seconds: 0, result: '', outcome: 'not run' });
-        continue;
-      }
-      output.title(step.title);
-      const start = performance.now();
-      const row = { step: step.title, seconds: 0, result: '', outcome: 'ok' as Row['outcome'] };
-      try {
-        row.result = await step.run(demo);
-      } catch (error) {
-        if (signal.aborted) throw error;
-        failed = true;
-        row.outcome = 'failed';
-        row.result = error instanceof Error ? error.message.slice(0, 120) : String(error);
-        console.error(error);
-      }
-      row.seconds = (performance.now() - start) / 1000;
-      rows.push(row);
-    }
-    return rows;
   }
 }
 

@@ -5,7 +5,7 @@ import type { waitFor } from './wait-for.ts';
 export type Demo = {
   root: string;
   cloud: Cloud;
-  /** Prints one line below the title of the current step. */
+  /** Prints one line with the title of the step. */
   log(line: string): void;
   waitFor: typeof waitFor;
   /** Snapshots that earlier steps created. */

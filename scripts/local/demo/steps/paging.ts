@@ -2,10 +2,12 @@ import { PutSecretValueCommand } from '@aws-sdk/client-secrets-manager';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { ROUTING_SECRET } from '../../deploy/settings.ts';
 import type { Incident } from '../../pagerduty/incidents.ts';
-import { ALARMS, DEFAULT_GROUP } from '../fleet.ts';
+import { ALARMS, DEFAULT_GROUP, GROUPS } from '../fleet.ts';
 import { inService } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
 import { setCapacity } from './runners.ts';
+
+const GROUP = 'aw-cci-default';
 
 async function incident(
   demo: Demo,
@@ -32,10 +34,10 @@ export const alarmToIncident: Step = {
       }),
     );
     demo.log('the routing secret holds the PagerDuty keys');
-    const before = await inService(demo, DEFAULT_GROUP);
-    cloud.autoScaling.behave({ hasCapacity: () => false });
+    const before = await inService(demo, GROUP);
+    cloud.autoScaling.behave({ hasCapacity: ({ group }) => group !== GROUP });
     const began = performance.now();
-    await setCapacity(demo, before.length + 1);
+    await setCapacity(demo, GROUPS.circleci, before.length + 1);
     demo.log('EC2 has no capacity; a launch fails');
     const opened = await incident(demo, ALARMS.launchFailures, 'triggered');
     const seconds = (performance.now() - began) / 1000;
@@ -45,7 +47,7 @@ export const alarmToIncident: Step = {
     cloud.autoScaling.behave({ hasCapacity: () => true });
     await incident(demo, ALARMS.launchFailures, 'resolved', 120);
     demo.log('EC2 has capacity again; the alarm is OK and the incident is resolved');
-    await setCapacity(demo, before.length);
+    await setCapacity(demo, GROUPS.circleci, before.length);
     return `incident ${seconds.toFixed(1)} s after the failure, resolved automatically`;
   },
 };

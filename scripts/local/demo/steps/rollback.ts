@@ -1,6 +1,6 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { framesKey } from '../../../../shared/snapshot/layout.ts';
-import { DEFAULT_GROUP, SET } from '../fleet.ts';
+import { DEFAULT_GROUP, GROUPS, SET } from '../fleet.ts';
 import { inService, objectOf, pointerOf, restoreOf } from '../queries.ts';
 import { expectThat, type Step } from '../step.ts';
 import { setCapacity } from './runners.ts';
@@ -18,7 +18,7 @@ export const corruptSnapshot: Step = {
     demo.log(`one bit of the current snapshot ${bad} in S3 is inverted`);
 
     const before = new Set(await inService(demo, DEFAULT_GROUP));
-    await setCapacity(demo, before.size + 1);
+    await setCapacity(demo, GROUPS.warm, before.size + 1);
     const id = await demo.waitFor(
       'a new runner in service',
       async () => (await inService(demo, DEFAULT_GROUP)).find((one) => !before.has(one)),

@@ -1,58 +1,139 @@
+import { writeFile } from 'node:fs/promises';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
+import { autoScalingGroupName, type Group } from '../../../../shared/fleet/names.ts';
+import { parseRegistrationName } from '../../../../shared/fleet/registration.ts';
 import type { QueuedJob } from '../../ci-providers.ts';
-import { DEFAULT_GROUP, GROUP } from '../fleet.ts';
+import { GROUPS, WARM_BUILD } from '../fleet.ts';
 import { inService, instancesOf, linesOf, restoreOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
 
-export async function setCapacity({ cloud }: Demo, desired: number): Promise<void> {
+export async function setCapacity({ cloud }: Demo, group: Group, desired: number): Promise<void> {
+  const AutoScalingGroupName = autoScalingGroupName(cloud.deployment.prefix, group);
   await cloud.clients.autoScaling.send(
-    new SetDesiredCapacityCommand({ AutoScalingGroupName: DEFAULT_GROUP, DesiredCapacity: desired }),
+    new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity: desired }),
   );
 }
 
-/** Enqueues one job per runner, and waits until all jobs run. */
-async function occupy(demo: Demo, runners: number, seconds: number): Promise<QueuedJob[]> {
-  const jobs = Array.from({ length: runners }, () =>
-    demo.cloud.providers.queueJob(GROUP, `sleep ${seconds}`),
+const nameOf = (demo: Demo, group: Group) => autoScalingGroupName(demo.cloud.deployment.prefix, group);
+
+/** The instance that runs or ran a job, by the name of its agent. */
+export function instanceOf(job: QueuedJob): string {
+  return parseRegistrationName(job.now.agent ?? '')?.instanceId ?? '';
+}
+
+/** Scales a group out, and waits until its runners are in service. @returns their ids */
+export async function scaleOutTo(demo: Demo, group: Group, runners: number, seconds = 60): Promise<string[]> {
+  await setCapacity(demo, group, runners);
+  return demo.waitFor(
+    `${runners} runners of ${group.provider}/${group.name} in service`,
+    async () => {
+      const ids = await inService(demo, nameOf(demo, group));
+      return ids.length === runners && ids;
+    },
+    { seconds },
   );
+}
+
+/** Queues one job per runner that takes so many seconds, and waits until all of them run. */
+export async function occupy(
+  demo: Demo,
+  group: Group,
+  runners: number,
+  seconds: number,
+): Promise<QueuedJob[]> {
+  // Jobs wait for the last agent, so that all of them run at once.
+  const go = `${demo.cloud.folder}/tmp/go-${group.provider}-${performance.now()}`;
+  const command = `while [ ! -e '${go}' ]; do sleep 0.1; done; sleep ${seconds}`;
+  const jobs = Array.from({ length: runners }, () => demo.cloud.providers.queueJob(group, command));
   await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
-    seconds: 30,
+    seconds: 60,
     state: () => jobs.map(({ now }) => now.state),
   });
+  await writeFile(go, '');
   return jobs;
 }
 
-async function untilFinished(demo: Demo, jobs: readonly QueuedJob[]): Promise<void> {
+/** Waits until the jobs have ended. @throws {StepFailed} unless all have succeeded, each on one agent */
+export async function untilFinished(demo: Demo, jobs: readonly QueuedJob[]): Promise<void> {
   await demo.waitFor('all jobs to end', () => jobs.every(({ now }) => now.state === 'finished'), {
-    seconds: 60,
+    seconds: 90,
+    state: () => jobs.map(({ now }) => now.state),
   });
-  const killed = jobs.filter(({ now }) => now.result !== 'succeeded');
-  expectThat(killed.length === 0, `${killed.length} of ${jobs.length} jobs did not finish`);
+  const killed = jobs.filter(({ now }) => now.result !== 'succeeded' || now.starts !== 1);
+  expectThat(
+    killed.length === 0,
+    `${killed.length} of ${jobs.length} jobs did not succeed: ${killed[0]?.now.result} ${killed[0]?.now.log.slice(-200)}`,
+  );
 }
 
-const RUNNERS = 5;
+/** Waits until an instance is gone. */
+async function untilGone(demo: Demo, group: Group, id: string, seconds: number): Promise<void> {
+  await demo.waitFor(
+    `the termination of ${id}`,
+    async () => !(await instancesOf(demo, nameOf(demo, group))).some((one) => one.InstanceId === id),
+    { seconds, state: () => linesOf(demo, id).slice(-5) },
+  );
+}
+
+/** Scales a group in by one while each of its runners has a job. @returns seconds of the job on the runner that left */
+export async function scaleInDuringJob(demo: Demo, group: Group, runners: number): Promise<number> {
+  const jobs = await occupy(demo, group, runners, 5);
+  await setCapacity(demo, group, runners - 1);
+  const leaving = await demo.waitFor(
+    'a runner in Terminating:Wait',
+    async () =>
+      (await instancesOf(demo, nameOf(demo, group))).find((one) => one.LifecycleState === 'Terminating:Wait'),
+    { seconds: 30 },
+  );
+  const id = leaving.InstanceId ?? '';
+  const job = jobs.find((one) => instanceOf(one) === id);
+  expectThat(job?.now.state === 'running', `the job on ${id} is ${job?.now.state}, not running`);
+  demo.log(`${id} is in Terminating:Wait and runs a job`);
+  const late = demo.cloud.providers.queueJob(group, 'sleep 1');
+  await untilFinished(demo, jobs);
+  await untilGone(demo, group, id, 60);
+  await untilFinished(demo, [late]);
+  expectThat(instanceOf(late) !== id, 'the draining runner accepted another job');
+  demo.log('the job finished, the runner accepted no other job, and the instance is terminated');
+  return ((job.now.finishedAt ?? 0) - (job.now.startedAt ?? 0)) / 1000;
+}
+
+/** EC2 reclaims a runner with a job. @returns seconds until its replacement is in service */
+export async function reclaimDuringJob(demo: Demo, group: Group): Promise<number> {
+  const runners = await inService(demo, nameOf(demo, group));
+  const jobs = await occupy(demo, group, runners.length, 4);
+  const id = instanceOf(jobs[0] as QueuedJob);
+  const began = performance.now();
+  demo.cloud.autoScaling.reclaim(id);
+  demo.log(`EC2 sends the two-minute interruption notice to ${id}`);
+  await untilFinished(demo, jobs);
+  await demo.waitFor(
+    'the replacement of the interrupted runner',
+    async () => {
+      const running = await inService(demo, nameOf(demo, group));
+      return !running.includes(id) && running.length === runners.length;
+    },
+    { seconds: 100, state: () => linesOf(demo, id).slice(-5) },
+  );
+  demo.log('the job finished; a replacement is in service');
+  return (performance.now() - began) / 1000;
+}
+
+/** How many of the jobs ran on each instance. */
+function perInstance(jobs: readonly QueuedJob[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const job of jobs) counts.set(instanceOf(job), (counts.get(instanceOf(job)) ?? 0) + 1);
+  return counts;
+}
+
+const RUNNERS = 4;
 
 export const scaleOut: Step = {
   title: 'scale-out with warm boots',
   async run(demo) {
     const began = performance.now();
-    await setCapacity(demo, RUNNERS);
-    demo.log('desired capacity: 0 -> 5');
-    const reported = new Set<string>();
-    const ids = await demo.waitFor(
-      'five runners in service',
-      async () => {
-        const running = await inService(demo, DEFAULT_GROUP);
-        for (const id of running) {
-          if (reported.has(id)) continue;
-          reported.add(id);
-          const restore = restoreOf(demo, id);
-          demo.log(`${id} is in service; restore: ${restore?.outcome}, ${restore?.seconds} s`);
-        }
-        return running.length === RUNNERS && running;
-      },
-      { seconds: 120, state: () => [...reported] },
-    );
+    demo.log(`desired capacity: 0 -> ${RUNNERS}`);
+    const ids = await scaleOutTo(demo, GROUPS.warm, RUNNERS, 120);
     const seconds = (performance.now() - began) / 1000;
     const restores = ids.map((id) => restoreOf(demo, id));
     const cold = restores.filter((restore) => restore?.outcome !== 'restored');
@@ -62,56 +143,56 @@ export const scaleOut: Step = {
   },
 };
 
-export const protectedFromScaleIn: Step = {
-  title: 'scale-in during a job',
+export const warmBuilds: Step = {
+  title: 'GitHub: builds with warm caches',
   async run(demo) {
-    const jobs = await occupy(demo, RUNNERS, 6);
-    await setCapacity(demo, RUNNERS - 1);
-    const leaving = await demo.waitFor(
-      'a runner in Terminating:Wait',
-      async () =>
-        (await instancesOf(demo, DEFAULT_GROUP)).find((one) => one.LifecycleState === 'Terminating:Wait'),
-      { seconds: 30 },
+    const jobs = Array.from({ length: RUNNERS + 2 }, () =>
+      demo.cloud.providers.queueJob(GROUPS.warm, WARM_BUILD),
     );
-    const id = leaving.InstanceId ?? '';
-    const job = jobs.find(({ now }) => now.agent?.startsWith(id))?.now;
-    expectThat(job?.state === 'running', `the job on ${id} is ${job?.state}, not running`);
-    demo.log(`${id} is in Terminating:Wait and runs a job`);
-    const late = demo.cloud.providers.queueJob(GROUP, 'sleep 1');
-    await untilFinished(demo, [...jobs]);
-    await demo.waitFor(
-      'the termination of the runner',
-      async () => !(await instancesOf(demo, DEFAULT_GROUP)).some((one) => one.InstanceId === id),
-      { seconds: 60, state: () => linesOf(demo, id).slice(-5) },
-    );
-    await demo.waitFor('the queued job', () => late.now.state === 'finished', { seconds: 30 });
-    expectThat(late.now.agent?.startsWith(id) === false, 'the draining runner accepted another job');
-    demo.log('the job finished, the runner accepted no other job, and the instance is terminated');
-    const held = ((job?.finishedAt ?? 0) - (job?.startedAt ?? 0)) / 1000;
-    return `0 of ${jobs.length} jobs killed, job of ${held.toFixed(1)} s finished`;
+    demo.log(`${jobs.length} jobs for ${RUNNERS} runners: each builds a function from the warm checkout`);
+    await untilFinished(demo, jobs);
+    const wrong = jobs.find(({ now }) => !/built \d{5,} bytes/.test(now.log));
+    expectThat(wrong === undefined, `a job has built nothing: ${wrong?.now.log.slice(-200)}`);
+    const most = Math.max(...perInstance(jobs).values());
+    expectThat(most > 1, 'no runner ran two jobs in a row');
+    const agents = new Set(jobs.map(({ now }) => now.agent));
+    expectThat(agents.size === jobs.length, 'an agent of GitHub ran two jobs');
+    const seconds = jobs.map(({ now }) => ((now.finishedAt ?? 0) - (now.startedAt ?? 0)) / 1000);
+    return `${jobs.length} builds, ${most} in a row on one runner, slowest ${Math.max(...seconds).toFixed(1)} s`;
+  },
+};
+
+export const protectedFromScaleIn: Step = {
+  title: 'GitHub: scale-in during a job',
+  async run(demo) {
+    const held = await scaleInDuringJob(demo, GROUPS.warm, RUNNERS);
+    return `0 of ${RUNNERS + 1} jobs killed, job of ${held.toFixed(1)} s finished`;
   },
 };
 
 export const spotReclaim: Step = {
-  title: 'Spot interruption',
+  title: 'GitHub: Spot interruption during a job',
   async run(demo) {
-    const runners = await inService(demo, DEFAULT_GROUP);
-    const jobs = await occupy(demo, runners.length, 5);
-    const id = jobs[0]?.now.agent?.replace(/-\d+$/, '') ?? '';
+    const seconds = await reclaimDuringJob(demo, GROUPS.warm);
+    return `0 of ${RUNNERS - 1} jobs killed, replaced after ${seconds.toFixed(1)} s`;
+  },
+};
+
+export const idleRelease: Step = {
+  title: 'GitHub: scale-in of an idle runner',
+  async run(demo) {
+    const { github } = demo.cloud.providers;
+    const [id = ''] = await scaleOutTo(demo, GROUPS.small, 1);
+    const own = () => github.registrations().find(({ name }) => name.startsWith(id));
+    await demo.waitFor('the agent', () => own()?.online, { seconds: 30 });
     const began = performance.now();
-    demo.cloud.autoScaling.reclaim(id);
-    demo.log(`EC2 sends the two-minute interruption notice to ${id}`);
-    await untilFinished(demo, jobs);
-    await demo.waitFor(
-      'the replacement of the interrupted runner',
-      async () => {
-        const running = await inService(demo, DEFAULT_GROUP);
-        return !running.includes(id) && running.length === runners.length;
-      },
-      { seconds: 100, state: () => linesOf(demo, id).slice(-5) },
+    await setCapacity(demo, GROUPS.small, 0);
+    await demo.waitFor('the end of its intake', () => own()?.labels.length === 0, { seconds: 30 });
+    demo.log(
+      `${id} is idle: its labels are removed, and GitHub has 70 s to show a job that it had assigned before`,
     );
-    const seconds = (performance.now() - began) / 1000;
-    demo.log('the job finished; a replacement is in service');
-    return `0 of ${jobs.length} jobs killed, replaced after ${seconds.toFixed(1)} s`;
+    await untilGone(demo, GROUPS.small, id, 120);
+    expectThat(own() === undefined, 'the registration is left behind');
+    return `no job lost, registration removed, terminated after ${((performance.now() - began) / 1000).toFixed(1)} s`;
   },
 };
