@@ -1,0 +1,170 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { AgentUnit, UnitState } from '../../infra/runner/src/agents/units.ts';
+import { type Container, container, whyNoContainer } from '../support/container.ts';
+import { whyMissing } from '../support/packages.ts';
+
+const reason =
+  (await whyMissing({
+    'systemd-nspawn': 'systemd-container',
+    '/sbin/init': 'systemd-sysv',
+    nsenter: 'util-linux',
+    pgrep: 'procps',
+  })) ?? whyNoContainer();
+if (reason) console.warn(`the tests of agents as units of systemd are skipped: ${reason}`);
+
+const NODE = '/usr/local/lib/aw-runner/node';
+const SECRET = 'not-for-anybody-else';
+const program = resolve(import.meta.dirname, 'programs/agent-units.ts');
+
+describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
+  let folder: string;
+  let instance: Container;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hearth-units-'));
+    instance = container(folder, { [NODE]: process.execPath });
+    instance.boot();
+    for (const end = performance.now() + 60_000; ; await sleep(200)) {
+      if (/running|degraded/.test(shell('systemctl is-system-running'))) break;
+      if (performance.now() > end) throw new Error('systemd of the container does not start');
+    }
+    call('ensureUser', 'runner');
+  });
+  afterAll(async () => {
+    await instance.end();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  function shell(script: string): string {
+    try {
+      return instance.run('sh', '-c', script).stdout.trim();
+    } catch {
+      // It has not booted yet.
+      return '';
+    }
+  }
+
+  function call(method: string, ...args: unknown[]): unknown {
+    const done = instance.run(
+      NODE,
+      '--no-warnings',
+      program,
+      method,
+      ...args.map((each) => JSON.stringify(each)),
+    );
+    if (done.status !== 0) throw new Error(done.stderr);
+    return JSON.parse(done.stdout);
+  }
+
+  const state = (name: string) => call('state', name) as UnitState | null;
+  const unit = (name: string, script: string): AgentUnit => ({
+    name,
+    argv: ['/bin/sh', '-c', script],
+    user: 'runner',
+    directory: '/home/runner',
+    env: { PLAIN: 'a b' },
+    secrets: { SECRET },
+    logFile: `/var/log/${name}.log`,
+  });
+  const until = (name: string) => expect.poll(() => state(name)?.ended, { timeout: 10_000 }).toBeDefined();
+
+  test('runs as its user in a cgroup below hearth-jobs.slice, and every process of it is found', () => {
+    call('start', unit('gha-1', 'echo "$(id -un) $PLAIN $HOME $SECRET"; sleep 300 & exec sleep 301'));
+    const { main, pids, ended } = state('gha-1') ?? {};
+    expect(ended).toBeUndefined();
+    expect(pids).toHaveLength(2);
+    expect(pids).toContain(main?.pid);
+    expect(shell('cat /var/log/gha-1.log')).toBe(`runner a b /home/runner ${SECRET}`);
+    expect(shell('stat -c "%a %U" /var/log/gha-1.log')).toBe('600 root');
+    expect(shell('systemctl show -P Slice hearth-agent-gha-1')).toBe('hearth-jobs.slice');
+    expect(call('list')).toEqual(['gha-1']);
+  });
+
+  test('its secret is in no property of the unit, no argument, no file, and in the environment of its own processes only', () => {
+    const pids = state('gha-1')?.pids ?? [];
+    expect(shell('systemctl show hearth-agent-gha-1; systemctl cat hearth-agent-gha-1')).not.toContain(
+      SECRET,
+    );
+    expect(shell('systemctl show -P Environment hearth-agent-gha-1')).toBe('"PLAIN=a b"');
+    const inArguments = shell(`cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c "^${SECRET.slice(0, 7)}"`);
+    expect(inArguments).toBe('0');
+    const having = shell(
+      `grep -l "SECRET=${SECRET.slice(0, 8)}" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3`,
+    );
+    expect(having.split('\n').map(Number).sort()).toEqual([...pids].sort());
+    expect(shell('ls -A /run/aw-runner')).toBe('');
+    expect(shell(`grep -rl "${SECRET}" /run/systemd /etc/systemd /run/aw-runner 2>/dev/null`)).toBe('');
+    // Another user of the instance cannot read it.
+    expect(shell(`setpriv --reuid=nobody --clear-groups cat /proc/${pids[0]}/environ 2>&1`)).toMatch(
+      /denied/i,
+    );
+  });
+
+  test('outlives a restart of the service that has started it, and is found by the next one', async () => {
+    const spec = JSON.stringify(unit('gha-2', 'exec sleep 302')).replaceAll('"', '\\"');
+    instance.run(
+      ...[
+        'systemd-run',
+        '--unit=aw-runner',
+        '--property=KillMode=process',
+        '--property=Restart=always',
+        '--',
+      ],
+      ...['sh', '-c', `${NODE} ${program} start "${spec}" || true; exec sleep 1000`],
+    );
+    await expect.poll(() => state('gha-2')?.main?.pid ?? 0, { timeout: 10_000 }).toBeGreaterThan(0);
+    const before = state('gha-2')?.main;
+    expect(shell('systemctl restart aw-runner && systemctl is-active aw-runner')).toBe('active');
+    shell('systemctl kill --signal=KILL --kill-whom=main aw-runner');
+    expect(state('gha-2')?.main).toEqual(before);
+    instance.run('systemctl', 'stop', 'aw-runner');
+    expect(state('gha-2')?.main).toEqual(before);
+  });
+
+  test('is not started twice under one name', () => {
+    expect(() => call('start', unit('gha-1', 'exit 0'))).toThrow(/already loaded/);
+  });
+
+  test('a signal reaches its main process alone; what it leaves behind goes on', async () => {
+    call('signal', 'gha-1', 'SIGTERM');
+    await until('gha-1');
+    const { main, ended, pids } = state('gha-1') ?? {};
+    expect(main).toBeUndefined();
+    expect(ended).toEqual({ code: null });
+    expect(pids).toHaveLength(1);
+    call('remove', 'gha-1');
+    expect(shell(`kill -0 ${pids?.[0]} && echo alive`)).toBe('alive');
+  });
+
+  test.each([
+    ['at once', 'exit 7', 7],
+    ['later', 'sleep 1; exit 3', 3],
+    ['well', 'sleep 0.5', 0],
+  ])('its exit code is kept until it is removed: %s', async (what, script, code) => {
+    const name = `bk-${what.replace(' ', '')}`;
+    call('start', unit(name, script));
+    await until(name);
+    expect(state(name)?.ended).toEqual({ code });
+    call('remove', name);
+    expect(state(name)).toBeNull();
+    call('remove', name);
+  });
+
+  test('a secret with two lines is refused, and no unit is left', () => {
+    expect(() => call('start', { ...unit('gha-9', 'true'), secrets: { A: 'x\nPATH=/evil' } })).toThrow(
+      /not one line/,
+    );
+    expect(state('gha-9')).toBeNull();
+    expect(shell('ls -A /run/aw-runner')).toBe('');
+  });
+
+  test('an existing user stays as it is', () => {
+    const before = shell('getent passwd runner');
+    call('ensureUser', 'runner');
+    expect(shell('getent passwd runner')).toBe(before);
+  });
+});
