@@ -31,6 +31,7 @@ export function buildkiteEvents(
 ) {
   const deliveries: Delivery[] = [];
   const pending = new Set<Promise<void>>();
+  const closed = new AbortController();
 
   const announce: Announce = (event, { job, agent }) => {
     const content = { ...(job && { job: jobBody(job) }), ...(agent && { agent: agentBody(agent) }) };
@@ -65,7 +66,7 @@ export function buildkiteEvents(
             : { 'x-buildkite-signature': `timestamp=${timestamp},signature=${signature}` }),
         },
         body,
-        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+        signal: AbortSignal.any([closed.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
       });
       await response.arrayBuffer();
       delivery.status = response.status;
@@ -74,7 +75,13 @@ export function buildkiteEvents(
     }
   }
 
-  return { announce, deliveries, settled: () => Promise.all(pending) };
+  /** Ends the deliveries that wait for an answer. */
+  async function close(): Promise<void> {
+    closed.abort();
+    await Promise.all(pending);
+  }
+
+  return { announce, deliveries, close };
 }
 
 function jobBody(job: BuildkiteJob) {

@@ -94,7 +94,7 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
     deliveries: () => events.deliveries,
     async close() {
       clearInterval(timer);
-      await events.settled();
+      await events.close();
       await server.close();
       kept.save();
     },

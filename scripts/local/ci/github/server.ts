@@ -124,7 +124,7 @@ export async function startGithub(options: GithubOptions = {}): Promise<Github> 
     deliveries: () => webhooks.deliveries,
     async close() {
       clearInterval(timer);
-      await webhooks.settled();
+      await webhooks.close();
       await server.close();
       kept.save();
     },

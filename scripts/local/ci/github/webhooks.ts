@@ -17,6 +17,7 @@ export function githubWebhooks(
 ) {
   const deliveries: Delivery[] = [];
   const pending = new Set<Promise<void>>();
+  const closed = new AbortController();
 
   /** Sends the event in the background. */
   function send(job: GithubJob, action: JobAction): void {
@@ -53,7 +54,7 @@ export function githubWebhooks(
           'x-hub-signature-256': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`,
         },
         body,
-        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+        signal: AbortSignal.any([closed.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
       });
       await response.arrayBuffer();
       delivery.status = response.status;
@@ -62,5 +63,11 @@ export function githubWebhooks(
     }
   }
 
-  return { send, deliveries, settled: () => Promise.all(pending) };
+  /** Ends the deliveries that wait for an answer. */
+  async function close(): Promise<void> {
+    closed.abort();
+    await Promise.all(pending);
+  }
+
+  return { send, deliveries, close };
 }
