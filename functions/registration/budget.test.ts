@@ -72,10 +72,10 @@ test('a refusal for the rate stops every write until its time', async () => {
 });
 
 describe('the limit of the provider', () => {
-  const observe = (remaining: number, minutes: number) =>
+  const observe = (remaining: number, minutes: number, resource = 'actions_runner_registration') =>
     observeRateLimit(
       'acme',
-      { resource: 'core', limit: 5_000, remaining, resetAt: new Date(time + minutes * 60_000) },
+      { resource, limit: 10_000, remaining, resetAt: new Date(time + minutes * 60_000) },
       deps,
     );
 
@@ -84,6 +84,14 @@ describe('the limit of the provider', () => {
     expect(await takeMany(200)).toBe(20);
     pass(30 * 60);
     expect(await takeMany(200)).toBe(150);
+  });
+
+  test('of the whole API counts only when a tenth is left: it is lower than that of registrations', async () => {
+    await observe(1_000, 60, 'core');
+    expect(await takeMany(200)).toBe(150);
+    pass(60);
+    await observe(999, 60, 'core');
+    expect(await takeMany(200)).toBe(16);
   });
 
   test('that lasts changes nothing, and costs no write', async () => {

@@ -18,6 +18,12 @@ const LOW_PRIORITY_SHARE = 0.6;
 
 const WINDOW_SECONDS = 60;
 
+/** GitHub counts `generate-jitconfig` in a limit of its own, 10,000 per hour, which its headers call this. */
+const REGISTRATION_LIMIT = 'actions_runner_registration';
+
+/** Share of another limit below which writes are slowed down: lists, polls and removals share those of the whole API. */
+const LOW_SHARE = 0.1;
+
 /** Attempts of a conditional write. At most ten requests run at once, and each attempt takes some milliseconds. */
 const ATTEMPTS = 5;
 
@@ -79,14 +85,15 @@ export async function blockBudget(
 }
 
 /**
- * Lowers the limit if the provider's own would not last until its reset at the present one. A limit that lasts changes nothing, so
- * the usual answer costs no write.
+ * Lowers the limit if the provider's own would not last until its reset at the present one. Another limit than that of registrations
+ * counts only when little is left of it. A limit that lasts changes nothing, so the usual answer costs no write.
  */
 export async function observeRateLimit(
   installation: string | undefined,
-  { remaining, resetAt }: RateLimit,
+  { resource, limit, remaining, resetAt }: RateLimit,
   deps: Deps,
 ): Promise<void> {
+  if (resource !== REGISTRATION_LIMIT && remaining >= limit * LOW_SHARE) return;
   const now = deps.clock.now().getTime() / 1000;
   const until = Math.ceil(resetAt.getTime() / 1000);
   const minutes = Math.max(1, (until - now) / 60);

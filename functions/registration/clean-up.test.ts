@@ -111,7 +111,9 @@ describe('an instance that has terminated', () => {
 
   test.each([
     [{ status: 401 }, 'credential'],
-    [{ status: 403, body: { message: 'no' } }, 'settings'],
+    [{ status: 403, body: { message: 'no' } }, 'registration-busy'],
+    [{ status: 403, headers: { 'retry-after': '7' } }, 'rate-limited'],
+    [{ status: 302 }, 'settings'],
     [{ status: 429, headers: { 'retry-after': '7' } }, 'rate-limited'],
     [{ status: 502 }, 'provider-unavailable'],
   ])('is retried after %j', async (answer, reason) => {

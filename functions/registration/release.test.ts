@@ -62,6 +62,16 @@ test.each([403, 404, 405, 422])(
   },
 );
 
+test('a refusal for the rate is not taken for one of the labels', async () => {
+  fake.github.answer('PUT', { status: 403, headers: { 'retry-after': '20' } });
+  expect(await release()).toMatchObject({
+    outcome: 'refused',
+    reason: 'rate-limited',
+    retryAfterSeconds: 20,
+  });
+  expect(await fake.record()).not.toHaveProperty('watchedSince');
+});
+
 test('a registration that the provider has removed is not removed again before the next one', async () => {
   await release();
   fake.pass(70);

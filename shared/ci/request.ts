@@ -19,7 +19,7 @@ export type ProviderRequest = {
   url: string;
   headers: Readonly<Record<string, string>>;
   body?: unknown;
-  /** Statuses above 299 that are results and not errors. */
+  /** Statuses above 299 that are results and not errors. A refusal for the rate is an error whatever its status. */
   accept?: readonly number[];
 };
 
@@ -40,7 +40,8 @@ export async function callProvider(
   const rate = rateLimit(headers, options.clock);
   if (rate) options.onRateLimit?.(rate);
   if (status >= 200 && status <= 299) return { status, headers, body: parse(request, status, text) };
-  if (request.accept?.includes(status)) return { status, headers, body: undefined };
+  const isForRate = status === 429 || (status === 403 && isRateRefusal(headers, messageOf(text)));
+  if (request.accept?.includes(status) && !isForRate) return { status, headers, body: undefined };
   throw refusal(request, status, headers, text, options.clock);
 }
 

@@ -23,6 +23,11 @@ const GROUP_MS = 10 * 60_000;
 /** The runner group of every repository (terraform-aws-github-runner uses the same); a repository cannot have others. */
 const REPOSITORY_GROUP = 1;
 
+/** Refusals that are about one runner: 4xx without those about the credential, the time and the rate. */
+const ABOUT_RUNNER = Array.from({ length: 100 }, (_, index) => 400 + index).filter(
+  (status) => ![401, 408, 429].includes(status),
+);
+
 const runnerSchema = v.object({
   id: v.number(),
   name: v.string(),
@@ -159,7 +164,7 @@ function removableRunners(call: Call, base: string, scope: string): RemovableReg
         method: 'PUT',
         path: `${path}/labels`,
         body: { labels: [] },
-        accept: [400, 403, 404, 405, 422],
+        accept: ABOUT_RUNNER,
       });
       if (status < 300) return 'stopped';
       if (status !== 404) return 'refused';
@@ -168,12 +173,9 @@ function removableRunners(call: Call, base: string, scope: string): RemovableReg
       return runner.status === 404 ? 'gone' : 'refused';
     },
     async remove(id) {
-      // Every refusal that is about the runner means "busy or unclear" (422, and 400 by an early note of GitHub's staff).
-      const { status } = await call({
-        method: 'DELETE',
-        path: `${base}/runners/${id}`,
-        accept: [400, 404, 405, 409, 410, 422],
-      });
+      // Each of them but "not found" means "busy or unclear" (422, and 400 by an early note of GitHub's staff).
+      const path = `${base}/runners/${id}`;
+      const { status } = await call({ method: 'DELETE', path, accept: ABOUT_RUNNER });
       return status < 300 || status === 404 || status === 410 ? 'removed' : 'busy';
     },
     async find(name) {
