@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { fakeDisk } from '../testing/fake-disk.ts';
 import { fakeKind, fakeProgram } from '../testing/fake-kind.ts';
 import { fakeRegistration } from '../testing/fake-registration.ts';
 import { fakeUnits } from '../testing/fake-units.ts';
@@ -352,25 +353,6 @@ describe('SIGTERM is sent once in the life of a process', () => {
 });
 
 describe('aw-runner is killed at any step of the chain', () => {
-  /** A disk: each aw-runner reads it once and writes its own copy. */
-  function disk(instanceId: string) {
-    let stored = JSON.stringify({
-      ...{ version: 1, instanceId, units: 0, previous: 'none', updates: {} },
-      ...{ failures: 0, refusals: 0, faults: 0, notBefore: 0 },
-    });
-    return (step: <T>(call: () => Promise<T>) => Promise<T>): ChainRecordFile => {
-      let record: ChainRecord | undefined;
-      const read = async () => {
-        record ??= JSON.parse(stored) as ChainRecord;
-        return record;
-      };
-      const write = async () => {
-        stored = JSON.stringify(await read());
-      };
-      return { read, save: () => step(write) };
-    };
-  }
-
   /** Calls of an aw-runner that is killed before or after its n-th call. Nothing after it happens, and nothing returns. */
   function killedAt(at: number, isAfter: boolean) {
     let count = 0;
@@ -390,7 +372,7 @@ describe('aw-runner is killed at any step of the chain', () => {
 
   async function scenario(at: number, isAfter: boolean): Promise<boolean> {
     const one = instance();
-    const files = disk(INSTANCE);
+    const files = fakeDisk(INSTANCE);
     const { port } = one.units;
     const { step, killed } = killedAt(at, isAfter);
     const first = one.restart({
@@ -414,7 +396,7 @@ describe('aw-runner is killed at any step of the chain', () => {
     })();
     const isComplete = await Promise.race([life, killed]);
 
-    const next = one.restart({ file: files((call) => call()) });
+    const next = one.restart({ file: files() });
     const hasJob = one.units.running().some(({ children }) => children.length > 0);
     const status = await one.pass(next, 200);
     const where = `killed ${isAfter ? 'after' : 'before'} call ${at}`;
