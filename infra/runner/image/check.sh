@@ -68,6 +68,7 @@ need 'mkfs.ext4' 'a new disk has no file system' has mkfs.ext4
 need 'squashfs-tools' 'a layer is packed with mksquashfs, with zstd' pack_layer
 need 'squashfs in the kernel' 'a layer is mounted' mount_layer
 need 'overlayfs in the kernel' 'jobs write above the layers' mount_overlay
+need 'systemd-run, setpriv, tar' 'an agent is installed and started with them' eval 'has systemd-run && has setpriv && has tar'
 prefer 'mdadm' 'several local disks are not used without it' has mdadm
 prefer 'amazon-cloudwatch-agent' 'the log of a boot is lost with the instance' test -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
 prefer 'logrotate' '/var/log/aw-runner.log grows' has logrotate

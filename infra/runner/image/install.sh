@@ -67,6 +67,9 @@ case "$ID:$VERSION_ID" in
   *) log "$PRETTY_NAME is neither Amazon Linux 2023 nor Ubuntu 24.04"; exit 1 ;;
 esac
 
+# The user of jobs, unless a group names another one.
+id runner >/dev/null 2>&1 || useradd --create-home --user-group --shell /bin/bash runner
+
 # Optional: the program, which saves a download at boot while it is the one of the launch template.
 if [ -e "$here/aw-runner.mjs" ]; then
   install -D -m 0644 "$here/aw-runner.mjs" /usr/local/lib/aw-runner/aw-runner.mjs
