@@ -24,8 +24,8 @@ const REGISTRATION_LIMIT = 'actions_runner_registration';
 /** Share of another limit below which writes are slowed down: lists, polls and removals share those of the whole API. */
 const LOW_SHARE = 0.1;
 
-/** Attempts of a conditional write. At most ten requests run at once, and each attempt takes some milliseconds. */
-const ATTEMPTS = 5;
+/** Attempts of a conditional write. Ten requests run at once, or ten records of a batch. */
+const ATTEMPTS = 8;
 
 /** Longest wait after which a refused caller comes back, in seconds. */
 const MAX_WAIT_SECONDS = 60;

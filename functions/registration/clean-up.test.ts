@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { GROUPS_KEY } from '../../shared/fleet/group-settings.ts';
 import { envelope, message, outcomeOf } from '../../test/support/sqs.ts';
 import { handleMessage, retryForMs } from './handle-message.ts';
 import {
@@ -224,6 +225,18 @@ describe('the sweep', () => {
     }
     expect(fake.github.runners.map(({ name }) => name)).toEqual([`${INSTANCE}-1`]);
     expect(fake.metrics.filter((line) => /WithoutAgent \d+ gha\/default/.test(line))).toEqual([]);
+  });
+
+  test('a list that many groups share is read once, also when it fails', async () => {
+    const same = Array.from({ length: 20 }, (_, index) => [
+      `gha/same-${index}`,
+      { ...GROUPS['gha/default'], role: `aw-gha-same-${index}`, autoScalingGroup: `aw-gha-same-${index}` },
+    ]);
+    fake.store.put(GROUPS_KEY, JSON.stringify({ version: 1, groups: Object.fromEntries(same) }));
+    fake.restart();
+    fake.github.answer('GET /repos/acme/monorepo/actions/runners', { status: 502 });
+    expect(await handle(due)).toMatchObject({ reason: 'provider-unavailable' });
+    expect(fake.github.calls.filter(({ call }) => call.includes('/actions/runners'))).toHaveLength(1);
   });
 
   test('a failed description of the groups removes nothing', async () => {

@@ -24,7 +24,7 @@ export async function cleanUpInstance(
   const groups = await deps.groups.all();
   const group = groups.find(({ settings }) => settings.autoScalingGroup === autoScalingGroup);
   if (!group) return skipped('foreign-group');
-  deps.inService.delete(instanceId);
+  deps.states.delete(instanceId);
   const { record, etag } = await readRecord(instanceId, deps);
   if (!record || etag === undefined) return skipped('no-registration');
   const removed = await withProvider(group, instanceId, signal, deps, async (client) => {

@@ -29,7 +29,7 @@ function connect(env: Env<typeof registrationEnv>, { clock, logger, metrics }: T
     providers: ciProviders(new SecretsManagerClient(clientSettings('lambda')), clock),
     autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
     store,
-    inService: new Map(),
+    states: new Map(),
     lists: new Map(),
     metrics,
     logger,

@@ -1,10 +1,13 @@
 import type { UrlAnswer } from '../../shared/runtime/define-url-function.ts';
 import { denied, refused } from './answers.ts';
 import type { Runner } from './caller.ts';
-import type { RegistrationDeps } from './ports.ts';
+import type { InstanceState, RegistrationDeps } from './ports.ts';
 
 /** Life of a positive answer, in milliseconds: Auto Scaling's Describe calls have a low rate for the whole account. */
 const IN_SERVICE_MS = 30_000;
+
+/** Life of every other answer, below the time after which an instance comes back: only a flood meets it. */
+const OTHER_MS = 1_500;
 
 /** When an instance comes back that is not InService, in seconds. */
 const NOT_IN_SERVICE_SECONDS = 2;
@@ -18,24 +21,32 @@ const MAX_REMEMBERED = 10_000;
  */
 export async function lifecycleRefusal(
   { instanceId, group }: Runner,
-  { autoScaling, inService, metrics, clock }: RegistrationDeps,
+  deps: RegistrationDeps,
 ): Promise<UrlAnswer | undefined> {
-  const now = clock.now().getTime();
-  const seen = inService.get(instanceId);
-  if (seen !== undefined && now - seen < IN_SERVICE_MS) return undefined;
-  inService.delete(instanceId);
-  const state = await autoScaling.describeInstance(instanceId);
+  const state = await stateOf(instanceId, deps);
   if (!state) return refused('terminating', 0, { lifecycleState: 'none' });
   const { autoScalingGroup, lifecycleState } = state;
   if (autoScalingGroup !== group.settings.autoScalingGroup) {
-    metrics.add('DeniedRequests', 1, {});
+    deps.metrics.add('DeniedRequests', 1, {});
     return denied('foreign-group', { group: group.id, autoScalingGroup });
   }
   if (/^(Terminat|Detach)/.test(lifecycleState)) return refused('terminating', 0, { lifecycleState });
   if (lifecycleState !== 'InService') {
     return refused('not-in-service', NOT_IN_SERVICE_SECONDS, { lifecycleState });
   }
-  if (inService.size >= MAX_REMEMBERED) inService.clear();
-  inService.set(instanceId, now);
   return undefined;
+}
+
+async function stateOf(
+  instanceId: string,
+  { autoScaling, states, clock }: RegistrationDeps,
+): Promise<InstanceState | undefined> {
+  const now = clock.now().getTime();
+  const known = states.get(instanceId);
+  const lifeMs = known?.state?.lifecycleState === 'InService' ? IN_SERVICE_MS : OTHER_MS;
+  if (known && now - known.at < lifeMs) return known.state;
+  const state = await autoScaling.describeInstance(instanceId);
+  if (states.size >= MAX_REMEMBERED) states.clear();
+  states.set(instanceId, { state, at: now });
+  return state;
 }

@@ -43,8 +43,8 @@ export type RegistrationDeps = {
   providers: Providers;
   autoScaling: AutoScalingPort;
   store: ObjectStore;
-  /** Instances that were InService, with the time in milliseconds since 1970. */
-  inService: Map<string, number>;
+  /** States of instances, with the time of their reading in milliseconds since 1970. Undefined: no group contains it. */
+  states: Map<string, { state: InstanceState | undefined; at: number }>;
   /** Lists of providers by scope, with the time of their reading in milliseconds since 1970. */
   lists: Map<string, { at: number; registrations: Promise<KnownRegistration[]> }>;
   metrics: MetricSink;

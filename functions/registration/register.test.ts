@@ -213,7 +213,7 @@ describe('lifecycle states', () => {
     expect(answerBody(await fake.request(first))).toMatchObject({ reason: 'terminating' });
   });
 
-  test('InService is remembered for 30 s, every other state is read each time', async () => {
+  test('InService is remembered for 30 s, every other state for less than the 2 s of its answer', async () => {
     let reads = 0;
     const { describeInstance } = fake.deps.autoScaling;
     fake.deps.autoScaling.describeInstance = (id) => {
@@ -223,8 +223,12 @@ describe('lifecycle states', () => {
     fake.launch(INSTANCE, 'gha/default', 'Pending:Wait');
     await fake.request(first);
     await fake.request(first);
+    expect(reads).toBe(1);
+    fake.pass(2);
+    await fake.request(first);
     expect(reads).toBe(2);
     fake.launch();
+    fake.pass(2);
     await fake.request(first);
     fake.pass(29);
     await fake.request(afterJob(1));

@@ -38,15 +38,12 @@ export async function release(
     const detail = { group: group.id, instanceId, name };
     if (!removable) return released('unsupported', detail);
     const { record, etag } = await readRecord(instanceId, deps);
-    // The number was never issued: there is no registration of this name.
-    if (!record || record.n < parsed.n) return released('removed', detail);
-    const current = record.n === parsed.n ? record : undefined;
-    if (current?.removed) return released('removed', detail);
+    // An earlier registration was removed or used up before the next one was issued, and a later one does not exist.
+    if (record?.n !== parsed.n || record.removed) return released('removed', detail);
 
     const note = (change: Partial<RegistrationRecord>) =>
-      current ? writeRecord(deps.store, instanceId, { ...current, ...change }, etag) : undefined;
-    const watched =
-      current?.watchedSince === undefined ? undefined : secondsSince(current.watchedSince, deps);
+      writeRecord(deps.store, instanceId, { ...record, ...change }, etag);
+    const watched = record.watchedSince === undefined ? undefined : secondsSince(record.watchedSince, deps);
     if (watched !== undefined && watched < WATCH_SECONDS) {
       return released('watch', detail, Math.ceil(WATCH_SECONDS - watched));
     }
@@ -55,19 +52,19 @@ export async function release(
       deps.metrics.add('RegistrationsThrottled', 1, {});
       return refused('budget', taken.waitSeconds);
     }
-    const id = current?.id ?? (await removable.find(name))?.id;
-    const result =
-      id === undefined ? 'removed' : await step(removable, id, watched !== undefined || !current);
-    if (result === 'removed') await note({ removed: true });
-    if (result === 'watch') {
-      await note({ watchedSince: deps.clock.now().toISOString() });
-      return released('watch', detail, WATCH_SECONDS);
+    const id = record.id ?? (await removable.find(name))?.id;
+    const result = id === undefined ? 'removed' : await step(removable, id, watched !== undefined);
+    if (result === 'removed') {
+      await note({ removed: true });
+      return released(result, detail);
     }
-    return released(result, detail);
+    // After `busy` too: an instance that asks again and again costs a call per 70 s.
+    await note({ watchedSince: deps.clock.now().toISOString() });
+    return released(result, detail, result === 'watch' ? WATCH_SECONDS : undefined);
   });
 }
 
-/** @param watched whether the labels were removed before and the agent stayed idle; also for a registration that was superseded */
+/** @param watched whether the labels were removed before and the agent stayed idle */
 async function step(
   removable: RemovableRegistrations,
   id: number,

@@ -53,23 +53,39 @@ export async function sweep(signal: AbortSignal, deps: RegistrationDeps): Promis
 /** One list of a provider, with the groups that are in it. */
 type ScopeList = { groups: RunnerGroup[]; registrations: KnownRegistration[] };
 
+/** The lists are read side by side, and each once: a provider that does not answer costs one timeout, whatever it has of groups. */
 async function listAll(groups: readonly RunnerGroup[], signal: AbortSignal, deps: RegistrationDeps) {
-  const byScope = new Map<string, ScopeList>();
+  const lists: ScopeList[] = [];
   const errors: ProviderError[] = [];
+  await Promise.all(
+    [...byAccount(groups)].map(async (sharing) => {
+      const [group] = sharing;
+      try {
+        await withProvider(group, group.id, signal, deps, async ({ removable }) => {
+          if (removable) lists.push({ groups: sharing, registrations: await collect(removable) });
+        });
+      } catch (error) {
+        if (!(error instanceof ProviderError)) throw error;
+        errors.push(error);
+      }
+    }),
+  );
+  return { lists, errors };
+}
+
+/** Groups whose registrations are in one list. */
+function byAccount(groups: readonly RunnerGroup[]): Iterable<[RunnerGroup, ...RunnerGroup[]]> {
+  const accounts = new Map<string, [RunnerGroup, ...RunnerGroup[]]>();
   for (const group of groups) {
-    try {
-      await withProvider(group, group.id, signal, deps, async ({ removable }) => {
-        if (!removable) return;
-        const known = byScope.get(removable.scope);
-        if (known) known.groups.push(group);
-        else byScope.set(removable.scope, { groups: [group], registrations: await collect(removable) });
-      });
-    } catch (error) {
-      if (!(error instanceof ProviderError)) throw error;
-      errors.push(error);
-    }
+    const { settings } = group;
+    const account =
+      settings.provider === 'gha' ? [settings.apiUrl, settings.owner, settings.repository] : [group.id];
+    const key = JSON.stringify(account);
+    const sharing = accounts.get(key);
+    if (sharing) sharing.push(group);
+    else accounts.set(key, [group]);
   }
-  return { lists: [...byScope.values()], errors };
+  return accounts.values();
 }
 
 /** When the record of each instance was last written. */

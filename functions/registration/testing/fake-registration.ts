@@ -163,7 +163,7 @@ export function fakeRegistration(): FakeRegistration {
         listInstances: async () => new Map(instances),
       },
       store,
-      inService: new Map(),
+      states: new Map(),
       lists: new Map(),
       metrics: sink,
       logger: { warn: line, error: line },
