@@ -54,7 +54,7 @@ export class Refused extends Error {
 
 /**
  * A fault for requests that match. `answer` replaces the answer, and the request has no effect. `lose-answer` handles the request,
- * then closes the connection without an answer. `delay` handles it late. `hang` never answers. `refuse` closes the connection.
+ * then closes the connection without an answer. `delay` handles it late, `slow-answer` at once with a late answer. `hang` never answers. `refuse` closes the connection.
  */
 export const faultSchema = v.strictObject({
   method: v.optional(v.string()),
@@ -71,6 +71,7 @@ export const faultSchema = v.strictObject({
     }),
     v.strictObject({ kind: v.literal('lose-answer') }),
     v.strictObject({ kind: v.literal('delay'), milliseconds: v.number() }),
+    v.strictObject({ kind: v.literal('slow-answer'), milliseconds: v.number() }),
     v.strictObject({ kind: v.literal('hang') }),
     v.strictObject({ kind: v.literal('refuse') }),
   ]),
@@ -153,6 +154,7 @@ export async function startServer(
       fault?.kind === 'answer' ? asAnswer(fault) : ((await handleOrRefuse(request)) ?? NOT_FOUND);
     record.caller = request.caller;
     if (fault?.kind === 'lose-answer') return void response.destroy();
+    if (fault?.kind === 'slow-answer') await sleep(fault.milliseconds);
     record.status = status;
     const isJson = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
     response.writeHead(status, {

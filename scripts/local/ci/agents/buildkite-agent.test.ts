@@ -49,25 +49,15 @@ describe.each([
     await buildkite.close();
   });
 
-  function start(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Program {
-    const program = agent === 'real' ? (REAL_AGENT ?? '') : installFakeAgent('bk', temporaryFolder());
-    const settings = [
-      '--queue',
-      'q',
-      '--name',
-      'a',
-      '--skip-checkout',
-      '--build-path',
-      folder,
-      '--hooks-path',
-      folder,
-    ];
-    return startProgram(
-      program,
-      ['start', '--endpoint', `${buildkite.url}/v3`, '--token', 't', ...settings, ...args],
-      env,
-      folder,
-    );
+  const programOf = () => (agent === 'real' ? (REAL_AGENT ?? '') : installFakeAgent('bk', temporaryFolder()));
+  const settings = () => [
+    ...['--queue', 'q', '--name', 'a', '--skip-checkout'],
+    ...['--build-path', folder, '--hooks-path', folder],
+  ];
+
+  function start(args: readonly string[] = []): Program {
+    const token = ['--endpoint', `${buildkite.url}/v3`, '--token', 't'];
+    return startProgram(programOf(), ['start', ...token, ...settings(), ...args], {}, folder);
   }
 
   const hook = (name: string, script: string) =>
@@ -119,6 +109,22 @@ describe.each([
     expect(paths()).toContain('POST /v3/stop');
     expect(paths().at(-1)).toBe('POST /v3/disconnect');
   });
+
+  test.runIf(exists)(
+    'a job that arrives during the stop is not accepted, and free for another agent',
+    async () => {
+      const job = buildkite.queueJob({ command: 'true' });
+      buildkite.behave({
+        faults: [{ path: '/ping$', effect: { kind: 'slow-answer', milliseconds: 1_500 } }],
+      });
+      const program = start();
+      await until('the assignment', () => job.state === 'assigned');
+      program.kill('SIGTERM');
+      expect(await program.exit).toBe(0);
+      expect(job).toMatchObject({ state: 'queued', assignments: 1, starts: 0 });
+      expect(paths().filter((path) => path.endsWith('/accept'))).toEqual([]);
+    },
+  );
 
   test.runIf(exists)('a second SIGTERM cancels the job, which ends with -1 and agent_stop', async () => {
     hook('pre-exit', 'echo "pre-exit $BUILDKITE_JOB_CANCELLED"');
@@ -252,6 +258,19 @@ describe.each([
     const refused = buildkite.queueJob({ command: 'true' });
     await start(['--disconnect-after-job']).exit;
     expect(refused).toMatchObject({ result: 'failed', exitStatus: -1, signalReason: 'agent_refused' });
+  });
+
+  test.runIf(exists)('a token of the environment is not in that of the job', async () => {
+    const job = buildkite.queueJob({ command: 'env' });
+    const program = startProgram(
+      programOf(),
+      ['start', '--endpoint', `${buildkite.url}/v3`, '--disconnect-after-job', ...settings()],
+      { BUILDKITE_AGENT_TOKEN: 't' },
+      folder,
+    );
+    expect(await program.exit).toBe(0);
+    expect(job.log).toContain('BUILDKITE_AGENT_ACCESS_TOKEN=');
+    expect(job.log).not.toContain('BUILDKITE_AGENT_TOKEN=');
   });
 
   test.runIf(exists)('a token can come from a file', async () => {
