@@ -6,8 +6,11 @@ import type { InstanceState, RegistrationDeps } from './ports.ts';
 /** Life of a positive answer, in milliseconds: Auto Scaling's Describe calls have a low rate for the whole account. */
 const IN_SERVICE_MS = 30_000;
 
-/** Life of every other answer, below the time after which an instance comes back: only a flood meets it. */
-const OTHER_MS = 1_500;
+/**
+ * Life of every other answer, in milliseconds, but for an instance that launches: it waits for the change, and no job that could send
+ * a flood of requests runs on it yet.
+ */
+const OTHER_MS = 1_000;
 
 /** When an instance comes back that is not InService, in seconds. */
 const NOT_IN_SERVICE_SECONDS = 2;
@@ -43,10 +46,14 @@ async function stateOf(
 ): Promise<InstanceState | undefined> {
   const now = clock.now().getTime();
   const known = states.get(instanceId);
-  const lifeMs = known?.state?.lifecycleState === 'InService' ? IN_SERVICE_MS : OTHER_MS;
-  if (known && now - known.at < lifeMs) return known.state;
+  if (known && now - known.at < lifeMs(known.state)) return known.state;
   const state = await autoScaling.describeInstance(instanceId);
   if (states.size >= MAX_REMEMBERED) states.clear();
   states.set(instanceId, { state, at: now });
   return state;
+}
+
+function lifeMs(state: InstanceState | undefined): number {
+  if (state?.lifecycleState === 'InService') return IN_SERVICE_MS;
+  return state?.lifecycleState.startsWith('Pending') ? 0 : OTHER_MS;
 }
