@@ -55,16 +55,55 @@ array() {
   echo "$name"
 }
 
-# The disk is a cache: a file system that cannot be mounted is created again.
-mount_disk() {
-  mount -o noatime "$1" "$ephemeral" 2>/dev/null && return
-  mkfs.ext4 -q -F -m 0 -E nodiscard "$1" && mount -o noatime "$1" "$ephemeral"
+# Images of snapshots are cloned, which takes a file system with reflink.
+can_clone() {
+  local probe=$1/.reflink status
+  echo x >"$probe" && cp --reflink=always "$probe" "$probe.clone" 2>/dev/null
+  status=$?
+  rm -f "$probe" "$probe.clone"
+  return $status
 }
 
-# All local NVMe disks as one file system. Without disks, or if they fail, a folder on the root volume: slow, but it works.
+mount_xfs() {
+  mount -t xfs -o noatime,nodev,nosuid "$1" "$ephemeral" 2>/dev/null || return
+  can_clone "$ephemeral" || { umount "$ephemeral"; return 1; }
+}
+
+# The disk is a cache: a file system that cannot be mounted, or cannot clone, is created again.
+mount_disk() { mount_xfs "$1" || { mkfs.xfs -q -f -K -m reflink=1 "$1" && mount_xfs "$1"; }; }
+
+# The root volume of some systems cannot clone: a file on it can contain a file system that does. It has all of its space from the
+# beginning, so that no write to it meets a full root volume, and leaves a fifth of the free space to the system.
+mount_file() {
+  local file=$root/var/lib/aw-runner/disk.xfs kilobytes device status=0
+  mkdir -p "$(dirname "$file")"
+  if [ ! -e "$file" ]; then
+    kilobytes=$(df -k --output=avail "$(dirname "$file")" | tail -n 1)
+    fallocate -l "$((kilobytes / 5 * 4))KiB" "$file.new" && mkfs.xfs -q -f -K -m reflink=1 "$file.new" &&
+      mv "$file.new" "$file" || { rm -f "$file.new"; return 1; }
+  fi
+  device=$(losetup --find --show --direct-io=on "$file" || losetup --find --show "$file") || return
+  mount_disk "$device" || status=$?
+  # The device of a mounted file system stays until the unmount.
+  losetup --detach "$device"
+  [ "$status" -eq 0 ] || { rm -f "$file"; return 1; }
+  echo "$file" >"$decided"
+}
+
+# All trees of jobs have the same UUID, and a job chooses the label of its tree: no link in /dev/disk may lead to one.
+ignore_loops() {
+  mkdir -p "$root/run/udev/rules.d"
+  echo 'SUBSYSTEM=="block", KERNEL=="loop*", ENV{UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"' \
+    >"$root/run/udev/rules.d/59-aw-runner.rules"
+}
+
+# All local NVMe disks as one file system. Without disks, or if they fail, the root volume: slow, but it works.
 # Decided once per boot: a mount at a later start would hide files in use.
 prepare_disk() {
   mkdir -p "$ephemeral" "$(dirname "$decided")"
+  ignore_loops
+  # What may be written and not yet be on the disk when it is nearly full (snapshot/reserve.ts).
+  [ ! -w "$root/proc/sys/vm/dirty_bytes" ] || echo 1073741824 >"$root/proc/sys/vm/dirty_bytes"
   if ! mountpoint -q "$ephemeral" && ! grep -qs '^root$' "$decided"; then
     local device=
     case ${#disks[@]} in
@@ -75,8 +114,13 @@ prepare_disk() {
     if [ -n "$device" ] && mount_disk "$device"; then
       log "$ephemeral is on $device (${#disks[@]} disks)"
       echo "$device" >"$decided"
-    else
+    elif can_clone "$ephemeral"; then
       log "$ephemeral is on the root volume"
+      echo root >"$decided"
+    elif mount_file; then
+      log "$ephemeral is in a file on the root volume"
+    else
+      log "$ephemeral is on the root volume, which cannot clone files: every restore copies them"
       echo root >"$decided"
     fi
   fi
@@ -94,7 +138,8 @@ find_node() {
 }
 
 lacking() {
-  command -v mksquashfs >/dev/null || echo squashfs-tools
+  { command -v mkfs.xfs && command -v xfs_io; } >/dev/null || echo xfsprogs
+  { command -v mke2fs && command -v e2fsck && command -v debugfs; } >/dev/null || echo e2fsprogs
   command -v aws >/dev/null || echo awscli-2
   find_node >/dev/null || echo nodejs24
 }

@@ -30,9 +30,15 @@ const steps = [
     work: () => installEmulator(),
   },
   {
-    name: 'squashfs-tools',
-    isDone: () => commandExists('mksquashfs') && commandExists('unsquashfs'),
-    work: () => installPackages({ apt: 'squashfs-tools', dnf: 'squashfs-tools', brew: 'squashfs' }),
+    name: 'e2fsprogs',
+    isDone: () => commandExists('mke2fs') && commandExists('debugfs') && commandExists('e2fsck'),
+    work: () => installPackages({ apt: 'e2fsprogs', dnf: 'e2fsprogs', brew: 'e2fsprogs' }),
+  },
+  {
+    // Only root can mount the disk on which every job's tree is a clone; without it files are copied.
+    name: 'xfsprogs',
+    isDone: () => process.getuid?.() !== 0 || (commandExists('mkfs.xfs') && commandExists('xfs_io')),
+    work: () => installPackages({ apt: 'xfsprogs', dnf: 'xfsprogs', brew: 'xfsprogs' }),
   },
   {
     name: 'bundles',

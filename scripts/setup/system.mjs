@@ -6,12 +6,21 @@ import { delimiter, join } from 'node:path';
 /** Oldest Python that the emulator runs on. */
 const OLDEST_PYTHON = [3, 10];
 
+/** Folders of system programs; Homebrew links none of e2fsprogs. */
+const SYSTEM_FOLDERS = [
+  '/usr/sbin',
+  '/sbin',
+  '/opt/homebrew/opt/e2fsprogs/sbin',
+  '/usr/local/opt/e2fsprogs/sbin',
+];
+
 /** A program is missing that the user has to install. The message has its name and the command. */
 export class MissingTool extends Error {}
 
 /** @param {string} name */
 export function commandExists(name) {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+  // The PATH of a user often lacks the folders of system programs.
+  return [...(process.env.PATH ?? '').split(delimiter), ...SYSTEM_FOLDERS].some((folder) => {
     try {
       accessSync(join(folder, name), constants.X_OK);
       return true;

@@ -16,8 +16,7 @@ export type SetKey =
   | { kind: 'run'; set: string }
   | { kind: 'manifest'; set: string; id: string }
   | { kind: 'index'; set: string; id: string }
-  | { kind: 'frames'; set: string; id: string }
-  | { kind: 'layer'; set: string; sha256: string };
+  | { kind: 'frames'; set: string; id: string };
 
 export function pointerKey(set: string): string {
   return `sets/${set}/pointer.json`;
@@ -56,15 +55,6 @@ export function framesKey(set: string, id: string): string {
   return `${framesPrefix(set)}${id}`;
 }
 
-/** Every layer of a set. */
-export function layersPrefix(set: string): string {
-  return `sets/${set}/layers/`;
-}
-
-export function layerKey(set: string, sha256: string): string {
-  return `${layersPrefix(set)}${sha256}.sqfs`;
-}
-
 /** The object that `key` names, or undefined if Hearth does not write such a key. */
 export function parseSetKey(key: string): SetKey | undefined {
   const [root, set = '', ...rest] = key.split('/');
@@ -76,8 +66,6 @@ export function parseSetKey(key: string): SetKey | undefined {
   if (SNAPSHOT_ID.test(id)) return { kind: file === 'index' ? 'index' : 'manifest', set, id };
   const frames = /^frames\/([^/]+)$/.exec(path)?.[1];
   if (frames && SNAPSHOT_ID.test(frames)) return { kind: 'frames', set, id: frames };
-  const sha256 = /^layers\/([^/]+)\.sqfs$/.exec(path)?.[1];
-  if (sha256 && SHA256.test(sha256)) return { kind: 'layer', set, sha256 };
   return undefined;
 }
 

@@ -1,4 +1,5 @@
-import { appendFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import { appendFileSync, existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,26 +8,28 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../infra/runner/src/config.ts';
-import { removeEverything } from '../../infra/runner/src/snapshot/clean-up.ts';
 import { isMounted } from '../../infra/runner/src/snapshot/mounts.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
+import { removeEverything } from '../../infra/runner/src/snapshot/remove-everything.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { stateFile } from '../../infra/runner/src/state.ts';
 import { bazelRc } from '../../infra/runner/src/warming/bazel-caches.ts';
 import { bazelServers, endBazelServers } from '../../infra/runner/src/warming/bazel-servers.ts';
 import { warmingDriver } from '../../infra/runner/src/warming/warming-run.ts';
-import { type Manifest, manifestSchema } from '../../shared/snapshot/format-1/manifest.ts';
-import { emptyPointer, promote } from '../../shared/snapshot/format-1/pointer.ts';
 import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
+import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
+import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
 import { type Archive, actionsRun, bazel, cacheHits, checkOut, makeArchive } from '../support/bazel.ts';
 import { whyMissing } from '../support/packages.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
+import { mountXfs } from '../support/xfs.ts';
 
 const reason = await whyMissing({
   bazel: 'bazel-bootstrap',
   javac: 'default-jdk-headless',
-  mksquashfs: 'squashfs-tools',
+  'mkfs.xfs': 'xfsprogs',
+  mke2fs: 'e2fsprogs',
 });
 if (reason) console.warn(`the tests with Bazel are skipped: ${reason}`);
 
@@ -38,6 +41,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   let server: S3Server;
   let s3: S3Client;
   let folder: string;
+  let endDisk: () => void;
   let instances: Directories[];
   let archive: Archive;
   const places = () => ({
@@ -49,7 +53,8 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   beforeEach(async () => {
     server = await startS3Server();
     s3 = localS3(server.url);
-    folder = await mkdtemp(join(tmpdir(), 'hearth-bazel-'));
+    folder = realpathSync(await mkdtemp(join(tmpdir(), 'hearth-bazel-')));
+    endDisk = mountXfs(join(folder, 'disk'));
     instances = [];
     archive = makeArchive(join(folder, 'postcodes.tar.gz'));
   });
@@ -60,6 +65,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
       expect(await bazelServers(folder)).toEqual([]);
       for (const { warm } of instances) expect(await isMounted(warm)).toBe(false);
     } finally {
+      endDisk();
       await rm(folder, { recursive: true, force: true });
       await server.close();
     }
@@ -78,8 +84,8 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   /** A fresh instance that has booted: its own disk, and the warm directory and the checkout where every instance has them. */
   async function bootMachine() {
     await endMachine();
-    const disk = join(folder, `instance-${instances.length}`);
-    const directories = { layers: join(disk, 'layers'), state: join(disk, 'state'), warm: places().warm };
+    const disk = join(folder, 'disk', `instance-${instances.length}`);
+    const directories = { images: join(disk, 'images'), state: join(disk, 'state'), warm: places().warm };
     instances.push(directories);
     const restored = await restoreSnapshot({ s3, bucket: 'b', set: SET, directories });
     checkOut(places().checkout, archive);
@@ -141,9 +147,14 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     const [key = ''] = [...server.objects.keys()].filter(
       (name) => !before.has(name) && parseSetKey(name)?.kind === 'manifest',
     );
-    const manifest = v.parse(manifestSchema, JSON.parse(server.objects.get(key)?.body.toString() ?? ''));
+    const text = server.objects.get(key)?.body.toString() ?? '';
+    const manifest = v.parse(manifestSchema, JSON.parse(text));
     const at = new Date(manifest.createdAt);
-    server.put(pointerKey(SET), JSON.stringify(promote(emptyPointer(at), manifest.id, at)));
+    const manifestSha256 = hash('sha256', text, 'hex');
+    server.put(
+      pointerKey(SET),
+      JSON.stringify(promote(emptyPointer(at), { id: manifest.id, manifestSha256 }, at)),
+    );
     return manifest;
   }
 
@@ -151,7 +162,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     const first = await bootMachine();
     expect(first.restored.outcome).toBe('cold');
     const manifest = await warmingRun(first.directories, byDefault(false));
-    expect(manifest.layers).toHaveLength(1);
+    expect(manifest.parent).toBeUndefined();
 
     const second = await bootMachine();
     expect(second.restored).toMatchObject({ outcome: 'restored', id: manifest.id });
@@ -162,7 +173,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   test('after a warming run that builds, the first build elsewhere has nothing to do', async () => {
     const first = await bootMachine();
     const full = await warmingRun(first.directories, byDefault(true));
-    const firstBytes = full.layers[0]?.bytes ?? 0;
+    const firstBytes = full.totals.storedBytes;
 
     const second = await bootMachine();
     expect(second.restored).toMatchObject({ outcome: 'restored', id: full.id });
@@ -179,10 +190,9 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
     const night = await warmingRun(third.directories, byDefault(true));
     expect(night.parent).toBe(full.id);
-    const [below, added] = night.layers;
-    expect(below?.sha256).toBe(full.layers[0]?.sha256);
-    const share = (added?.bytes ?? Number.POSITIVE_INFINITY) / firstBytes;
-    console.log(`first layer ${firstBytes} bytes, second ${added?.bytes} (${(share * 100).toFixed(2)} %)`);
+    const added = night.frames.find((object) => object.id === night.id)?.bytes ?? 0;
+    const share = added / firstBytes;
+    console.log(`first save ${firstBytes} bytes, second ${added} (${(share * 100).toFixed(2)} %)`);
     expect(share).toBeLessThan(0.02);
 
     const fourth = await bootMachine();

@@ -18,7 +18,7 @@ const reason =
     'cloud-init': 'cloud-init',
     'systemd-nspawn': 'systemd-container',
     '/sbin/init': 'systemd-sysv',
-    mksquashfs: 'squashfs-tools',
+    'mkfs.xfs': 'xfsprogs',
   })) ??
   whyNoTerraform() ??
   whyNoContainer();

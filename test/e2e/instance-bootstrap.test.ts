@@ -1,11 +1,21 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Instance } from '../support/instance.ts';
 import { whyMissing } from '../support/packages.ts';
+import { mountXfs } from '../support/xfs.ts';
 
-const reason = await whyMissing({ 'mkfs.ext4': 'e2fsprogs', losetup: 'mount', findmnt: 'util-linux' });
+const reason = await whyMissing({ 'mkfs.xfs': 'xfsprogs', losetup: 'mount', findmnt: 'util-linux' });
 if (reason) console.warn(`the tests of bootstrap.sh are skipped: ${reason}`);
 
 describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
@@ -22,25 +32,66 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
   }
 
   describe('disks', () => {
-    test('none: a folder on the root volume', () => {
+    test('none: a file on the root volume, which owns its space; it is found again after a reboot', () => {
       instance.addDisk('Amazon Elastic Block Store              ');
-      expect(mustBootstrap()).toContain('/mnt/ephemeral is on the root volume');
-      expect(instance.mountedFrom()).toBeUndefined();
-      expect(statSync(join(instance.ephemeral, 'aw')).isDirectory()).toBe(true);
+      expect(mustBootstrap()).toContain('/mnt/ephemeral is in a file on the root volume');
+      expect(instance.isInFile()).toBe(true);
+      const { blocks, size } = statSync(join(instance.root, 'var/lib/aw-runner/disk.xfs'));
+      expect(size).toBe(400_000 * 1024);
+      expect(blocks * 512).toBeGreaterThanOrEqual(size);
+      instance.write('mnt/ephemeral/aw/base/image', 'kept');
+      mustBootstrap();
+      instance.reboot();
+      mustBootstrap();
+      expect(instance.isInFile()).toBe(true);
+      expect(instance.read('mnt/ephemeral/aw/base/image')).toBe('kept');
+    });
+
+    test('none, and a root volume that can clone files: a folder on it', () => {
+      const end = mountXfs(join(instance.root, 'mnt'), '320M');
+      try {
+        expect(mustBootstrap()).toContain('/mnt/ephemeral is on the root volume\n');
+        expect(instance.mountedFrom()).toBeUndefined();
+        expect(statSync(join(instance.ephemeral, 'aw')).isDirectory()).toBe(true);
+      } finally {
+        end();
+      }
+    });
+
+    test('the file system can clone, and shows neither devices nor setuid bits; loop devices get no links', () => {
+      instance.addDisk();
+      mustBootstrap();
+      instance.write('mnt/ephemeral/aw/file', 'x');
+      const file = join(instance.ephemeral, 'aw/file');
+      execFileSync('cp', ['--reflink=always', file, `${file}2`]);
+      const table = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+      const line = table.find((each) => each.includes(` ${instance.ephemeral} `));
+      expect(line).toMatch(/ xfs rw,nosuid,nodev,noatime/);
+      expect(instance.read('run/udev/rules.d/59-aw-runner.rules')).toContain('KERNEL=="loop*"');
+    });
+
+    test('one with another file system, or one that cannot clone, is created again', () => {
+      const device = instance.addDisk();
+      execFileSync('mkfs.xfs', ['-q', '-f', '-m', 'reflink=0', device]);
+      mustBootstrap();
+      expect(instance.mountedFrom()).toBe(device);
+      instance.write('mnt/ephemeral/aw/file', 'x');
+      const file = join(instance.ephemeral, 'aw/file');
+      execFileSync('cp', ['--reflink=always', file, `${file}2`]);
     });
 
     test('one: it is mounted, also after a reboot, and keeps its files', () => {
       const device = instance.addDisk();
       mustBootstrap();
       expect(instance.mountedFrom()).toBe(device);
-      instance.write('mnt/ephemeral/aw/layers/layer', 'kept');
+      instance.write('mnt/ephemeral/aw/base/image', 'kept');
       // Each start of aw-runner runs the script again.
       mustBootstrap();
       expect(instance.mountedFrom()).toBe(device);
       instance.reboot();
       mustBootstrap();
       expect(instance.mountedFrom()).toBe(device);
-      expect(instance.read('mnt/ephemeral/aw/layers/layer')).toBe('kept');
+      expect(instance.read('mnt/ephemeral/aw/base/image')).toBe('kept');
     });
 
     test('two: one array, created once and found again', () => {
@@ -53,13 +104,13 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
         `--create ${name} --run --level=0 --force --homehost=any --raid-devices=2 ${disks.join(' ')}`,
       ]);
       expect(instance.mountedFrom()).toBe(disks[0]);
-      instance.write('mnt/ephemeral/aw/layers/layer', 'kept');
+      instance.write('mnt/ephemeral/aw/base/image', 'kept');
       mustBootstrap();
       expect(instance.calls('mdadm')).toHaveLength(2);
       instance.reboot();
       mustBootstrap();
       expect(instance.calls('mdadm').slice(2)).toEqual([`--assemble ${name} --run ${disks.join(' ')}`]);
-      expect(instance.read('mnt/ephemeral/aw/layers/layer')).toBe('kept');
+      expect(instance.read('mnt/ephemeral/aw/base/image')).toBe('kept');
     });
 
     test('two in an array that udev has started under another name', () => {
@@ -84,7 +135,7 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       const log = mustBootstrap();
       expect(log).toContain(`/dev/${parted} is in use`);
       expect(log).toContain(`/dev/${held} is in use`);
-      expect(instance.mountedFrom()).toBeUndefined();
+      expect(instance.isInFile()).toBe(true);
     });
 
     test('two without an array: the root volume, until the next reboot', () => {
@@ -95,7 +146,7 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       instance.write('mnt/ephemeral/aw/warm/at-work', 'x');
       instance.fakeMdadm();
       mustBootstrap();
-      expect(instance.mountedFrom()).toBeUndefined();
+      expect(instance.isInFile()).toBe(true);
       expect(instance.read('mnt/ephemeral/aw/warm/at-work')).toBe('x');
     });
 
@@ -108,7 +159,7 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       try {
         writeFileSync(join(other, 'file'), 'kept');
         expect(mustBootstrap()).toContain(`${device} is in use: left alone`);
-        expect(instance.mountedFrom()).toBeUndefined();
+        expect(instance.isInFile()).toBe(true);
         expect(existsSync(join(other, 'file'))).toBe(true);
       } finally {
         execFileSync('umount', [other]);
@@ -165,10 +216,10 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
 
   describe('tools that the image lacks', () => {
     test('are installed', () => {
-      instance.without('mksquashfs');
-      instance.stub('dnf', `ln -s /bin/true ${instance.root}/bin/mksquashfs`);
-      expect(mustBootstrap()).toContain('this image lacks squashfs-tools');
-      expect(instance.calls('dnf')).toEqual(['install -q -y squashfs-tools']);
+      instance.without('xfs_io');
+      instance.stub('dnf', `ln -s /bin/true ${instance.root}/bin/xfs_io`);
+      expect(mustBootstrap()).toContain('this image lacks xfsprogs');
+      expect(instance.calls('dnf')).toEqual(['install -q -y xfsprogs']);
     });
 
     test('include mdadm if there is more than one disk; the boot succeeds without it', () => {
@@ -178,7 +229,7 @@ describe.skipIf(reason !== undefined)('bootstrap.sh', () => {
       instance.reboot();
       instance.addDisk();
       instance.addDisk();
-      expect(mustBootstrap()).toContain('is on the root volume');
+      expect(mustBootstrap()).toContain('on the root volume');
       expect(instance.calls('dnf')).toEqual(['install -q -y mdadm']);
     });
 

@@ -132,7 +132,14 @@ describe.skipIf(reason !== undefined)('shell scripts of an instance', () => {
         timeout: 60_000,
       });
     const here = check(`${dirname(process.execPath)}:${process.env.PATH}`).stdout;
-    for (const what of ['Node 24', 'squashfs-tools', 'squashfs in the kernel', 'overlayfs in the kernel'])
+    for (const what of [
+      'Node 24',
+      'xfsprogs and xfs with reflink in the kernel',
+      'e2fsprogs',
+      'ext4 and loop devices in the kernel',
+      'xfs_io',
+      'overlayfs in the kernel',
+    ])
       expect(here).toContain(`ok       ${what}\n`);
     const without = check('/usr/bin:/bin');
     expect(without.status).toBe(1);

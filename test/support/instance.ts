@@ -21,7 +21,8 @@ const script = resolve(import.meta.dirname, '../../infra/runner/bootstrap.sh');
 /** The tools of the system that bootstrap.sh uses; a test adds others. */
 const TOOLS = [
   ...['basename', 'bash', 'blkid', 'cat', 'chmod', 'cp', 'dirname', 'find', 'findmnt', 'grep', 'mkdir'],
-  ...['mkfs.ext4', 'mount', 'mountpoint', 'mv', 'rm', 'sh', 'sha256sum', 'tail', 'timeout', 'touch', 'ln'],
+  ...['mkfs.xfs', 'mount', 'mountpoint', 'mv', 'rm', 'sh', 'sha256sum', 'tail', 'timeout', 'touch', 'ln'],
+  ...['fallocate', 'losetup', 'umount'],
 ];
 
 const PROGRAM = 'console.log("aw-runner")\n';
@@ -40,7 +41,9 @@ export class Instance {
       mkdirSync(join(this.root, folder), { recursive: true });
     for (const tool of TOOLS) this.link(tool, execFileSync('which', [tool], { encoding: 'utf8' }).trim());
     this.link('node', process.execPath);
-    this.stub('mksquashfs', 'exit 0');
+    for (const tool of ['xfs_io', 'mke2fs', 'e2fsck', 'debugfs']) this.stub(tool, 'exit 0');
+    // The root volume has 500 MB left.
+    this.stub('df', 'echo Avail; echo 500000');
     // `aws s3 cp --only-show-errors URL FILE`
     this.stub('aws', `cp ${this.root}/program "$5"`);
     writeFileSync(join(this.root, 'program'), PROGRAM);
@@ -74,7 +77,7 @@ export class Instance {
   /** @returns the device of a new, blank instance store disk */
   addDisk(model = 'Amazon EC2 NVMe Instance Storage        '): string {
     const image = join(this.root, `disk-${this.#loops.length}`);
-    execFileSync('truncate', ['-s', '64M', image]);
+    execFileSync('truncate', ['-s', '320M', image]);
     const device = execFileSync('losetup', ['--find', '--show', image], { encoding: 'utf8' }).trim();
     this.#loops.push(device);
     const block = join(this.root, 'sys/block', basename(device));
@@ -118,6 +121,16 @@ export class Instance {
   mountedFrom(): string | undefined {
     const table = readFileSync('/proc/self/mounts', 'utf8').split('\n');
     return table.map((line) => line.split(' ')).findLast(([, path]) => path === this.ephemeral)?.[0];
+  }
+
+  /** Whether `/mnt/ephemeral` is the file system in a file on the root volume. */
+  isInFile(): boolean {
+    const device = this.mountedFrom();
+    if (device === undefined) return false;
+    const file = execFileSync('losetup', ['--noheadings', '--output', 'BACK-FILE', device], {
+      encoding: 'utf8',
+    });
+    return file.trim() === join(this.root, 'var/lib/aw-runner/disk.xfs');
   }
 
   /** Disks keep their files; mounts, `/run` and `/dev` do not survive. */

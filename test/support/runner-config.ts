@@ -10,7 +10,7 @@ export function runnerConfig(folder: string, change: object = {}): string {
     group: 'gha/default',
     autoScalingGroup: 'aw-gha-default',
     directories: {
-      layers: join(folder, 'layers'),
+      images: join(folder, 'images'),
       warm: join(folder, 'warm'),
       state: join(folder, 'state'),
     },

@@ -10,7 +10,7 @@ locals {
   tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id })
 
   # bootstrap.sh mounts a local NVMe disk at /mnt/ephemeral, if the instance has one.
-  directories = { layers = "/mnt/ephemeral/aw/layers", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
+  directories = { images = "/mnt/ephemeral/aw", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
 
   # The CloudWatch agent sends the boot log while the boot runs, because a failed instance is terminated soon.
   cloudwatch = {

@@ -7,7 +7,7 @@ set -uo pipefail
 missing=0
 folder=$(mktemp -d)
 cleanup() {
-  umount -q "$folder/merged" "$folder/layer" 2>/dev/null
+  umount -q "$folder/merged" "$folder/tree" "$folder/disk" 2>/dev/null
   rm -rf "$folder"
 }
 trap cleanup EXIT
@@ -41,22 +41,31 @@ node_24() {
   return 1
 }
 
-pack_layer() {
-  mkdir -p "$folder/tree/directory"
-  echo text >"$folder/tree/directory/file"
-  mksquashfs "$folder/tree" "$folder/layer.sqfs" -comp zstd -quiet -no-progress
+# What bootstrap.sh and aw-runner do with a disk: a file system with reflink, an image on it, and a mounted clone of the image.
+make_disk() {
+  truncate -s 400M "$folder/disk.xfs"
+  mkfs.xfs -q -m reflink=1 "$folder/disk.xfs" && mkdir "$folder/disk" &&
+    mount -o loop,noatime,nodev,nosuid "$folder/disk.xfs" "$folder/disk"
 }
 
-mount_layer() {
-  mkdir -p "$folder/layer"
-  mount -t squashfs -o loop,ro,nodev,nosuid "$folder/layer.sqfs" "$folder/layer"
+make_image() {
+  truncate -s 1G "$folder/disk/base.img"
+  mke2fs -q -F -t ext4 -O ^has_journal "$folder/disk/base.img" && e2fsck -f -n "$folder/disk/base.img"
 }
 
-# Renames a directory of a lower layer: without redirect_dir an overlay cannot do that without a copy.
+mount_clone() {
+  mkdir "$folder/tree"
+  cp --reflink=always "$folder/disk/base.img" "$folder/disk/tree.img" &&
+    mount -t ext4 -o loop,noatime,nodev,nosuid,noinit_itable "$folder/disk/tree.img" "$folder/tree" &&
+    mkdir -p "$folder/tree/directory" && echo text >"$folder/tree/directory/file" && fstrim "$folder/tree"
+}
+
+read_extents() { xfs_io -r -c fsync -c 'fiemap -v' "$folder/disk/tree.img"; }
+
+# A job's root: its changes are in the clone.
 mount_overlay() {
-  mkdir -p "$folder/upper" "$folder/work" "$folder/merged"
-  mount -t overlay overlay -o "lowerdir=$folder/layer,upperdir=$folder/upper,workdir=$folder/work,redirect_dir=on,index=off,metacopy=off" \
-    "$folder/merged" && mv "$folder/merged/directory" "$folder/merged/renamed" && grep -q text "$folder/merged/renamed/file"
+  mkdir -p "$folder/tree/upper" "$folder/tree/work" "$folder/merged" "$folder/lower"
+  mount -t overlay overlay -o "lowerdir=$folder/lower,upperdir=$folder/tree/upper,workdir=$folder/tree/work" "$folder/merged"
 }
 
 need 'systemd' 'it starts and restarts aw-runner' has systemctl
@@ -64,11 +73,12 @@ need 'cloud-init' 'it writes the configuration of the group' has cloud-init
 need 'Node 24' 'aw-runner runs on it' node_24
 need 'AWS CLI' 'bootstrap.sh fetches aw-runner with it' has aws
 need 'findmnt, mountpoint, blkid' 'bootstrap.sh inspects the disks with them' eval 'has findmnt && has mountpoint && has blkid'
-need 'mkfs.ext4' 'a new disk has no file system' has mkfs.ext4
-need 'squashfs-tools' 'a layer is packed with mksquashfs, with zstd' pack_layer
-need 'squashfs in the kernel' 'a layer is mounted' mount_layer
-need 'overlayfs in the kernel' 'jobs write above the layers' mount_overlay
 need 'systemd-run, setpriv, tar' 'an agent is installed and started with them' eval 'has systemd-run && has setpriv && has tar'
+need 'xfsprogs and xfs with reflink in the kernel' 'images of snapshots are cloned' make_disk
+need 'e2fsprogs' 'an image is an ext4 file system' make_image
+need 'ext4 and loop devices in the kernel' 'a job works in a clone of an image' mount_clone
+need 'xfs_io' 'a save finds what has changed with it' read_extents
+need 'overlayfs in the kernel' 'a job has a root of its own' mount_overlay
 prefer 'mdadm' 'several local disks are not used without it' has mdadm
 prefer 'amazon-cloudwatch-agent' 'the log of a boot is lost with the instance' test -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
 prefer 'logrotate' '/var/log/aw-runner.log grows' has logrotate

@@ -12,17 +12,15 @@ log() { echo "install: $*" >&2; }
 
 amazon_linux() {
   dnf install -q -y \
-    amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git libicu logrotate mdadm nodejs24 rsyslog shadow-utils squashfs-tools tar \
-    util-linux zstd
-  # Some kernels have squashfs in a separate package.
-  modprobe squashfs 2>/dev/null || dnf install -q -y "kernel-modules-extra-$(uname -r)"
+    amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git libicu logrotate mdadm nodejs24 rsyslog shadow-utils tar util-linux \
+    xfsprogs zstd
 }
 
 ubuntu() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -q -o DPkg::Lock::Timeout=300 update
   apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    ca-certificates curl e2fsprogs fuse3 git libicu74 logrotate mdadm rsyslog squashfs-tools tar udev util-linux xz-utils zstd
+    ca-certificates curl e2fsprogs fuse3 git libicu74 logrotate mdadm rsyslog tar udev util-linux xfsprogs xz-utils zstd
   node_from_upstream
   # AWS maintains the snap; the PATH of a systemd unit has no /snap/bin.
   command -v aws >/dev/null || { snap install aws-cli --classic && ln -sf /snap/bin/aws /usr/local/bin/aws; }

@@ -9,7 +9,7 @@ const good = {
   group: 'gha/default',
   autoScalingGroup: 'aw-gha-default',
   directories: {
-    layers: '/mnt/ephemeral/aw/layers',
+    images: '/mnt/ephemeral/aw',
     warm: '/mnt/ephemeral/aw/warm',
     state: '/var/lib/aw-runner',
   },

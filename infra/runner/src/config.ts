@@ -70,7 +70,7 @@ const configSchema = (drivers: readonly string[]) =>
     warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
     /** The instance metadata service. */
     metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
-    directories: v.strictObject({ layers: path, warm: path, state: path }),
+    directories: v.strictObject({ images: path, warm: path, state: path }),
     /** The socket through which jobs reach aw-runner. */
     jobSocket: v.optional(path, JOB_SOCKET),
     /** Longest time of a boot until Runner Ready or Runner Failed. */

@@ -52,7 +52,7 @@ export async function createRunner(
     instanceId,
     metadata,
     states,
-    health: instanceHealth(directories.state, [directories.state, directories.layers], log),
+    health: instanceHealth(directories.state, [directories.state, directories.images], log),
     reporter: sqsReporter(sqs, config, instanceId, log),
     agent: createAgent(config, adapters, { instanceId, s3, states, sqs, log }),
     restore: async (signal) => {

@@ -62,11 +62,11 @@ describe('the mark of a job', () => {
 describe('disks', () => {
   const disk = (bavail: number, ffree = 50) => ({ ...real(), blocks: 100, bavail, files: 100, ffree });
 
-  test('each is watched: the one of the state and the one of the layers', async () => {
-    const [root, layers] = [join(directory, 'state'), join(directory, 'layers')];
-    for (const full of [root, layers]) {
+  test('each is watched: the one of the state and the one of the images', async () => {
+    const [root, images] = [join(directory, 'state'), join(directory, 'images')];
+    for (const full of [root, images]) {
       vi.mocked(statfs).mockImplementation(async (path) => disk(path === full ? 1 : 50));
-      expect(await healthProblem(directory, [root, layers])).toBe(`disk full: 1.0 % free at ${full}`);
+      expect(await healthProblem(directory, [root, images])).toBe(`disk full: 1.0 % free at ${full}`);
     }
   });
 
@@ -85,7 +85,7 @@ describe('disks', () => {
       await actual.statfs(path);
       return disk(1);
     });
-    expect(await healthProblem(directory, [join(directory, 'aw/layers')])).toContain('disk full');
-    expect(asked).toEqual([join(directory, 'aw/layers'), join(directory, 'aw'), directory]);
+    expect(await healthProblem(directory, [join(directory, 'aw/images')])).toContain('disk full');
+    expect(asked).toEqual([join(directory, 'aw/images'), join(directory, 'aw'), directory]);
   });
 });

@@ -4,10 +4,10 @@ import { autoScalingGroupName, type CiProvider, groupId } from '../../../shared/
 import { type Deployment, type GroupSettings, targetOf, USUAL_RUNNER } from '../deploy/settings.ts';
 
 /** Where a runner's instance keeps what; all below one folder of the instance's own. */
-export type InstanceDirectories = { layers: string; warm: string; state: string };
+export type InstanceDirectories = { images: string; warm: string; state: string };
 
 export function instanceDirectories(folder: string): InstanceDirectories {
-  return { layers: join(folder, 'layers'), warm: join(folder, 'warm'), state: join(folder, 'state') };
+  return { images: join(folder, 'images'), warm: join(folder, 'warm'), state: join(folder, 'state') };
 }
 
 /** Where the program of an agent is, as on an image. */

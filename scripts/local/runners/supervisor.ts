@@ -8,6 +8,7 @@ import { RUN_VARIABLE } from '../cleanup/system.ts';
 import type { Deployment, GroupSettings } from '../deploy/settings.ts';
 import type { AccessKey, Callers } from '../gateway/callers.ts';
 import { createFeed, type Feed } from '../gateway/feed.ts';
+import { mountRunnersDisk } from './disk.ts';
 import { type InstanceProcess, startProcess } from './instance-process.ts';
 import { instanceDirectories, runnerConfig } from './runner-config.ts';
 
@@ -48,7 +49,11 @@ export function createRunners(options: RunnersOptions): Runners {
   const instances = new Map<string, { process: InstanceProcess | undefined; gone: boolean }>();
   const folderOf = (instanceId: string) => join(options.folder, 'runners', instanceId);
 
+  let disk: Promise<void> | undefined;
+
   async function launch(instance: LaunchedInstance): Promise<void> {
+    disk ??= mountRunnersDisk(options.folder);
+    await disk;
     const group = groupOf(instance, options.deployment);
     const folder = folderOf(instance.id);
     const config = await prepare(instance, group, folder, options);

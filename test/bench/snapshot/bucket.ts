@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { emptyPointer, promote } from '../../../shared/snapshot/format-1/pointer.ts';
 import { parseSetKey, pointerKey } from '../../../shared/snapshot/layout.ts';
+import { emptyPointer, promote } from '../../../shared/snapshot/pointer.ts';
+import { readManifest } from '../../../shared/snapshot/records.ts';
 import { type ObjectStore, s3Store } from '../../../shared/snapshot/store.ts';
 import { localS3 } from '../../support/s3-client.ts';
 
@@ -57,7 +58,10 @@ export async function startBucket(): Promise<Bucket> {
     async makeCurrent(id) {
       const at = new Date();
       await store.remove(pointerKey(SET));
-      await store.write(pointerKey(SET), promote(emptyPointer(at), id, at), { ifNoneMatch: true });
+      const manifest = await readManifest(store, SET, id);
+      if (!manifest) throw new Error(`there is no snapshot ${id}`);
+      const pointer = promote(emptyPointer(at), { id, manifestSha256: manifest.sha256 }, at);
+      await store.write(pointerKey(SET), pointer, { ifNoneMatch: true });
     },
     async empty() {
       for (const key of await keys('')) await store.remove(key);

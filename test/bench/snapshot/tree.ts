@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { measureTree, type TreeSize } from '../../../infra/runner/src/snapshot/walk.ts';
+
+/** What a tree comes to. */
+export type TreeSize = { files: number; contentBytes: number };
 
 /** What a benchmark has to be about: less would measure the start of programs. */
 export const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };
@@ -31,4 +33,15 @@ export async function makeTree(root: string, target: string): Promise<TreeSize &
   throw new Error(
     `${madeOf.join(', ')} have ${size.files} files and ${size.contentBytes} bytes: a benchmark needs ${LEAST.files} and ${LEAST.contentBytes}`,
   );
+}
+
+/** Regular files of a tree, and their bytes. */
+async function measureTree(path: string): Promise<TreeSize> {
+  const size: TreeSize = { files: 0, contentBytes: 0 };
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    size.files += 1;
+    size.contentBytes += (await lstat(join(entry.parentPath, entry.name))).size;
+  }
+  return size;
 }

@@ -2,19 +2,20 @@ import { parseArgs } from 'node:util';
 import { S3Client } from '@aws-sdk/client-s3';
 import { clientSettings } from '../../../../shared/runtime/client-settings.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import { readManifest, readPointer } from '../../../../shared/snapshot/format-1/records.ts';
-import { verifySnapshot } from '../../../../shared/snapshot/format-1/verify.ts';
+import { UnsupportedFormat } from '../../../../shared/snapshot/errors.ts';
 import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/snapshot/layout.ts';
+import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import type { RunnerConfig } from '../config.ts';
 import { usageText } from '../usage.ts';
 import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
+import { verifyContent } from './verify-content.ts';
 
 export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--json]
 
-  save      packs the changes of the warm directory as a new snapshot of the set
-  restore   mounts the set's current snapshot at the warm directory
-  verify    compares a snapshot (the current one, or --id) in S3 with its manifest
+  save      sends the changes of the warm directory as a new snapshot of the set; no process may use the directory
+  restore   makes the warm directory a clone of the set's current snapshot
+  verify    reads all of a snapshot (the current one, or --id) in S3 and compares it with its index
   list      lists the set's snapshots, newest first`;
 
 /** Flags of all subcommands. */
@@ -107,38 +108,48 @@ async function runSubcommand(
       return restored.outcome === 'cold' ? 1 : 0;
     }
     case 'verify': {
-      const id = values.id ?? (await readPointer(store, set))?.pointer.current;
+      const id = values.id ?? (await readPointer(store, set))?.pointer.current?.id;
       if (!id) {
         console.error(`set ${set} has no current snapshot; name one with --id`);
         return 1;
       }
-      const verdict = await verifySnapshot(store, set, id, { now: Date.now });
-      print(`${id}: ${verdict.verdict}${'reason' in verdict ? `, ${verdict.reason}` : ''}`, {
+      const problem = await verifyContent({ s3, bucket, set, id, ...(signal && { signal }) });
+      const verdict = problem === undefined ? 'sound' : 'broken';
+      print(`${id}: ${verdict}${problem === undefined ? '' : `, ${problem}`}`, {
         id,
-        ...verdict,
+        verdict,
+        reason: problem,
       });
-      return verdict.verdict === 'sound' ? 0 : 1;
+      return problem === undefined ? 0 : 1;
     }
     case 'list': {
-      const current = (await readPointer(store, set))?.pointer.current;
+      const current = (await readPointer(store, set))?.pointer.current?.id;
       const ids: string[] = [];
       for await (const { key } of store.list(snapshotsPrefix(set))) {
         const parsed = parseSetKey(key);
         if (parsed?.kind === 'manifest') ids.push(parsed.id);
       }
       for (const id of ids.sort().reverse()) {
-        const manifest = await readManifest(store, set, id);
-        const line = `${id}  ${snapshotTime(id).toISOString()}  ${manifest?.layers.length} layers  ${manifest?.totals.bytes} bytes`;
-        print(id === current ? `${line}  current` : line, {
-          id,
-          current: id === current,
-          ...manifest?.totals,
-        });
+        const totals = await totalsOf(store, set, id);
+        const bytes = typeof totals === 'string' ? totals : `${totals?.storedBytes} bytes to restore`;
+        const line = `${id}  ${snapshotTime(id).toISOString()}  ${bytes}`;
+        const facts = typeof totals === 'string' ? { unsupported: totals } : totals;
+        print(id === current ? `${line}  current` : line, { id, current: id === current, ...facts });
       }
       return 0;
     }
     default:
       console.error(SNAPSHOT_USAGE);
       return 2;
+  }
+}
+
+/** What a restore of the snapshot takes, or why this version does not read it. */
+async function totalsOf(store: ReturnType<typeof s3Store>, set: string, id: string) {
+  try {
+    return (await readManifest(store, set, id))?.manifest.totals;
+  } catch (error) {
+    if (error instanceof UnsupportedFormat) return error.message;
+    throw error;
   }
 }

@@ -1,31 +1,25 @@
-import { mkdir, readFile, realpath, rm } from 'node:fs/promises';
-import { execute } from '../child-process.ts';
-import type { Paths } from './paths.ts';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import { ChildProcessFailed, execute } from '../child-process.ts';
 
-/** Mounts of the kernel, deepest last. */
-async function mountPoints(): Promise<string[]> {
-  const table = await readFile('/proc/self/mounts', 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  return table
-    .split('\n')
-    .flatMap((line) => line.split(' ')[1] ?? [])
-    .map((path) =>
-      path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-    );
-}
+/** Limit for a mount to become free and for a loop device to be gone, in milliseconds. After it something holds the tree. */
+const RELEASE_MS = 10_000;
 
-/** Also of a path with symbolic links: the kernel lists resolved paths. */
-export async function isMounted(path: string): Promise<boolean> {
-  return (await mountPoints()).includes(await resolved(path));
-}
+const POLL_MS = 20;
 
-async function resolved(path: string): Promise<string> {
-  return realpath(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return path;
-    throw error;
-  });
+/** One line of the mount table. */
+export type Mount = {
+  /** `major:minor` of the file system. */
+  device: string;
+  /** Path within the file system that is mounted: `/` except for a bind. */
+  root: string;
+  point: string;
+};
+
+/** A tree that cannot be unmounted. */
+export class TreeHeld extends Error {
+  override readonly name = 'TreeHeld';
 }
 
 /** Whether this process may mount. */
@@ -33,92 +27,188 @@ export function canMount(): boolean {
   return process.platform === 'linux' && process.getuid?.() === 0;
 }
 
-/** Device nodes and setuid bits of a layer have no effect. */
-const LAYER_OPTIONS = 'loop,ro,nodev,nosuid';
-
-/**
- * Mounts one layer read-only. As many threads decompress it as read it. Kernels before Linux 6.2, and those built with a fixed
- * number of threads, refuse that option and are mounted without it.
- */
-export async function mountLayer(paths: Paths, sha256: string): Promise<string> {
-  const target = paths.layerMount(sha256);
-  if (await isMounted(target)) return target;
-  await mkdir(target, { recursive: true });
-  const mount = (options: string) =>
-    execute('mount', ['-t', 'squashfs', '-o', options, paths.layerFile(sha256), target]);
-  await mount(`${LAYER_OPTIONS},threads=multi`).catch(() => mount(LAYER_OPTIONS));
-  return target;
+/** Mounts of this namespace, in the order of their creation. */
+export async function mounts(pid: number | 'self' = 'self'): Promise<Mount[]> {
+  const table = await readFile(`/proc/${pid}/mountinfo`, 'utf8');
+  return table.split('\n').flatMap((line) => {
+    const [, , device = '', root = '', point] = line.split(' ');
+    return point === undefined ? [] : [{ device, root: unescaped(root), point: unescaped(point) }];
+  });
 }
 
+/** Blanks, tabs, newlines and backslashes are in octal (proc(5)). */
+function unescaped(path: string): string {
+  if (!path.includes('\\')) return path;
+  const bytes = path.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+  return bytes;
+}
+
+export async function isMounted(point: string): Promise<boolean> {
+  return (await mounts()).some((mount) => mount.point === point);
+}
+
+/** Attributes of a mount of a tree. Device nodes and setuid bits of an image have no effect. */
+const OPTIONS = 'noatime,nodev,nosuid,noinit_itable';
+
 /**
- * Mounts the warm tree: the layers, with one writable directory on top.
+ * Mounts an image for writing on a loop device that the kernel removes at the unmount.
  *
- * @param lower mount points, bottom first
+ * @returns the name of the device, as `loop3`
  */
-export async function mountWarm(paths: Paths, lower: readonly string[]): Promise<void> {
-  if (await isMounted(paths.warm)) return;
-  for (const path of [paths.warm, paths.upper, paths.work, paths.empty])
-    await mkdir(path, { recursive: true });
-  // `redirect_dir` lets a directory of a lower layer be renamed, which build tools do; `index` and `metacopy` would
-  // leave attributes in the upper directory that are invalid on another instance.
-  const options = [
-    `lowerdir=${lowerdir(lower.length > 0 ? lower : [paths.empty])}`,
-    `upperdir=${escaped(paths.upper)}`,
-    `workdir=${escaped(paths.work)}`,
-    'redirect_dir=on,index=off,metacopy=off',
-    'nodev,nosuid',
-  ];
-  await execute('mount', ['-t', 'overlay', 'hearth', '-o', options.join(','), paths.warm]);
-}
-
-/** Mounts the layers alone, read-only, at `paths.lower`, while `use` runs. */
-export async function withLowerMounted<T>(
-  paths: Paths,
-  lower: readonly string[],
-  use: (path: string) => Promise<T>,
-): Promise<T> {
-  await mkdir(paths.lower, { recursive: true });
-  // A save that was killed leaves this mount.
-  if (await isMounted(paths.lower)) await unmount(paths.lower);
-  if (lower.length === 0) return use(paths.lower);
-  await mkdir(paths.empty, { recursive: true });
-  // An overlay without an upper directory needs two layers.
-  const options = `lowerdir=${lowerdir([paths.empty, ...lower])},redirect_dir=follow,index=off,metacopy=off,ro`;
-  await execute('mount', ['-t', 'overlay', 'hearth-lower', '-o', options, paths.lower]);
+export async function mountImage(file: string, point: string): Promise<string> {
+  const device = await attachLoop(file);
   try {
-    return await use(paths.lower);
+    await execute('mount', ['-t', 'ext4', '-o', OPTIONS, device, point]);
   } finally {
-    await unmount(paths.lower);
+    // The device of a mounted file system stays until the unmount.
+    await execute('losetup', ['--detach', device]);
+  }
+  return device.slice('/dev/'.length);
+}
+
+/**
+ * Direct I/O, so that pages are cached once, with sectors of the size of a block. Disks with another sector size, and file
+ * systems without direct I/O, refuse that.
+ */
+async function attachLoop(file: string): Promise<string> {
+  const attempts = [['--direct-io=on', '--sector-size=4096'], ['--direct-io=on', '--sector-size=512'], []];
+  for (const [index, options] of attempts.entries()) {
+    try {
+      const device = await execute('losetup', ['--find', '--show', ...options, file]);
+      return device.trim();
+    } catch (error) {
+      // losetup leaves the device when only direct I/O is refused.
+      for (const loop of await loopsOf((path) => path === file))
+        await execute('losetup', ['-d', `/dev/${loop}`]);
+      if (index === attempts.length - 1 || !(error instanceof ChildProcessFailed)) throw error;
+    }
+  }
+  throw new Error('no loop device');
+}
+
+/** Names of the loop devices whose file is chosen, also if that file is deleted. */
+export async function loopsOf(isChosen: (file: string) => boolean): Promise<string[]> {
+  return (await loops()).filter(({ file }) => isChosen(file)).map(({ name }) => name);
+}
+
+/** All loop devices in use, with their files. */
+export async function loops(): Promise<{ name: string; file: string }[]> {
+  const names = await readdir('/sys/block').catch(() => []);
+  const found: { name: string; file: string }[] = [];
+  for (const name of names.filter((each) => each.startsWith('loop'))) {
+    const file = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+    if (file !== '') found.push({ name, file: file.replace(/\n$/, '').replace(/ \(deleted\)$/, '') });
+  }
+  return found;
+}
+
+/** The loop device of a mounted image, as `loop3`. */
+export async function deviceOf(file: string): Promise<string | undefined> {
+  return (await loopsOf((path) => path === file)).at(0);
+}
+
+export async function bind(from: string, to: string): Promise<void> {
+  await execute('mount', ['--bind', from, to]);
+}
+
+/**
+ * Unmounts an image everywhere in this namespace and waits until its loop device is gone. Until then its blocks are in use.
+ * Never lazily: a tree that something holds must not look free.
+ *
+ * @throws {TreeHeld} with the names of what holds it, after ten seconds
+ */
+export async function unmountImage(file: string, point: string, limitMs = RELEASE_MS): Promise<void> {
+  const until = performance.now() + limitMs;
+  const loop = await deviceOf(file);
+  const device = loop && (await readFile(`/sys/block/${loop}/dev`, 'utf8').catch(() => '')).trim();
+  for (;;) {
+    const points = (await mounts())
+      .filter((mount) => mount.device === device || isBelow(mount.point, point))
+      .map((mount) => mount.point)
+      .reverse();
+    // The mount of the image itself is the last one: as long as another one is busy the tree stays complete.
+    let busy = '';
+    for (const each of points) {
+      if (busy !== '') break;
+      await execute('umount', [each]).catch((error: unknown) => {
+        busy = errorText(error);
+      });
+    }
+    if (points.length === 0 || busy === '') {
+      const left = await loopsOf((path) => path === file);
+      if (left.length === 0) return;
+      // A program that was killed before its mount has left the device without its mark for removal.
+      if ((await mounts()).every((mount) => mount.device !== device)) {
+        for (const each of left) await execute('losetup', ['-d', `/dev/${each}`]).catch(() => undefined);
+      }
+    }
+    if (performance.now() > until) {
+      const names = device ? [...(await mountsWithin(device)), ...(await holders(device, point))] : [];
+      const by = names.length > 0 ? names.join(', ') : busy || 'an unknown process';
+      throw new TreeHeld(`the tree ${point} is held by ${by}`);
+    }
+    await sleep(POLL_MS);
   }
 }
 
-/** Unmounts everything that this engine has mounted, also what a killed process left behind. */
-export async function unmountAll(paths: Paths): Promise<void> {
-  const [warm, lower, mounts] = await Promise.all([paths.warm, paths.lower, paths.mounts].map(resolved));
-  const ours = (path: string) => path === warm || path === lower || path.startsWith(`${mounts}/`);
-  for (const path of (await mountPoints()).filter(ours).reverse()) await unmount(path);
+function isBelow(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
 }
 
-/** Discards all changes of the warm tree. */
-export async function discardUpper(paths: Paths): Promise<void> {
-  await rm(paths.overlay, { recursive: true, force: true });
+/** Mounts of other file systems within one. */
+async function mountsWithin(device: string): Promise<string[]> {
+  const table = await mounts();
+  const points = table.filter((mount) => mount.device === device).map((mount) => mount.point);
+  return table
+    .filter((mount) => mount.device !== device && points.some((point) => mount.point.startsWith(`${point}/`)))
+    .map((mount) => `a mount at ${mount.point}`);
 }
 
-async function unmount(path: string): Promise<void> {
-  try {
-    await execute('umount', [path]);
-  } catch {
-    // A process has a file open there: the mount is detached now, and ends when the file is closed.
-    await execute('umount', ['-l', path]);
+/** Names of what holds a file system: processes with files in it, and mount namespaces that contain it. */
+async function holders(device: string, point: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const why = await holds(Number(pid), device, point).catch(() => undefined);
+    if (why === undefined) continue;
+    const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+    found.push(`${name || 'process'} (pid ${pid}, ${why})`);
+    if (found.length === 5) break;
   }
+  return found;
 }
 
-/** Overlayfs takes the top layer first. */
-function lowerdir(bottomFirst: readonly string[]): string {
-  return [...bottomFirst].reverse().map(escaped).join(':');
+/** Why a process holds the file system, or undefined. */
+async function holds(pid: number, device: string, point: string): Promise<string | undefined> {
+  const table = await mounts(pid);
+  const points = new Set([
+    point,
+    ...table.filter((mount) => mount.device === device).map((mount) => mount.point),
+  ]);
+  const isThere = (path: string) => [...points].some((each) => isBelow(path, each));
+  for (const link of ['cwd', 'root', 'exe']) {
+    const path = await readlink(`/proc/${pid}/${link}`).catch(() => '');
+    if (path !== '/' && isThere(path)) return link;
+  }
+  for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+    const path = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
+    if (isThere(path)) return `open file ${path}`;
+  }
+  const maps = await readFile(`/proc/${pid}/maps`, 'utf8').catch(() => '');
+  const mapped = maps.split('\n').find((line) => isThere(line.split(' ').at(-1) ?? ''));
+  if (mapped !== undefined) return 'a mapped file';
+  const [own, theirs] = await Promise.all([readlink('/proc/self/ns/mnt'), readlink(`/proc/${pid}/ns/mnt`)]);
+  return own !== theirs && table.some((mount) => mount.device === device) ? 'a mount namespace' : undefined;
 }
 
-/** Colons separate layers, commas options. */
-function escaped(path: string): string {
-  return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+/**
+ * Errors that the kernel has counted in the file system of a loop device. Lost writes of a full disk are counted here and nowhere
+ * else: the write had succeeded.
+ */
+export async function errorsOf(loop: string): Promise<number> {
+  const counts = await Promise.all(
+    ['warning_count', 'errors_count'].map((name) => readFile(`/sys/fs/ext4/${loop}/${name}`, 'utf8')),
+  );
+  return counts.reduce((sum, text) => sum + Number(text), 0);
 }

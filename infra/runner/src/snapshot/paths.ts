@@ -1,43 +1,66 @@
-import { join, resolve } from 'node:path';
+import { mkdir, readlink, realpath } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 
 /** The directories that a runner's configuration names. */
 export type Directories = {
-  /** Downloaded layers and their mounts. On local NVMe, if the instance has one. */
-  layers: string;
-  /** Mount point of the warm tree, which holds Bazel's output base, repository cache and disk cache. */
+  /** Images and trees. On XFS with reflink, on the fastest disk of the instance. */
+  images: string;
+  /** The warm directory: jobs find the content of the snapshot there. */
   warm: string;
   /** Small files that survive a reboot. */
   state: string;
 };
 
-/** Every path that the snapshot engine owns. A slash at the end of a directory has no effect. */
-export function snapshotPaths(configured: Directories) {
-  const directories = {
-    layers: resolve(configured.layers),
-    warm: resolve(configured.warm),
-    state: resolve(configured.state),
-  };
-  const overlay = `${directories.warm}.overlay`;
+/** The directory of a tree that is bound to the warm directory. */
+export const WARM = 'warm';
+
+/**
+ * Every path that the snapshot engine owns, with symbolic links resolved: the kernel lists resolved paths. A slash at the end of
+ * a directory has no effect.
+ */
+export async function snapshotPaths(configured: Directories) {
+  const images = await existing(configured.images);
+  const state = await existing(configured.state);
+  const warm = await existing(configured.warm);
   return {
-    ...directories,
-    layerFile: (sha256: string) => join(directories.layers, `${sha256}.sqfs`),
-    /** A layer that is still being downloaded. */
-    partFile: (sha256: string) => join(directories.layers, `${sha256}.part`),
-    mounts: join(directories.layers, 'mnt'),
-    layerMount: (sha256: string) => join(directories.layers, 'mnt', sha256),
-    overlay,
-    /** Changes since the snapshot. Overlayfs requires it on one file system with `work`. */
-    upper: join(overlay, 'upper'),
-    work: join(overlay, 'work'),
-    /** The layer of an overlay without a snapshot: an overlay needs one. */
-    empty: join(overlay, 'empty'),
-    /** Mount point of the layers without the upper directory, while a save compares them. */
-    lower: join(overlay, 'lower'),
-    packed: join(overlay, 'packed.sqfs'),
-    /** A tree that is extracted without root, until it is complete. */
-    extracting: join(overlay, 'extracting'),
-    restored: join(directories.state, 'restored.json'),
+    images,
+    warm,
+    /** The warm directory as it is configured. Where trees cannot be mounted, it is a link. */
+    warmPlace: resolve(configured.warm),
+    state,
+    bases: join(images, 'base'),
+    trees: join(images, 'trees'),
+    /** The complete image of a snapshot. */
+    base: (id: string) => join(images, 'base', `${id}.img`),
+    baseManifest: (id: string) => join(images, 'base', `${id}.json`),
+    baseIndex: (id: string) => join(images, 'base', `${id}.index`),
+    /** An image that is being filled, and the frames that it has. */
+    part: (id: string) => join(images, 'base', `${id}.part`),
+    partFrames: (id: string) => join(images, 'base', `${id}.frames`),
+    tree: (name: string) => join(images, 'trees', `${name}.img`),
+    /** Mount point of a tree. */
+    treeMount: (name: string) => join(images, 'trees', name),
+    /** The image of a tree at the moment of its save. */
+    saving: join(images, 'trees', 'saving.part'),
+    /** The tree of a system that cannot mount. */
+    plain: join(images, 'plain'),
+    restored: join(state, 'restored.json'),
+    restoreLock: join(state, 'restore.lock'),
+    saveLock: join(state, 'save.lock'),
   };
 }
 
-export type Paths = ReturnType<typeof snapshotPaths>;
+export type Paths = Awaited<ReturnType<typeof snapshotPaths>>;
+
+/** The real path of a directory, which is made if it does not exist; so is the target of a link. */
+async function existing(path: string): Promise<string> {
+  const absolute = resolve(path);
+  try {
+    return await realpath(absolute);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const target = await readlink(absolute).catch(() => '.');
+    await mkdir(target === '.' ? absolute : resolve(dirname(absolute), target), { recursive: true });
+    return realpath(absolute);
+  }
+}

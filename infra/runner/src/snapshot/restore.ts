@@ -1,24 +1,25 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import type { Manifest } from '../../../../shared/snapshot/format-1/manifest.ts';
-import {
-  CorruptRecord,
-  readManifest,
-  readPointer,
-  UnsupportedFormat,
-} from '../../../../shared/snapshot/format-1/records.ts';
+import { CorruptRecord, UnsupportedFormat } from '../../../../shared/snapshot/errors.ts';
+import { BrokenFrame } from '../../../../shared/snapshot/frame.ts';
+import type { Vouched } from '../../../../shared/snapshot/pointer.ts';
+import { readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { raceAbort } from '../abortable.ts';
-import { removeUnused } from './clean-up.ts';
-import { BrokenLayer, downloadLayers } from './download.ts';
-import { extractLayers } from './extract.ts';
-import { canMount, discardUpper, mountLayer, mountWarm, unmountAll } from './mounts.ts';
+import { ensureBase, type FetchOptions, removeBase, sweepBases, Unusable } from './base.ts';
+import { isCleanImage } from './image.ts';
+import { lockFile } from './lock.ts';
+import { isMounted } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
-import { platformProblem } from './platform.ts';
+import { emptyPlain, extractImage, NeedsRoot } from './plain.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
+import { bindWarm, createTree, isBound, openTree, sweepTrees, type Tree, whyNoTrees } from './trees.ts';
+
+/** Time for which a restore repeats calls that fail, in milliseconds, unless its signal ends it earlier. */
+const PATIENCE_MS = 600_000;
 
 export type RestoreOptions = {
   s3: Pick<S3Client, 'send'>;
@@ -36,9 +37,9 @@ export type RestoreOptions = {
 /** The result of a restore. */
 export type RestoreResult = {
   outcome: RestoreOutcome;
-  /** The mounted snapshot. */
+  /** The restored snapshot. */
   id?: string;
-  /** The current snapshot, if it could not be mounted. The function `warming` verifies it. */
+  /** The current snapshot, if it could not be restored. The function `warming` verifies it. */
   broken?: { id: string; reason: string };
   /** Downloaded bytes. */
   fetchedBytes: number;
@@ -46,146 +47,184 @@ export type RestoreResult = {
 };
 
 /**
- * Mounts the set's current snapshot at the warm directory; if it is broken, a previous one; else leaves an empty directory.
- * An error of S3 or of a snapshot never fails a restore: a cold runner is better than none.
+ * Brings the image of the set's current snapshot onto the disk; if it is broken or has no room, that of a previous one; and binds
+ * a clone of it to the warm directory, or an empty tree. An error of S3 or of a snapshot never fails a restore: a cold runner is
+ * better than none. Another restore of this instance is waited for.
  */
 export async function restoreSnapshot(options: RestoreOptions): Promise<RestoreResult> {
   const began = performance.now();
-  const paths = snapshotPaths(options.directories);
-  const result = await restoreInto(paths, options);
-  return { ...result, seconds: (performance.now() - began) / 1000 };
+  const paths = await snapshotPaths(options.directories);
+  const warn = options.warn ?? (() => {});
+  const lock = await lockFile(paths.restoreLock, {
+    wait: true,
+    ...(options.signal && { signal: options.signal }),
+  }).catch((error: unknown) => warn(`no lock for the restore: ${errorText(error)}`));
+  try {
+    const result = await restoreInto(paths, options, warn);
+    return { ...result, seconds: (performance.now() - began) / 1000 };
+  } finally {
+    await lock?.release();
+  }
 }
 
 type Attempt = Omit<RestoreResult, 'seconds'>;
 
-async function restoreInto(paths: Paths, options: RestoreOptions): Promise<Attempt> {
-  const warn = options.warn ?? (() => {});
-  if (options.set === undefined) {
-    await prepareEmpty(paths, '', warn);
-    return { outcome: 'none', fetchedBytes: 0 };
-  }
-  const { set } = options;
-  let broken: Attempt['broken'];
-  try {
-    const store = s3Store(options.s3, options.bucket);
-    const stored = await raceAbort(options.signal, readPointer(store, set));
-    const candidates = stored ? [stored.pointer.current, ...stored.pointer.previous] : [];
-    for (const id of candidates) {
-      if (id === null) continue;
-      const tried = await tryCandidate(store, set, id, paths, options);
-      if ('fetchedBytes' in tried) {
-        return {
-          outcome: id === stored?.pointer.current ? 'restored' : 'previous',
-          id,
-          ...(broken && { broken }),
-          ...tried,
-        };
-      }
-      if ('unusable' in tried) {
-        warn(`snapshot ${id} is not for this instance: ${tried.unusable}`);
-        continue;
-      }
-      warn(`snapshot ${id} is broken: ${tried.broken}`);
-      // Only the first broken one is reported. The others are verified when they become current.
-      broken ??= { id, reason: tried.broken.slice(0, 1000) };
-    }
-    if (candidates.length === 0) warn(`set ${set} has no snapshot yet`);
-  } catch (error) {
-    warn(`no snapshot could be restored: ${errorText(error)}`);
-  }
-  await prepareEmpty(paths, set, warn);
-  return { outcome: 'cold', ...(broken && { broken }), fetchedBytes: 0 };
-}
-
-async function tryCandidate(
-  store: ReturnType<typeof s3Store>,
-  set: string,
-  id: string,
+async function restoreInto(
   paths: Paths,
   options: RestoreOptions,
-): Promise<{ fetchedBytes: number } | { broken: string } | { unusable: string }> {
+  warn: (line: string) => void,
+): Promise<Attempt> {
+  const noTrees = await whyNoTrees(paths);
+  if (noTrees !== undefined) warn(`the warm directory is a copy: ${noTrees}`);
+  const show = noTrees === undefined ? showTree : showCopy;
+  const { set } = options;
+  if (set === undefined) {
+    await show(paths, '', null, warn);
+    return { outcome: 'none', fetchedBytes: 0 };
+  }
+  const context: FetchOptions = {
+    s3: options.s3,
+    bucket: options.bucket,
+    set,
+    canClone: noTrees === undefined,
+    progress: options.progress ?? silentProgress,
+    patience: {
+      until: performance.now() + PATIENCE_MS,
+      ...(options.signal && { signal: options.signal }),
+    },
+  };
+  const tried = await tryCandidates(paths, context, show, warn);
+  if (tried.outcome !== 'cold') return tried;
+  await show(paths, set, null, warn);
+  return tried;
+}
+
+/** Makes the warm directory show a snapshot whose image is complete, or nothing. */
+type Show = (
+  paths: Paths,
+  set: string,
+  snapshot: Vouched | null,
+  warn: (line: string) => void,
+  signal?: AbortSignal,
+) => Promise<void>;
+
+async function tryCandidates(
+  paths: Paths,
+  context: FetchOptions,
+  show: Show,
+  warn: (line: string) => void,
+): Promise<Attempt> {
+  const { set } = context;
+  const { signal } = context.patience;
+  let broken: Attempt['broken'];
+  const cold = (): Attempt => ({ outcome: 'cold', ...(broken && { broken }), fetchedBytes: 0 });
+  let candidates: Vouched[];
+  let current: string | undefined;
   try {
-    const { signal } = options;
-    const manifest = await raceAbort(signal, readManifest(store, set, id));
-    if (!manifest) return { broken: 'it has no manifest' };
-    const problem = platformProblem(manifest);
-    if (problem !== undefined) return { unusable: problem };
-    const source = { s3: options.s3, bucket: options.bucket, set };
-    const progress = options.progress ?? silentProgress;
-    const download = downloadLayers(manifest.layers, source, paths, progress, signal);
-    const fetchedBytes = await raceAbort(signal, download);
-    await show(manifest, paths, options);
-    await removeUnused(paths, new Set(manifest.layers.map(({ sha256 }) => sha256)));
-    return { fetchedBytes };
+    const stored = await raceAbort(signal, readPointer(s3Store(context.s3, context.bucket), set));
+    current = stored?.pointer.current?.id;
+    candidates = stored ? [stored.pointer.current ?? [], stored.pointer.previous].flat() : [];
   } catch (error) {
-    if (error instanceof UnsupportedFormat) return { unusable: error.message };
-    if (error instanceof CorruptRecord || error instanceof BrokenLayer) return { broken: error.message };
-    throw error;
+    warn(`no snapshot could be restored: ${errorText(error)}`);
+    return cold();
   }
-}
-
-async function show(manifest: Manifest, paths: Paths, options: RestoreOptions): Promise<void> {
-  const before = await readRestored(paths);
-  if (!canMount()) {
-    await forgetRestored(paths);
-    await rm(paths.warm, { recursive: true, force: true });
-    await rm(paths.extracting, { recursive: true, force: true });
-    // The tree gets its place only when it is complete: a cold boot must not present half of it.
-    await extractLayers(manifest.layers, paths, paths.extracting, options.signal);
-    await rename(paths.extracting, paths.warm);
-    await writeRestored(paths, { version: 1, set: manifest.set, mode: 'extracted', manifest });
-    return;
-  }
-  if (before?.manifest?.id !== manifest.id) {
-    // Changes on top of another snapshot are invalid on this one. After a reboot it is the same one, and they stay.
-    await forgetRestored(paths);
-    await unmountAll(paths);
-    await discardUpper(paths);
-  }
-  const lower: string[] = [];
-  for (const { sha256 } of manifest.layers) {
+  if (candidates.length === 0) warn(`set ${set} has no snapshot yet`);
+  for (const candidate of candidates) {
+    const { id } = candidate;
     try {
-      lower.push(await mountLayer(paths, sha256));
+      const fetchedBytes = await ensureBase(paths, candidate, context);
+      await show(paths, set, candidate, warn, signal);
+      return {
+        outcome: id === current ? 'restored' : 'previous',
+        id,
+        ...(broken && { broken }),
+        fetchedBytes,
+      };
     } catch (error) {
-      // The layer was verified at its download and cannot be mounted now: the file on this disk is bad.
-      await rm(paths.layerFile(sha256), { force: true });
-      options.warn?.(`layer ${sha256} could not be mounted and was removed`);
-      throw error;
-    }
-  }
-  await mountWarm(paths, lower);
-  await readTop(paths);
-  await writeRestored(paths, { version: 1, set: manifest.set, mode: 'mounted', manifest });
-}
-
-/** The kernel refuses a directory with entries that lead out of the tree, although all checksums match. */
-async function readTop(paths: Paths): Promise<void> {
-  try {
-    await readdir(paths.warm);
-  } catch (cause) {
-    await unmountAll(paths);
-    throw new BrokenLayer(`the mounted tree cannot be read: ${errorText(cause)}`, { cause });
-  }
-}
-
-/** A writable directory without a snapshot. It is an overlay where one can be mounted, so that a save finds the changes. */
-async function prepareEmpty(paths: Paths, set: string, warn: (line: string) => void): Promise<void> {
-  let mode: Restored['mode'] = 'plain';
-  await forgetRestored(paths);
-  await mkdir(paths.warm, { recursive: true });
-  if (canMount()) await unmountAll(paths);
-  // Unused layers, complete or partial, take disk space from the jobs.
-  await removeUnused(paths, new Set());
-  if (canMount()) {
-    try {
-      await discardUpper(paths);
-      await mountWarm(paths, []);
-      mode = 'mounted';
-    } catch (error) {
-      warn(
-        `no overlay can be mounted, so the warm directory is a plain one: ${error instanceof Error ? error.message : error}`,
+      if (signal?.aborted) {
+        warn(`no snapshot could be restored: ${errorText(signal.reason)}`);
+        return cold();
+      }
+      if (error instanceof Unusable || error instanceof UnsupportedFormat || error instanceof NeedsRoot) {
+        warn(`snapshot ${id} is not for this instance: ${error.message}`);
+        continue;
+      }
+      if (error instanceof CorruptRecord || error instanceof BrokenFrame) {
+        warn(`snapshot ${id} is broken: ${error.message}`);
+        // Only the first broken one is reported. The others are verified when they become current.
+        broken ??= { id, reason: error.message.slice(0, 1000) };
+      } else {
+        warn(`snapshot ${id} could not be restored: ${errorText(error)}`);
+      }
+      // What was fetched would only stand in the way of the next one, and of the jobs.
+      await removeBase(paths, id).catch((late: unknown) =>
+        warn(`snapshot ${id} stays on the disk: ${errorText(late)}`),
       );
     }
   }
-  await writeRestored(paths, { version: 1, set, mode, manifest: null });
+  return cold();
+}
+
+/** Binds a tree of the snapshot to the warm directory: the one that is there, also after a reboot, or a new clone. */
+async function showTree(
+  paths: Paths,
+  set: string,
+  snapshot: Vouched | null,
+  warn: (line: string) => void,
+): Promise<void> {
+  const before = await readRestored(paths);
+  const kept = await keptTree(paths, before, set, snapshot);
+  if (!kept) await forgetRestored(paths);
+  await sweepTrees(paths, kept?.name, warn);
+  await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
+  const tree = kept ?? (await createTree(paths, snapshot?.id));
+  await bindWarm(paths, tree);
+  await writeRestored(paths, { version: 2, set, mode: 'mounted', tree: tree.name, snapshot });
+  if (tree.isTight) warn('the disk has no room for all that jobs may overwrite: it is watched');
+}
+
+/**
+ * The tree of an earlier restore, if it is one of the same snapshot. One that was not unmounted properly, after a crash of the
+ * kernel, is never used again.
+ */
+async function keptTree(
+  paths: Paths,
+  before: Restored | undefined,
+  set: string,
+  snapshot: Vouched | null,
+): Promise<Tree | undefined> {
+  if (before?.mode !== 'mounted' || before.tree === undefined || before.set !== set) return undefined;
+  if (before.snapshot?.manifestSha256 !== snapshot?.manifestSha256) return undefined;
+  const point = paths.treeMount(before.tree);
+  if (await isMounted(point)) return { name: before.tree, point, isTight: false };
+  if (!(await isCleanImage(paths.tree(before.tree)))) return undefined;
+  return openTree(paths, before.tree);
+}
+
+async function showCopy(
+  paths: Paths,
+  set: string,
+  snapshot: Vouched | null,
+  _warn: (line: string) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  await forgetRestored(paths);
+  if (snapshot) await extractImage(paths, paths.base(snapshot.id), signal);
+  else await emptyPlain(paths);
+  // The image is not used again: the next restore needs the disk.
+  await sweepBases(paths, new Set());
+  await rm(`${paths.plain}.new`, { recursive: true, force: true });
+  await writeRestored(paths, { version: 2, set, mode: 'plain', snapshot });
+}
+
+/**
+ * Whether the warm directory still has the tree of a restore. After a restart of the program alone it must not be restored
+ * again: a job may use it, and the set's current snapshot may be another one.
+ */
+export async function isWarm(directories: Directories): Promise<boolean> {
+  const paths = await snapshotPaths(directories);
+  const restored = await readRestored(paths);
+  if (!restored) return false;
+  if (restored.mode === 'plain') return true;
+  return restored.tree !== undefined && isBound(paths, restored.tree);
 }

@@ -1,22 +1,22 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { manifestSchema } from '../../../../shared/snapshot/format-1/manifest.ts';
 import type { Paths } from './paths.ts';
 
 /** The present content of the warm directory. A save builds on it. */
 const restoredSchema = v.object({
-  version: v.literal(1),
+  version: v.literal(2),
   set: v.string(),
-  /** How the layers were restored. Only a mount separates changes. */
-  mode: v.picklist(['mounted', 'extracted', 'plain']),
-  /** The restored snapshot, if any. */
-  manifest: v.nullable(manifestSchema),
+  /** Whether the warm directory is bound to a mounted tree, or holds files of its own. */
+  mode: v.picklist(['mounted', 'plain']),
+  /** Name of the tree, if it is mounted. */
+  tree: v.optional(v.string()),
+  /** The snapshot whose image the tree is a clone of, if any. */
+  snapshot: v.nullable(v.object({ id: v.string(), manifestSha256: v.string() })),
 });
 
 export type Restored = v.InferOutput<typeof restoredSchema>;
 
-/** Undefined if nothing was restored here, or if the record is unreadable: a save is full then. */
+/** Undefined if nothing was restored here, or if the record is unreadable: a restore begins anew then. */
 export async function readRestored(paths: Paths): Promise<Restored | undefined> {
   const text = await readFile(paths.restored, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -28,7 +28,6 @@ export async function readRestored(paths: Paths): Promise<Restored | undefined> 
 
 /** Replaces the record atomically. */
 export async function writeRestored(paths: Paths, restored: Restored): Promise<void> {
-  await mkdir(dirname(paths.restored), { recursive: true });
   await writeFile(`${paths.restored}.new`, JSON.stringify(restored));
   await rename(`${paths.restored}.new`, paths.restored);
 }

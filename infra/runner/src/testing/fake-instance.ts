@@ -74,7 +74,7 @@ export function fakeInstance(settings: InstanceSettings) {
           group: 'gha/default',
           autoScalingGroup: 'aw-gha-default',
           warmingSet: 'default',
-          directories: { layers: settings.directory, warm: settings.directory, state: settings.directory },
+          directories: { images: settings.directory, warm: settings.directory, state: settings.directory },
           agent: { driver: 'gha' },
           pollSeconds: 0.1,
           ...settings.config,

@@ -103,7 +103,7 @@ test('the command line has the options of the configuration', async () => {
       reportsUrl: 'https://sqs.example.com/q',
       group: 'gha/warm',
       autoScalingGroup: 'aw-gha-warm',
-      directories: { layers: '/l', warm, state: join(folder, 'state') },
+      directories: { images: '/l', warm, state: join(folder, 'state') },
       agent: { driver: 'gha' },
     }),
     'test',

@@ -21,7 +21,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** An instance of a warming group whose S3 accepts nothing: each save fails. */
 function instance(warming: object) {
-  const directories = { layers: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') };
+  const directories = { images: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') };
   const config = parseConfig(
     JSON.stringify({
       version: 1,

@@ -59,7 +59,7 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
     await runCommand(options);
     const saved = await save(options);
     options.log(
-      `saved ${saved.id}: ${saved.kind}, ${saved.manifest.layers.length} layers, ${saved.uploadedBytes} bytes sent`,
+      `saved ${saved.id}: ${saved.kind}, ${saved.manifest.frames.length} objects, ${saved.uploadedBytes} bytes sent`,
     );
   } catch (error) {
     outcome = 'failed';
@@ -72,13 +72,15 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
-function save({ config, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
+function save({ config, warming, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
+  const { command, user } = warming;
   return saveSnapshot({
     s3,
     bucket: config.bucket,
     set,
     directories: config.directories,
     toolVersion,
+    facts: { ...(command && { command }), ...(user !== undefined && { user }) },
     progress: terminalProgress(),
   });
 }

@@ -1,0 +1,305 @@
+import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { zstdDecompress } from 'node:zlib';
+import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { BrokenFrame, frameDecompression, storedFrameProblem } from '../../../../shared/snapshot/frame.ts';
+import { framesKey } from '../../../../shared/snapshot/layout.ts';
+import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
+import type { FrameFetch } from '../../../../shared/snapshot/restore-plan.ts';
+import { bytesOf } from '../../../../shared/snapshot/units.ts';
+import { isTemporary, type Patience, patiently } from './patience.ts';
+import type { Progress } from './progress.ts';
+
+const decompress = promisify(zstdDecompress);
+
+/**
+ * Parallel ranges. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill 10 Gbit/s. Each holds one
+ * frame, stored and decompressed: at most 2 MiB.
+ */
+const PARALLEL_RANGES = 16;
+
+/** Largest range of one request, in bytes: large enough that its latency is small beside its transfer. */
+const RANGE_BYTES = 8 * 1024 * 1024;
+
+/** Frames that are sorted by their place in the objects at once, which bounds the memory of a large restore. */
+const WINDOW = 16_384;
+
+/** Attempts per frame whose bytes are wrong: a damaged transfer is rare, three in a row mean a broken object. */
+const MAX_ATTEMPTS = 3;
+
+export type FrameSource = { s3: Pick<S3Client, 'send'>; bucket: string; manifest: Manifest };
+
+/** Successive frames of one object. */
+type Range = { object: number; start: number; frames: FrameFetch[] };
+
+/** Receives the content of a frame: all of its units. */
+export type TakeFrame = (frame: FrameFetch, content: Buffer) => Promise<void>;
+
+/** Writes the units of frames in place. */
+export function writeTo(file: FileHandle): TakeFrame {
+  return async ({ writes }, content) => {
+    for (const { firstUnit, units, firstUnitInFrame } of writes) {
+      const from = bytesOf(firstUnitInFrame);
+      await writeAll(file, content.subarray(from, from + bytesOf(units)), bytesOf(firstUnit));
+    }
+  };
+}
+
+/**
+ * Fetches frames in parallel ranges. Each is verified, decompressed and handed over.
+ *
+ * @param done the frames that an interrupted restore has fetched, and where finished ones are recorded
+ * @returns bytes that were fetched
+ * @throws {BrokenFrame} if an object does not have the frames of its index; errors of S3 and of the file system
+ */
+export async function fetchFrames(
+  take: TakeFrame,
+  fetches: Iterable<FrameFetch>,
+  done: FrameLog,
+  source: FrameSource,
+  progress: Progress,
+  patience: Patience,
+): Promise<number> {
+  const stop = new AbortController();
+  const signal = patience.signal ? AbortSignal.any([patience.signal, stop.signal]) : stop.signal;
+  const queue = rangesOf(fetches, done);
+  let fetched = 0;
+  const worker = async () => {
+    for (const range of queue) {
+      signal.throwIfAborted();
+      const bytes = await fetchRange(take, range, done, source, progress, { until: patience.until, signal });
+      fetched += bytes;
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: PARALLEL_RANGES }, worker));
+  } catch (error) {
+    // The other workers stop.
+    stop.abort(error);
+    throw patience.signal?.aborted ? patience.signal.reason : error;
+  }
+  return fetched;
+}
+
+function* rangesOf(fetches: Iterable<FrameFetch>, done: FrameLog): Generator<Range> {
+  let window: FrameFetch[] = [];
+  for (const fetch of fetches) {
+    if (done.has(fetch)) continue;
+    window.push(fetch);
+    if (window.length < WINDOW) continue;
+    yield* joined(window);
+    window = [];
+  }
+  yield* joined(window);
+}
+
+/** Frames that follow each other in an object share a request. */
+function* joined(window: FrameFetch[]): Generator<Range> {
+  window.sort((a, b) => a.object - b.object || a.offset - b.offset);
+  let range: Range | undefined;
+  let end = 0;
+  for (const frame of window) {
+    const follows = range?.object === frame.object && end === frame.offset;
+    if (range && follows && end + frame.storedBytes - range.start <= RANGE_BYTES) range.frames.push(frame);
+    else {
+      if (range) yield range;
+      range = { object: frame.object, start: frame.offset, frames: [frame] };
+    }
+    end = frame.offset + frame.storedBytes;
+  }
+  if (range) yield range;
+}
+
+async function fetchRange(
+  take: TakeFrame,
+  range: Range,
+  done: FrameLog,
+  source: FrameSource,
+  progress: Progress,
+  patience: Patience,
+): Promise<number> {
+  let next = 0;
+  let fetched = 0;
+  let wrong = 0;
+  while (next < range.frames.length) {
+    try {
+      await patiently(patience, async () => {
+        const before = next;
+        try {
+          for await (const stored of framesOf(range.frames.slice(next), source, patience.signal)) {
+            const frame = range.frames[next] as FrameFetch;
+            fetched += stored.length;
+            await take(frame, await contentOf(frame, stored));
+            await done.add(frame);
+            progress.advance(stored.length);
+            next += 1;
+          }
+        } catch (error) {
+          // A range that advances is not without hope, however often its connection breaks.
+          if (next > before && isTemporary(error)) return;
+          throw error;
+        }
+      });
+    } catch (error) {
+      wrong += 1;
+      if (!(error instanceof BrokenFrame) || wrong >= MAX_ATTEMPTS) throw error;
+    }
+  }
+  return fetched;
+}
+
+async function contentOf(frame: FrameFetch, stored: Buffer): Promise<Buffer> {
+  const where = `the frame at byte ${frame.offset} of object ${frame.object}`;
+  const problem = storedFrameProblem(stored, frame);
+  if (problem !== undefined) throw new BrokenFrame(`${where} ${problem}`);
+  const expected = bytesOf(frame.frameUnits);
+  const options = { ...frameDecompression(frame.frameUnits), chunkSize: expected };
+  const content = await decompress(stored, options).catch((cause: unknown) => {
+    throw new BrokenFrame(`${where} does not decompress to its units`, { cause });
+  });
+  if (content.length !== expected) throw new BrokenFrame(`${where} has ${content.length} bytes of content`);
+  return content;
+}
+
+/** A write may write a part only: near the end of a disk, or of a quota. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
+    written += bytesWritten;
+  }
+}
+
+/** The stored bytes of successive frames, by one request. */
+async function* framesOf(
+  frames: readonly FrameFetch[],
+  { s3, bucket, manifest }: FrameSource,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const [first, last] = [frames[0], frames.at(-1)];
+  if (!first || !last) return;
+  const body = await openRange(
+    s3,
+    bucket,
+    manifest,
+    first.object,
+    first.offset,
+    last.offset + last.storedBytes,
+    signal,
+  );
+  let index = 0;
+  let frame = Buffer.allocUnsafe(first.storedBytes);
+  let filled = 0;
+  for await (const piece of body) {
+    for (let at = 0; at < piece.length; ) {
+      const length = Math.min(piece.length - at, frame.length - filled);
+      frame.set(piece.subarray(at, at + length), filled);
+      [at, filled] = [at + length, filled + length];
+      if (filled < frame.length) continue;
+      yield frame;
+      index += 1;
+      const following = frames[index];
+      if (!following) return;
+      [frame, filled] = [Buffer.allocUnsafe(following.storedBytes), 0];
+    }
+  }
+  // Shorter than it was announced, which a connection that breaks looks like too.
+  throw Object.assign(new Error(`the answer ends within frame ${index} of ${frames.length}`), {
+    name: 'IncompleteBody',
+  });
+}
+
+async function openRange(
+  s3: Pick<S3Client, 'send'>,
+  Bucket: string,
+  { set, frames }: Manifest,
+  object: number,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<AsyncIterable<Uint8Array>> {
+  const Key = framesKey(set, frames[object]?.id ?? '');
+  try {
+    const get = new GetObjectCommand({ Bucket, Key, Range: `bytes=${start}-${end - 1}` });
+    const { Body } = await s3.send(get, signal && { abortSignal: signal });
+    return Body as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    // Another attempt does not bring back an object that is missing or too short.
+    if (error instanceof Error && /^(NoSuchKey|NotFound|InvalidRange)$/.test(error.name)) {
+      throw new BrokenFrame(`${Key} is missing or too short: ${error.name}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** What an interrupted fill belongs to. */
+export type FillOrigin = { index: string; base: string | null };
+
+/** The frames that a file has already: a restore that was killed goes on where it was. */
+export type FrameLog = {
+  /** Whether the file has frames of an earlier fill. */
+  isResumed: boolean;
+  has(frame: FrameFetch): boolean;
+  add(frame: FrameFetch): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** The record of a fetch that keeps nothing. */
+export const NO_LOG: FrameLog = {
+  isResumed: false,
+  has: () => false,
+  add: async () => {},
+  close: async () => {},
+};
+
+/** Bytes of an entry: 1 of the number of the object, 5 of the offset. */
+const ENTRY = 6;
+
+/**
+ * Opens the record of a fill. It is valid only within one boot: the kernel keeps what a killed process has written, and not what
+ * it had not written back at a crash.
+ *
+ * @param origin index and base of the fill: another one begins anew
+ * @param begin makes the file that is filled, before a new record exists; is not called if the earlier one is continued
+ */
+export async function openFrameLog(
+  file: string,
+  origin: FillOrigin,
+  begin: () => Promise<void>,
+): Promise<FrameLog> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => `${process.pid}`);
+  const header = `${JSON.stringify({ boot: boot.trim(), ...origin })}\n`;
+  const found = await readFile(file).catch(() => undefined);
+  const frames = found && entriesOf(found, header);
+  if (!frames) {
+    await rm(file, { force: true });
+    await begin();
+  }
+  const log = await open(file, 'a');
+  if (!frames) await log.write(header);
+  // An entry that is cut off would shift the following ones.
+  else await log.truncate(Buffer.byteLength(header) + frames.size * ENTRY);
+  const done = frames ?? new Set<number>();
+  const numberOf = ({ object, offset }: FrameFetch) => object * 2 ** 40 + offset;
+  return {
+    isResumed: (frames?.size ?? 0) > 0,
+    has: (frame) => done.has(numberOf(frame)),
+    async add(frame) {
+      const entry = Buffer.alloc(ENTRY);
+      entry.writeUInt8(frame.object);
+      entry.writeUIntLE(frame.offset, 1, 5);
+      await log.write(entry);
+    },
+    close: () => log.close(),
+  };
+}
+
+/** The entries behind the header, or undefined if the header is another one. A last entry that is cut off does not count. */
+function entriesOf(content: Buffer, header: string): Set<number> | undefined {
+  const end = content.indexOf('\n') + 1;
+  if (content.toString('utf8', 0, end) !== header) return undefined;
+  const frames = new Set<number>();
+  for (let at = end; at + ENTRY <= content.length; at += ENTRY) {
+    frames.add(content.readUInt8(at) * 2 ** 40 + content.readUIntLE(at + 1, 5));
+  }
+  return frames;
+}

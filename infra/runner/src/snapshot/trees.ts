@@ -1,0 +1,164 @@
+import { constants, copyFile, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import { makeImage } from './image.ts';
+import { bind, canMount, deviceOf, errorsOf, loops, mountImage, mounts, unmountImage } from './mounts.ts';
+import { type Directories, type Paths, snapshotPaths, WARM } from './paths.ts';
+import { balanceReserve } from './reserve.ts';
+import { readRestored } from './restored-state.ts';
+
+/** A mounted clone of a snapshot's image: the files of one job, or of all jobs of an instance. */
+export type Tree = {
+  name: string;
+  /** Where it is mounted. Its directory `warm` is bound to the warm directory. */
+  point: string;
+  /** Whether the disk is too small for all that the jobs may write: `watchDisk` is needed while one runs. */
+  isTight: boolean;
+};
+
+/** Least and largest size of a new image, in bytes. It is sparse: what fits on the disk is the matter of the reserve. */
+const LEAST_IMAGE = 64 * 2 ** 30;
+const LARGEST_IMAGE = 2 ** 41;
+
+/**
+ * Makes a tree from the snapshot that was restored, or an empty one if none was, and mounts it. It takes about 20 ms whatever
+ * its size.
+ */
+export async function cloneTree(directories: Directories): Promise<Tree> {
+  const paths = await snapshotPaths(directories);
+  const restored = await readRestored(paths);
+  return createTree(paths, restored?.snapshot?.id);
+}
+
+/** @param base id of the snapshot; its image must be complete */
+export async function createTree(paths: Paths, base: string | undefined): Promise<Tree> {
+  const name = await newName(paths);
+  const image = paths.tree(name);
+  try {
+    if (base === undefined) await makeImage(image, await emptyImageBytes(paths));
+    else await cloneFile(paths.base(base), image);
+    return await openTree(paths, name);
+  } catch (error) {
+    await removeTree(paths, name).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Mounts a tree that exists. */
+export async function openTree(paths: Paths, name: string): Promise<Tree> {
+  const point = paths.treeMount(name);
+  await mkdir(point, { recursive: true });
+  await mountImage(paths.tree(name), point);
+  await mkdir(join(point, WARM), { recursive: true });
+  return { name, point, isTight: await balanceReserve(paths) };
+}
+
+/**
+ * Unmounts and deletes a tree. It returns when the blocks are free again, not when the file has lost its name.
+ *
+ * @throws {TreeHeld} after ten seconds, with the name of what holds it: no further job may start, and the instance is replaced
+ */
+export async function discardTree(directories: Directories, name: string): Promise<void> {
+  const paths = await snapshotPaths(directories);
+  await removeTree(paths, name);
+  await balanceReserve(paths);
+}
+
+/** Why a job that used the tree has failed and the tree must not be saved, or undefined. */
+export async function treeProblem(directories: Directories, name: string): Promise<string | undefined> {
+  const paths = await snapshotPaths(directories);
+  const loop = await deviceOf(paths.tree(name));
+  if (loop === undefined || (await errorsOf(loop)) === 0) return undefined;
+  return 'disk full or broken: the kernel has lost writes of the tree';
+}
+
+async function removeTree(paths: Paths, name: string, limitMs?: number): Promise<void> {
+  await unmountImage(paths.tree(name), paths.treeMount(name), limitMs);
+  await rm(paths.tree(name), { force: true });
+  await rm(paths.treeMount(name), { recursive: true, force: true });
+}
+
+/** A copy that shares all blocks. @throws where the file system cannot do that */
+export async function cloneFile(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE);
+}
+
+/** Whether trees can be made here: with root, and on a file system with reflink. */
+export async function whyNoTrees(paths: Paths): Promise<string | undefined> {
+  if (!canMount()) return 'images are mounted by root on Linux only';
+  await mkdir(paths.trees, { recursive: true });
+  const probe = join(paths.trees, `probe-${process.pid}.part`);
+  try {
+    await writeFile(probe, 'x');
+    await cloneFile(probe, `${probe}2`);
+    return undefined;
+  } catch (error) {
+    return `${paths.images} is not on a file system with reflink: ${errorText(error)}`;
+  } finally {
+    for (const path of [probe, `${probe}2`]) await rm(path, { force: true });
+  }
+}
+
+/** Names are numbers; the directory of a name is made by one process only. */
+async function newName(paths: Paths): Promise<string> {
+  await mkdir(paths.trees, { recursive: true });
+  const used = (await readdir(paths.trees)).map((name) => Number.parseInt(name, 10) || 0);
+  for (let number = Math.max(0, ...used) + 1; ; number += 1) {
+    try {
+      await mkdir(paths.treeMount(String(number)));
+      return String(number);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+}
+
+async function emptyImageBytes(paths: Paths): Promise<number> {
+  const { blocks, bsize } = await statfs(paths.images);
+  const whole = Math.ceil((blocks * bsize) / 2 ** 30) * 2 ** 30;
+  return Math.min(LARGEST_IMAGE, Math.max(LEAST_IMAGE, whole));
+}
+
+/** Binds a tree to the warm directory, unless it is. */
+export async function bindWarm(paths: Paths, tree: Pick<Tree, 'name' | 'point'>): Promise<void> {
+  if (await isBound(paths, tree.name)) return;
+  await bind(join(tree.point, WARM), paths.warm);
+}
+
+/** Whether the warm directory shows this tree. */
+export async function isBound(paths: Paths, name: string): Promise<boolean> {
+  const table = await mounts();
+  const device = table.find((mount) => mount.point === paths.treeMount(name))?.device;
+  return device !== undefined && table.findLast((mount) => mount.point === paths.warm)?.device === device;
+}
+
+/**
+ * Removes every tree but one, and what killed programs have left: images without a mount, mounts, loop devices. A tree that
+ * something holds stays, and its blocks count as used.
+ *
+ * @param keep name of the tree that stays; undefined: none
+ */
+export async function sweepTrees(
+  paths: Paths,
+  keep: string | undefined,
+  warn: (line: string) => void,
+): Promise<void> {
+  const names = new Set<string>();
+  for (const entry of await readdir(paths.trees).catch(() => [])) {
+    if (entry.endsWith('.part') || entry.endsWith('.conf') || entry.endsWith('.part2')) {
+      await rm(join(paths.trees, entry), { force: true });
+    } else names.add(entry.replace(/\.img$/, ''));
+  }
+  // Loop devices whose file has lost its name already.
+  for (const { file } of await loops()) {
+    if (file.startsWith(`${paths.trees}/`))
+      names.add(file.slice(paths.trees.length + 1).replace(/\.img$/, ''));
+  }
+  for (const name of names) {
+    if (name === keep || name === '') continue;
+    // A short limit: this can be a boot, and the tree is not in the way of a new one.
+    await removeTree(paths, name, 2_000).catch((error: unknown) =>
+      warn(`tree ${name} stays: ${errorText(error)}`),
+    );
+  }
+}
