@@ -10,6 +10,7 @@ import { type AgentAdapters, createRunner, type Runner } from './create-runner.t
 import { jobFinished } from './health.ts';
 import { callJobSocket, JOB_SOCKET, startJobSocket } from './job-socket.ts';
 import { SNAPSHOT_USAGE, snapshotCommand } from './snapshot/cli.ts';
+import { serveImage } from './snapshot/lazy/serve.ts';
 import { version } from './version.ts';
 import { WARM_USAGE, warmCommand } from './warming/cli.ts';
 import { watch } from './watch.ts';
@@ -22,6 +23,7 @@ usage: aw-runner [--config FILE] COMMAND
   watch                       runs agents, drains, and reports an idle or unhealthy instance, until it is stopped
   run                         boot, then watch
   job-finished --exit-code N  for the job hook of the CI provider: marks an instance that breaks its jobs
+  serve-image DIRECTORY       serves the image of a lazy start and completes it; aw-runner itself starts it
   version
 
 ${SNAPSHOT_USAGE}
@@ -86,6 +88,8 @@ async function runCommand(argv: readonly string[], adapters: AgentAdapters): Pro
       return snapshotCommand(rest, await config(), version, stopSignal());
     case 'warm-bazel':
       return warmCommand(rest, await config(), stopSignal(), log);
+    case 'serve-image':
+      return serveImage(directoryArgument(rest), log);
     case 'job-finished':
       return reportJob(exitCodeOption(rest));
     case 'boot':
@@ -123,6 +127,14 @@ function globalOptions(argv: readonly string[]) {
 
 function noArguments(args: readonly string[]): void {
   parseArgs({ args: [...args], options: {} });
+}
+
+function directoryArgument(args: readonly string[]): string {
+  const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
+  const [directory] = positionals;
+  if (directory === undefined || positionals.length > 1)
+    throw new UsageError('serve-image needs one directory');
+  return directory;
 }
 
 function exitCodeOption(args: readonly string[]): number {

@@ -1,0 +1,125 @@
+import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execute } from '../../child-process.ts';
+import type { LazyPaths } from './status.ts';
+
+/** Mounts of a lazy start: the served file (FUSE), a loop device on it, ext4 on that, and an overlay per job. */
+
+/** One line of /proc/self/mountinfo (proc(5)). */
+type Mount = { target: string; type: string; source: string };
+
+async function mounts(): Promise<Mount[]> {
+  const text = await readFile('/proc/self/mountinfo', 'utf8');
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => {
+      const [before = '', after = ''] = line.split(' - ');
+      const [type = '', source = ''] = after.split(' ');
+      return { target: unescaped(before.split(' ')[4] ?? ''), type, source };
+    });
+}
+
+/** The kernel writes spaces, tabs, newlines and backslashes as octal numbers. */
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/** Loop devices on a file, such as /dev/loop3. */
+async function loopsOf(file: string): Promise<string[]> {
+  const names = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+  const found = await Promise.all(
+    names.map(async (name) => {
+      // Absent while the device has no file.
+      const text = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+      return text.trimEnd() === file ? [`/dev/${name}`] : [];
+    }),
+  );
+  return found.flat();
+}
+
+/** Read-ahead of the loop device in KiB: the kernel's 128 KiB are an eighth of a frame, and each read of a missing one waits. */
+const READ_AHEAD_KIB = 1024;
+
+/**
+ * Mounts the served image read-only at `paths.lower`. With direct I/O the loop device sends several reads at once, so that one
+ * that waits for S3 does not hold the others; where the kernel does not have it for FUSE, it reads one after the other.
+ *
+ * @throws if the image cannot be mounted; the caller cleans up
+ */
+export async function mountLower(paths: LazyPaths): Promise<void> {
+  const attach = (...options: string[]) =>
+    execute('losetup', ['--read-only', '--find', '--show', ...options, paths.served]);
+  const device = (await attach('--direct-io=on').catch(() => attach())).trim();
+  await writeFile(`/sys/block/${device.slice('/dev/'.length)}/queue/read_ahead_kb`, String(READ_AHEAD_KIB));
+  await mkdir(paths.lower, { recursive: true });
+  const options = 'ro,noload,noatime,nodev,nosuid';
+  await execute('mount', ['-i', '-t', 'ext4', '-o', options, device, paths.lower]);
+}
+
+/**
+ * Mounts a directory of the served image at the same place of a job's own tree, as the lower layer of an overlay. The first write
+ * to a file copies it. `redirect_dir` lets a directory of the image be renamed; without it programs get EXDEV.
+ *
+ * @param tree the job's mounted file system; receives what the job writes, in its directory `lazy`
+ * @param name of the directory in both
+ * @returns the mount point
+ */
+export async function mountOverlay(paths: LazyPaths, tree: string, name: string): Promise<string> {
+  const lower = join(paths.lower, name);
+  const [upper, work, target] = [join(tree, 'lazy', 'upper'), join(tree, 'lazy', 'work'), join(tree, name)];
+  for (const path of [upper, work, target]) await mkdir(path, { recursive: true });
+  // The top directory of an overlay has the attributes of the upper one.
+  const { mode, uid, gid } = await stat(lower);
+  await chown(upper, uid, gid);
+  await chmod(upper, mode & 0o7777);
+  const options = [
+    `lowerdir=${escaped(lower)}`,
+    `upperdir=${escaped(upper)}`,
+    `workdir=${escaped(work)}`,
+    'redirect_dir=on,index=off,metacopy=off,nodev,nosuid,noatime',
+  ];
+  await execute('mount', ['-i', '-t', 'overlay', '-o', options.join(','), OVERLAY, target]);
+  return target;
+}
+
+/** The name of overlays in the mount table. */
+const OVERLAY = 'hearth-lazy';
+
+/** Colons separate directories, commas options. */
+function escaped(path: string): string {
+  return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+}
+
+/**
+ * Removes every mount and loop device of a lazy start, last one first, whatever a killed program left. Never a lazy umount: blocks
+ * and processes of a tree that something holds would stay without a name.
+ *
+ * @throws if something holds a mount
+ */
+export async function unmountLazy(paths: LazyPaths): Promise<void> {
+  const all = (await mounts()).reverse();
+  const trees = all.filter(({ type, source }) => type === 'overlay' && source === OVERLAY);
+  const own = all.filter(({ target }) => target === paths.lower);
+  for (const { target } of [...trees, ...own]) await execute('umount', [target]);
+  for (const device of await loopsOf(paths.served)) await execute('losetup', ['-d', device]);
+  for (const { target, type } of all) {
+    if (target === paths.served && type === 'fuse') await unmountServed(target);
+  }
+}
+
+/** The kernel closes the file of a loop device a moment after the device is detached. */
+const CLOSING_MS = 5_000;
+
+async function unmountServed(target: string): Promise<void> {
+  const deadline = performance.now() + CLOSING_MS;
+  for (;;) {
+    try {
+      await execute('umount', ['-i', target]);
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
