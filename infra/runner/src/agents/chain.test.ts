@@ -156,6 +156,7 @@ describe('the chain', () => {
     await Promise.all([chain.start(), chain.start(), chain.status(), chain.start()]);
     await Promise.all([chain.start(), chain.status()]);
     expect(one.units.started).toHaveLength(1);
+    expect(one.registration.requests).toHaveLength(1);
   });
 
   test('a record that is lost or of another instance starts no second agent', async () => {
@@ -165,13 +166,27 @@ describe('the chain', () => {
       JSON.stringify({ version: 1, instanceId: 'i-00000000000000009' }),
     ]) {
       const one = instance();
-      await one.pass(one.restart(), 12);
+      const first = one.restart();
+      await one.pass(first, 12);
+      // The number of a unit must not be used again by chance only.
       one.units.work(one.current());
-      writeFileSync(join(directory, 'agents.json'), text);
-      const chain = one.restart();
+      await first.status();
+      one.units.end(one.current());
+      await one.pass(first, 12);
+      one.units.work(one.current());
+      const lost = () => {
+        writeFileSync(join(directory, 'agents.json'), text);
+        return one.restart();
+      };
+      // Whatever is called first.
+      await lost().start();
+      await lost().stopIntake();
+      expect(await lost().status()).toEqual({ state: 'starting' });
+      const chain = lost();
       await one.pass(chain, 60);
       expect(await chain.status()).toMatchObject({ state: 'busy' });
-      expect(one.units.started).toHaveLength(1);
+      expect(one.units.started).toHaveLength(2);
+      expect(one.units.most()).toBe(1);
       rmSync(join(directory, 'agents.json'));
     }
   });
