@@ -10,7 +10,7 @@ import {
 
 /*
  * The function ends at each of its calls, before the call takes effect or after it. The next request of the instance then gets a
- * registration, and nothing is left beside it after a sweep.
+ * registration, and nothing is left beside it.
  */
 
 afterEach(() => {
@@ -101,7 +101,6 @@ describe.each(Object.entries(CASES))('%s', (_, { past, crashed, next }) => {
       const answer = answerBody(await fake.request(next));
       expect(answer, `call ${at}`).toMatchObject({ outcome: 'registered' });
       const issued = answer.outcome === 'registered' ? answer.registration.name : '';
-      await outcomeOf(handleMessage(message(envelope('aw.schedule', 'Registration Sweep', {})), fake.deps));
       expect(names(fake), `call ${at}`).toEqual([issued]);
     }
     // Every case reads the groups, the record and the budget, writes both, and calls GitHub.
