@@ -33,7 +33,6 @@ data "aws_iam_policy_document" "this" {
         "${var.bucket_arn}/sets/${var.boots_set}/pointer.json",
         "${var.bucket_arn}/sets/${var.boots_set}/snapshots/*",
         "${var.bucket_arn}/sets/${var.boots_set}/frames/*",
-        "${var.bucket_arn}/sets/${var.boots_set}/layers/*",
       ],
     )
   }

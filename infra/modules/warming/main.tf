@@ -123,7 +123,6 @@ data "aws_iam_policy_document" "manage" {
     resources = [
       "${aws_s3_bucket.this.arn}/sets/${each.key}/snapshots/*",
       "${aws_s3_bucket.this.arn}/sets/${each.key}/frames/*",
-      "${aws_s3_bucket.this.arn}/sets/${each.key}/layers/*",
     ]
   }
   dynamic "statement" {

@@ -176,7 +176,6 @@ export function aboutPermissions(made: Applied): void {
           ?.Resource.sort(),
       ).toEqual([
         `${arn}/sets/ios/frames/*`,
-        `${arn}/sets/ios/layers/*`,
         `${arn}/sets/ios/pointer.json`,
         `${arn}/sets/ios/snapshots/*`,
         `${arn}/tools/*`,
@@ -194,7 +193,7 @@ export function aboutPermissions(made: Applied): void {
         statements(manage?.values.policy)
           .flatMap(({ Resource: on }) => on)
           .sort(),
-      ).toEqual([`${arn}/sets/ios/frames/*`, `${arn}/sets/ios/layers/*`, `${arn}/sets/ios/snapshots/*`]);
+      ).toEqual([`${arn}/sets/ios/frames/*`, `${arn}/sets/ios/snapshots/*`]);
       // To create and to read, and nothing else: neither a removal nor another version.
       expect(statements(manage?.values.policy).flatMap(({ Action }) => Action)).toEqual([
         's3:PutObject',
