@@ -3,12 +3,13 @@ import { INSTANCE_ID } from '../../shared/fleet/names.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { CorruptRecord } from '../../shared/snapshot/errors.ts';
+import type { FramePlace } from '../../shared/snapshot/frame.ts';
 import { brokenReportsKey, SNAPSHOT_ID } from '../../shared/snapshot/layout.ts';
 import { isQuarantined, vouchedFor } from '../../shared/snapshot/pointer.ts';
 import { parseRecord, readPointer } from '../../shared/snapshot/records.ts';
 import { rollBack } from './pointer.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
-import { type FramePlace, verifySnapshot } from './verification.ts';
+import { verifySnapshot } from './verification.ts';
 
 /** Instances that have to report the same problem of a snapshot that is sound in S3. */
 const MAX_INSTANCES = 3;

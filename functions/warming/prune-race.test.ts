@@ -1,9 +1,15 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { framesKey, indexKey, manifestKey } from '../../shared/snapshot/layout.ts';
+import { framesKey, indexKey, manifestKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+import { emptyPointer } from '../../shared/snapshot/pointer.ts';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import type { Listed, ObjectStore } from '../../shared/snapshot/store.ts';
-import { fakeImage, fakeSnapshot, storeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
+import {
+  type FakeSnapshot,
+  fakeImage,
+  fakeSnapshot,
+  storeSnapshot,
+} from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { prune } from './prune.ts';
 import { type FakeWarming, fakeWarming, idOf, SET } from './testing/fake-warming.ts';
@@ -73,33 +79,36 @@ const PREVIOUS = idOf(15);
 const NEW = idOf(23, 3);
 const keepTwo = { ...SET, keep: 2 };
 
-/**
- * A set whose old snapshots are about to be pruned, and an instance that saves a new one on top of `parent`. Each snapshot has
- * frames of all those before it.
- */
-function race(parent: string) {
+const make = (id: string, texts: string[], parent?: FakeSnapshot) =>
+  fakeSnapshot(SET.name, id, fakeImage(...texts), { parent, frameUnits: 1 });
+
+// Each has frames of those before it.
+const older = make(OLDER, ['a', 'b', 'c', 'd', 'e', 'f']);
+const old = make(OLD, ['a', 'b', 'c', 'd', 'e', 'of old'], older);
+const previous = make(PREVIOUS, ['a', 'b', 'c', 'd', 'of previous', 'f'], older);
+const current = make(CURRENT, ['a', 'b', 'c', 'of current', 'of previous', 'f'], previous);
+
+/** A set whose old snapshots are about to be pruned, and an instance that saves a new one. */
+function race(added: FakeSnapshot) {
   const warming = fakeWarming({ keep: 2 });
-  const older = warming.save(OLDER, ['a', 'b', 'c', 'd', 'e', 'f']);
-  const old = warming.save(OLD, ['a', 'b', 'c', 'd', 'e', 'of old'], { parent: older });
-  const previous = warming.save(PREVIOUS, ['a', 'b', 'c', 'd', 'of previous', 'f'], { parent: older });
-  const current = warming.save(CURRENT, ['a', 'b', 'c', 'of current', 'of previous', 'f'], {
-    parent: previous,
-  });
-  warming.setPointer({ current: CURRENT, previous: [PREVIOUS] });
-  const made = { [OLD]: old, [PREVIOUS]: previous, [CURRENT]: current }[parent];
-  const pruning = stepped(warming.store, (store) => prune(keepTwo, { ...warming.deps, store }));
-  const saving = stepped(warming.store, async (store) => {
-    const image = fakeImage('new', ...[...(made?.image.values() ?? [])].slice(1));
-    const snapshot = fakeSnapshot(SET.name, NEW, image, { parent: made, frameUnits: 1 });
+  const { store } = warming;
+  for (const each of [older, old, previous, current]) {
+    storeSnapshot(store, each, snapshotTime(each.manifest.id));
+  }
+  const vouched = ({ manifest: { id }, manifestSha256 }: FakeSnapshot) => ({ id, manifestSha256 });
+  const pointer = { ...emptyPointer(new Date(0)), current: vouched(current), previous: [vouched(previous)] };
+  store.put(pointerKey(SET.name), JSON.stringify(pointer));
+  const pruning = stepped(store, (one) => prune(keepTwo, { ...warming.deps, store: one }));
+  const saving = stepped(store, async (one) => {
     // Each object can appear at any moment: calls of their own come before them.
-    await store.head('before the frames');
-    storeSnapshot(warming.store, snapshot, warming.now());
-    for (const key of [indexKey(SET.name, NEW), manifestKey(SET.name, NEW)]) await warming.store.remove(key);
-    await store.head('before the index');
-    warming.store.put(indexKey(SET.name, NEW), snapshot.index.bytes);
-    await store.head('before the manifest');
-    warming.store.put(manifestKey(SET.name, NEW), snapshot.text);
-    const evaluate = () => evaluateSnapshot(keepTwo, NEW, { ...warming.deps, store });
+    await one.head('before the frames');
+    storeSnapshot(store, added, warming.now());
+    for (const key of [indexKey(SET.name, NEW), manifestKey(SET.name, NEW)]) await store.remove(key);
+    await one.head('before the index');
+    store.put(indexKey(SET.name, NEW), added.index.bytes);
+    await one.head('before the manifest');
+    store.put(manifestKey(SET.name, NEW), added.text);
+    const evaluate = () => evaluateSnapshot(keepTwo, NEW, { ...warming.deps, store: one });
     // As the inbox does: an object that vanished during its read causes a retry.
     await evaluate().catch((error) => {
       expect(error).toMatchObject({ name: 'RetryableError', reason: 'object-vanished' });
@@ -124,22 +133,23 @@ async function expectWhole(warming: FakeWarming, why: string): Promise<void> {
 }
 
 describe.each([
-  ['the current one', CURRENT, true],
-  ['the previous one', PREVIOUS, true],
-  ['one that is pruned', OLD, false],
-  ['none', 'none', true],
+  ['the current one', current, true],
+  ['the previous one', previous, true],
+  ['one that is pruned', old, false],
+  ['none', undefined, true],
 ])('a snapshot that appears while pruning is under way, with %s as its parent', (_, parent, isPromoted) => {
   test(
     'is whole if it is current, wherever either of the two is interrupted by the other',
     async () => {
-      const alone = race(parent);
+      const added = make(NEW, ['new', ...[...(parent?.image.values() ?? [])].slice(1)], parent);
+      const alone = race(added);
       await alone.pruning.go(1000);
       await alone.saving.go(1000);
       expect([alone.pruning.isOver(), alone.saving.isOver()]).toEqual([true, true]);
       let pruned = 0;
       for (let first = 0; first <= alone.pruning.calls() + 2; first += 1) {
         for (let second = 0; second <= alone.saving.calls() + 6; second += 1) {
-          const { warming, pruning, saving } = race(parent);
+          const { warming, pruning, saving } = race(added);
           await pruning.go(first);
           await saving.go(second);
           await pruning.go(1000);

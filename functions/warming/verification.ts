@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
-import { BrokenFrame, decodeFrame } from '../../shared/snapshot/frame.ts';
+import { BrokenFrame, decodeFrame, type FramePlace } from '../../shared/snapshot/frame.ts';
 import { type FrameIndex, tilingProblem } from '../../shared/snapshot/frame-index.ts';
 import { framesKey, indexKey } from '../../shared/snapshot/layout.ts';
 import {
@@ -33,9 +33,6 @@ export type Problem =
   | { verdict: 'unsupported'; reason: string };
 
 export type Sound = { verdict: 'sound'; manifest: Manifest; vouched: Vouched };
-
-/** A frame, by the object that has it and its offset there. */
-export type FramePlace = { object: string; offset: number };
 
 /** Ends a verification with a verdict. */
 class Found extends Error {

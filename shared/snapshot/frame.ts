@@ -19,9 +19,19 @@ export function frameDecompression(frameUnits: number): ZstdOptions {
   };
 }
 
+/** A frame of a snapshot, by the object that has it (the id of the snapshot that added it) and its offset there. */
+export type FramePlace = { object: string; offset: number };
+
 /** A frame is not what its record names. */
 export class BrokenFrame extends Error {
   override readonly name = 'BrokenFrame';
+  /** Where the frame is, if the code that found it knows that. */
+  readonly place: FramePlace | undefined;
+
+  constructor(message: string, options: ErrorOptions & { place?: FramePlace } = {}) {
+    super(message, options);
+    this.place = options.place;
+  }
 }
 
 /** The stored form of a frame, and its sha256. @param content whole units, at most `MAX_FRAME_UNITS` */

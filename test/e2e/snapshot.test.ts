@@ -223,6 +223,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     const result = await world.restore(runner);
     expect(result).toMatchObject({ outcome: 'previous', id: good.id, broken: { id: bad.id } });
     expect(result.broken?.reason).toContain('sha256');
+    expect(result.broken?.frame).toEqual({ object: bad.id, offset: expect.any(Number) });
     expect(existsSync(join(runner.warm, 'new'))).toBe(false);
     expect(readdirSync(join(runner.images, 'base')).filter((name) => name.startsWith(bad.id))).toEqual([]);
   });

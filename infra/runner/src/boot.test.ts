@@ -48,7 +48,7 @@ test('a restore is aborted while there is time left for the agent, and the boot 
 });
 
 test('a broken snapshot is reported with the one that is mounted instead', async () => {
-  const broken = { id: 's2', reason: 'flipped bit' };
+  const broken = { id: 's2', reason: 'flipped bit', frame: { object: 's1', offset: 7 } };
   const one = instance({
     restore: async () => ({ outcome: 'previous', id: 's1', broken, fetchedBytes: 1, seconds: 1 }),
   });

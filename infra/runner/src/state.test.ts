@@ -15,7 +15,7 @@ test('is read by the next program as it was written', async () => {
   const restored = {
     outcome: 'previous',
     id: 's1',
-    broken: { id: 's2', reason: 'x' },
+    broken: { id: 's2', reason: 'x', frame: { object: 's1', offset: 7 } },
     fetchedBytes: 5,
     seconds: 1,
   } as const;

@@ -24,7 +24,13 @@ const stateSchema = v.object({
     v.object({
       outcome: v.picklist(RESTORE_OUTCOMES),
       id: v.exactOptional(v.string()),
-      broken: v.exactOptional(v.object({ id: v.string(), reason: v.string() })),
+      broken: v.exactOptional(
+        v.object({
+          id: v.string(),
+          reason: v.string(),
+          frame: v.exactOptional(v.object({ object: v.string(), offset: v.number() })),
+        }),
+      ),
       fetchedBytes: v.number(),
       seconds: v.number(),
     }),

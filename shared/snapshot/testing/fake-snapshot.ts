@@ -57,7 +57,7 @@ export function fakeSnapshot(
   const stored: Buffer[] = [];
   let offset = 0;
   for (const run of frameRuns(changed, image, frameUnits)) {
-    const frame = encodeFrame(Buffer.concat(run.map((unit) => unitContent(image.get(unit) ?? ''))));
+    const frame = frameOf(run.map((unit) => image.get(unit) ?? ''));
     stored.push(frame.stored);
     added.push({
       firstUnit: run[0] ?? 0,
@@ -117,6 +117,16 @@ export function fakeSnapshot(
     index,
     ...(object && { frames: { object, stored: body } }),
   };
+}
+
+/** Frames by their content: a property test makes the same ones again and again. */
+const encoded = new Map<string, ReturnType<typeof encodeFrame>>();
+
+function frameOf(texts: readonly string[]): ReturnType<typeof encodeFrame> {
+  const key = JSON.stringify(texts);
+  const known = encoded.get(key) ?? encodeFrame(Buffer.concat(texts.map(unitContent)));
+  encoded.set(key, known);
+  return known;
 }
 
 /** Stores a snapshot in the order of a save: frames, index, manifest. */

@@ -129,7 +129,7 @@ async function fetchRange(
           for await (const stored of framesOf(range.frames.slice(next), source, patience.signal)) {
             const frame = range.frames[next] as FrameFetch;
             fetched += stored.length;
-            await take(frame, await contentOf(frame, stored));
+            await take(frame, await contentOf(frame, stored, source.manifest));
             await done.add(frame);
             progress.advance(stored.length);
             next += 1;
@@ -148,16 +148,19 @@ async function fetchRange(
   return fetched;
 }
 
-async function contentOf(frame: FrameFetch, stored: Buffer): Promise<Buffer> {
-  const where = `the frame at byte ${frame.offset} of object ${frame.object}`;
+async function contentOf(frame: FrameFetch, stored: Buffer, { frames }: Manifest): Promise<Buffer> {
+  const place = { object: frames[frame.object]?.id ?? '', offset: frame.offset };
+  const where = `the frame at byte ${place.offset} of object ${place.object}`;
   const problem = storedFrameProblem(stored, frame);
-  if (problem !== undefined) throw new BrokenFrame(`${where} ${problem}`);
+  if (problem !== undefined) throw new BrokenFrame(`${where} ${problem}`, { place });
   const expected = bytesOf(frame.frameUnits);
   const options = { ...frameDecompression(frame.frameUnits), chunkSize: expected };
   const content = await decompress(stored, options).catch((cause: unknown) => {
-    throw new BrokenFrame(`${where} does not decompress to its units`, { cause });
+    throw new BrokenFrame(`${where} does not decompress to its units`, { cause, place });
   });
-  if (content.length !== expected) throw new BrokenFrame(`${where} has ${content.length} bytes of content`);
+  if (content.length !== expected) {
+    throw new BrokenFrame(`${where} has ${content.length} bytes of content`, { place });
+  }
   return content;
 }
 

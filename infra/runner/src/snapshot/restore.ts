@@ -3,7 +3,7 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { CorruptRecord, UnsupportedFormat } from '../../../../shared/snapshot/errors.ts';
-import { BrokenFrame } from '../../../../shared/snapshot/frame.ts';
+import { BrokenFrame, type FramePlace } from '../../../../shared/snapshot/frame.ts';
 import type { Vouched } from '../../../../shared/snapshot/pointer.ts';
 import { readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
@@ -40,7 +40,7 @@ export type RestoreResult = {
   /** The restored snapshot. */
   id?: string;
   /** The current snapshot, if it could not be restored. The function `warming` verifies it. */
-  broken?: { id: string; reason: string };
+  broken?: { id: string; reason: string; frame?: FramePlace };
   /** Downloaded bytes. */
   fetchedBytes: number;
   seconds: number;
@@ -152,7 +152,8 @@ async function tryCandidates(
       if (error instanceof CorruptRecord || error instanceof BrokenFrame) {
         warn(`snapshot ${id} is broken: ${error.message}`);
         // Only the first broken one is reported. The others are verified when they become current.
-        broken ??= { id, reason: error.message.slice(0, 1000) };
+        const frame = error instanceof BrokenFrame ? error.place : undefined;
+        broken ??= { id, reason: error.message.slice(0, 1000), ...(frame && { frame }) };
       } else {
         warn(`snapshot ${id} could not be restored: ${errorText(error)}`);
       }
