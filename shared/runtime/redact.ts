@@ -31,6 +31,11 @@ export function registerSecret(value: string): void {
   if (value.length >= MIN_SECRET_LENGTH) known.add(value);
 }
 
+/** Forgets a value that is no secret any more, or that no log can contain. */
+export function forgetSecret(value: string): void {
+  known.delete(value);
+}
+
 /** The text with every registered secret and every text in a well-known key format replaced. */
 export function redactText(value: string): string {
   let result = value;

@@ -138,6 +138,76 @@ describe('a launch', () => {
   });
 });
 
+describe('the agent', () => {
+  test('is observed at once when it has changed: the next job does not wait for a poll', async () => {
+    let change = () => {};
+    const one = await watching({
+      status: async () => ({ state: 'gone' }),
+      config: { pollSeconds: 60, heartbeatSeconds: 60 },
+      changed: (signal) =>
+        new Promise((resolve) => {
+          change = resolve;
+          signal.addEventListener('abort', () => resolve());
+        }),
+    });
+    const starts = () => one.happened.filter((what) => what === 'agent starts').length;
+    expect(starts()).toBe(1);
+    await seconds(30);
+    expect(starts()).toBe(1);
+    change();
+    await seconds(1);
+    expect(starts()).toBe(2);
+  });
+
+  test('that is busy moves the start of the idle time, on the disk', async () => {
+    let status: 'busy' | 'idle' = 'busy';
+    const one = await watching(
+      {
+        status: async () => (status === 'busy' ? busy : { state: 'idle' }),
+        facts: () => ({ registers: true, inServiceAt: 1 }),
+        config: { pollSeconds: 5, heartbeatSeconds: 60, idleTimeoutMinutes: 10 },
+      },
+      { idleSince: 1 },
+    );
+    await seconds(3_600);
+    expect(one.state()?.idleSince).toBeGreaterThan(Date.now() - 70_000);
+    expect(one.sent).toEqual([]);
+    status = 'idle';
+    await seconds(590);
+    expect(one.sent).toEqual([]);
+    await seconds(20);
+    expect(one.sent).toMatchObject([{ report: 'Runner Idle' }]);
+  });
+
+  test('that has a problem makes the instance unhealthy', async () => {
+    const settings: Partial<InstanceSettings> = {
+      status: async () => ({ state: 'gone' }),
+      facts: () => ({ registers: true, inServiceAt: 1, problem: 'agent too old' }),
+    };
+    const one = await watching(settings, { idleSince: Date.now() });
+    await seconds(60);
+    expect(one.sent).toEqual([{ report: 'Runner Unhealthy', reason: 'agent too old' }]);
+    expect(one.happened).not.toContain('agent starts');
+  });
+
+  test('learns of a Spot interruption when it takes the instance away', async () => {
+    const ends: (number | undefined)[] = [];
+    const endsAt = Date.now() + 120_000;
+    const driver = fakeInstance({
+      directory,
+      health: healthy,
+      reclaimedAt: endsAt,
+      config: { pollSeconds: 5 },
+    });
+    await driver.states.write(ready);
+    const runner = driver.restart();
+    runner.agent.stopIntake = async (at) => void ends.push(at);
+    void watch(runner, stop.signal);
+    await seconds(20);
+    expect(ends.at(-1)).toBe(endsAt);
+  });
+});
+
 test('an unhealthy instance stops its intake until that succeeds once', async () => {
   let isDown = true;
   const one = await watching({

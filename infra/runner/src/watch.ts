@@ -72,9 +72,10 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
 async function untilNextStep({ config, agent }: Runner, signal: AbortSignal): Promise<void> {
   const wait = new AbortController();
   const either = AbortSignal.any([wait.signal, signal]);
-  const changed = agent.changed?.(either).catch(() => new Promise<void>(() => {})) ?? [];
   const poll = sleep(config.pollSeconds * 1000, undefined, { signal: either }).catch(() => undefined);
-  await Promise.race([poll, changed].flat());
+  // Without an answer the poll decides.
+  const changed = agent.changed?.(either).catch(() => poll);
+  await Promise.race(changed ? [poll, changed] : [poll]);
   wait.abort();
 }
 

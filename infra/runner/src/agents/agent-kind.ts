@@ -56,8 +56,8 @@ export type RunningAgent = {
 
 export type AgentActivity =
   | { state: 'starting' }
-  /** `isLost`: it waits for jobs that the provider will never assign. */
-  | { state: 'idle'; isLost?: boolean }
+  /** `endBy`: it waits for jobs that the provider will never assign, and this signal ends it. */
+  | { state: 'idle'; endBy?: NodeJS.Signals }
   | { state: 'busy'; job: string; process?: ProcessIdentity };
 
 export type EndedAgent = {

@@ -126,19 +126,13 @@ export function bkAgent(options: {
     },
 
     async observe({ name, port, children }: RunningAgent): Promise<AgentActivity> {
-      if (name === undefined) return { state: 'starting' };
       const job = children.find(({ argv }) => argv.includes('bootstrap'));
-      const workers =
-        port === undefined
-          ? []
-          : await workersAt(port).catch((error: unknown) => {
-              // A job that runs is enough to know.
-              if (job) return [];
-              throw error;
-            });
-      const busy = workers.find(({ status }) => status === 'busy');
-      if (!busy && !job) return { state: 'idle' };
-      return { state: 'busy', job: busy?.current_job_id || 'unknown', ...(job && { process: job }) };
+      if (job)
+        return { state: 'busy', job: (await jobAt(port).catch(() => undefined)) ?? 'unknown', process: job };
+      // aw-runner was killed during its registration. The proxy is gone, so it never registers.
+      if (name === undefined) return { state: 'idle', endBy: 'SIGTERM' };
+      const id = await jobAt(port);
+      return id === undefined ? { state: 'idle' } : { state: 'busy', job: id };
     },
 
     async ended({ unit, code, sawJob }: EndedAgent): Promise<AgentEnd> {
@@ -157,12 +151,16 @@ export function bkAgent(options: {
   };
 }
 
-async function workersAt(port: number) {
+/** The job of the agent's worker, or undefined if it has none. @throws if the agent gives no answer */
+async function jobAt(port: number | undefined): Promise<string | undefined> {
+  if (port === undefined) return undefined;
   const response = await fetch(`http://127.0.0.1:${port}/status.json`, {
     signal: AbortSignal.timeout(STATUS_MS),
     redirect: 'error',
   });
-  return v.parse(statusSchema, await response.json()).workers;
+  const { workers } = v.parse(statusSchema, await response.json());
+  const busy = workers.find(({ status }) => status === 'busy');
+  return busy && (busy.current_job_id || 'unknown');
 }
 
 async function freePort(): Promise<number> {

@@ -331,9 +331,9 @@ export class AgentChain implements AgentDriver {
     }
     if (agent.listened) record.faults = 0;
     if (JSON.stringify(agent) !== before) await this.#file.save();
-    if (seen.state === 'idle' && seen.isLost) {
-      this.#report('the provider has forgotten an idle agent: it is ended');
-      await this.#signalOnce(agent, 'SIGINT');
+    if (seen.state === 'idle' && seen.endBy !== undefined) {
+      this.#report('an idle agent is not known to its provider: it is ended');
+      await this.#signalOnce(agent, seen.endBy);
     }
     return status.state === 'busy' ? { state: 'busy', job: status.job } : { state: status.state };
   }

@@ -61,8 +61,11 @@ const TRACE_LIMIT_MS = 3_000;
 /** Age of the program at which a warning is logged: the provider refuses versions that are 30 days behind the newest, monthly one. */
 const OLD_DAYS = 45;
 
-/** Registration and credentials that a listener writes: a used one makes an agent that nobody knows. */
-const LISTENER_FILES = /^\.(runner|credentials|env|path|service)/;
+/**
+ * Registration and credentials that a listener writes: a used one makes an agent that nobody knows. `.env` and `.path` are settings of
+ * the image, such as its job hooks.
+ */
+const LISTENER_FILES = /^\.(runner|credentials|service)/;
 
 /**
  * The agent of GitHub Actions. Each agent runs one job, in a copy of the program that belongs to the user of jobs: the listener
@@ -185,7 +188,9 @@ export function ghaAgent(options: {
       const worker = children.find(isWorker);
       if (worker) return { state: 'busy', job: jobOf(text) ?? 'unknown', process: worker };
       if (!/^.*Listening for Jobs/m.test(text)) return { state: 'starting' };
-      return { state: 'idle', isLost: idleMs > TRACE_MS && (await isForgotten(unit)) };
+      return idleMs > TRACE_MS && (await isForgotten(unit))
+        ? { state: 'idle', endBy: 'SIGINT' }
+        : { state: 'idle' };
     },
 
     async ended({ unit, code, sawJob }: EndedAgent): Promise<AgentEnd> {

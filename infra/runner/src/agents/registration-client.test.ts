@@ -78,6 +78,14 @@ test('a secret that it has received is in no log', async () => {
   });
   await client().call(REQUEST);
   expect(redactText('started with never-in-a-log')).toBe('started with [redacted]');
+  // Only the latest are kept.
+  for (let count = 0; count < 20; count += 1) {
+    const jitConfig = `configuration-${count}`;
+    answer.body = JSON.stringify({ ...registered, registration: { ...registered.registration, jitConfig } });
+    await client().call(REQUEST);
+  }
+  expect(redactText('configuration-19')).toBe('[redacted]');
+  expect(redactText('never-in-a-log')).toBe('never-in-a-log');
 });
 
 test('a clock that is an hour wrong is corrected by the time of AWS, once', async () => {

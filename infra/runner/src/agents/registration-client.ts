@@ -8,7 +8,7 @@ import {
   registrationAnswerSchema,
 } from '../../../../shared/fleet/registration.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import { registerSecret } from '../../../../shared/runtime/redact.ts';
+import { forgetSecret, registerSecret } from '../../../../shared/runtime/redact.ts';
 
 /** Longest time of one request, in milliseconds: the function's own limit is 30 s. */
 const REQUEST_LIMIT_MS = 35_000;
@@ -106,10 +106,23 @@ function parse(status: number, text: string): RegistrationResult {
   return { outcome: 'failed', reason, isLost: status === 200 || status >= 500 };
 }
 
+/** The secrets of the last registrations. An instance has thousands in its life, and each is searched for in each line of the log. */
+const recent: string[] = [];
+const MOST_SECRETS = 16;
+
 function registerSecrets(registration: Registration): void {
-  if (registration.provider === 'gha') registerSecret(registration.jitConfig);
-  if (registration.provider === 'bk') registerSecret(registration.answer.access_token);
-  if (registration.provider === 'cci') registerSecret(registration.authToken);
+  const secret = secretOf(registration);
+  registerSecret(secret);
+  recent.push(secret);
+  for (const old of recent.splice(0, Math.max(0, recent.length - MOST_SECRETS))) {
+    // CircleCI's token is the same each time.
+    if (!recent.includes(old)) forgetSecret(old);
+  }
+}
+
+function secretOf(registration: Registration): string {
+  if (registration.provider === 'gha') return registration.jitConfig;
+  return registration.provider === 'bk' ? registration.answer.access_token : registration.authToken;
 }
 
 /** `fetch` hides the reason of a failed connection in `cause`. */
