@@ -61,7 +61,6 @@ export async function lockFile(
   } finally {
     options.signal?.removeEventListener('abort', stop);
   }
-  child.unref();
   return {
     async release() {
       abort();
