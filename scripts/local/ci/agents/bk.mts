@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { isNetworkError, nameProcess, persist, run, signal } from './process.mts';
 
 /** Behaves as `buildkite-agent start` v3.138, with one worker and without checkouts, plugins, artifacts and terminals. */
-const version = readFileSync(join(import.meta.dirname, 'version'), 'utf8').trim();
+const version = readFileSync(join(import.meta.dirname, 'bk.version'), 'utf8').trim();
 
 /** Flags with an effect here, and the environment variable of each. */
 const FLAGS: Record<string, string> = {

@@ -9,7 +9,7 @@ import { isNetworkError, nameProcess, persist, run, signal } from './process.mts
  * service. The real program cannot be read or run here: exit codes, the time to exit when idle and what happens to a claim in flight
  * are assumptions.
  */
-const version = readFileSync(join(import.meta.dirname, 'version'), 'utf8').trim();
+const version = readFileSync(join(import.meta.dirname, 'cci.version'), 'utf8').trim();
 
 /** A task that is ended gets TERM, and KILL after this time. Documented as "a short time". */
 const KILL_AFTER_MS = 10_000;

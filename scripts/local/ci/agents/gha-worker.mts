@@ -161,7 +161,7 @@ function environmentOf(job: Job, folders: Folders, trackingId: string): Record<s
 }
 
 function versionOf(): string {
-  return readFileSync(join(import.meta.dirname, 'version'), 'utf8').trim();
+  return readFileSync(join(import.meta.dirname, 'gha.version'), 'utf8').trim();
 }
 
 /** Runs one step and applies what it wrote to the files GITHUB_ENV and GITHUB_PATH. Returns its exit code. */

@@ -10,7 +10,7 @@ import { isNetworkError, nameProcess, persist } from './process.mts';
  */
 const bin = import.meta.dirname;
 const root = dirname(bin);
-const version = readFileSync(join(bin, 'version'), 'utf8').trim();
+const version = readFileSync(join(bin, 'gha.version'), 'utf8').trim();
 
 /** Exit codes of the real listener. */
 const EXIT = {
@@ -370,7 +370,7 @@ async function update(to: string): Promise<void> {
   const next = join(root, `bin.${to}`);
   rmSync(next, { recursive: true, force: true });
   cpSync(bin, next, { recursive: true });
-  writeFileSync(join(next, 'version'), `${to}\n`);
+  writeFileSync(join(next, 'gha.version'), `${to}\n`);
   rmSync(join(root, 'update.finished'), { force: true });
   const script = `
 while kill -0 ${process.pid} 2>/dev/null; do sleep 0.05; done

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 
 export type FakeAgent = 'gha' | 'bk' | 'cci';
 
-/** Newest versions that the behaviour was taken from. */
+/** Versions that the behaviour was taken from. CircleCI's documentation is about 3; the rest of that one is ours. */
 export const AGENT_VERSIONS: Readonly<Record<FakeAgent, string>> = {
   gha: '2.336.0',
   bk: '3.138.1',
-  cci: '3.1.9',
+  cci: '3.0.0',
 };
 
 /** The program of each, and the files that it consists of. */
@@ -46,7 +46,7 @@ export function installFakeAgent(
   const target = join(directory, folder);
   mkdirSync(target, { recursive: true });
   for (const file of files) copyFileSync(join(import.meta.dirname, file), join(target, file));
-  writeFileSync(join(target, 'version'), `${version}\n`);
+  writeFileSync(join(target, `${agent}.version`), `${version}\n`);
   for (const [program, main] of Object.entries(programs)) {
     const path = join(target, program);
     // `exec -a` gives the process the command line that the real program has.
