@@ -12,7 +12,7 @@ const bad = {
 /** The report of the n-th instance, now. */
 function report(warming: FakeWarming, change: object = {}, instance = 1) {
   const instanceId = `i-0000000000000000${instance}`;
-  return handleBrokenReport(SET, { ...bad, instanceId, sentAt: warming.now(), ...change }, warming.deps);
+  return handleBrokenReport(SET, { ...bad, instanceId, ...change }, warming.deps);
 }
 
 function threeSnapshots() {
@@ -70,14 +70,26 @@ test('a snapshot that breaks after its verification is found, an hour later at m
   });
 });
 
-test('an older verification is no answer to a report', async () => {
+test('reports of ever another frame cause a bounded number of verifications, and then count only', async () => {
   const warming = threeSnapshots();
-  await report(warming);
-  warming.pass(61);
+  let reads = 0;
+  const { readRange } = warming.store;
+  warming.store.readRange = (...range) => {
+    reads += 1;
+    return readRange(...range);
+  };
+  for (let offset = 1; offset <= 50; offset += 1) {
+    await report(warming, { frame: { object: idOf(22), offset } });
+  }
+  // The index and two new frames each.
+  expect(reads).toBe(8 * 3);
   warming.corrupt(idOf(22), { checksum: 'kept' });
-  expect(await report(warming)).toMatchObject({
-    outcome: 'done',
-  });
+  for (const instance of [2, 3, 4]) await report(warming, {}, instance);
+  expect((await warming.pointer())?.current).toBe(idOf(21));
+  expect(warming.deps.soundSnapshots.size).toBe(8);
+  warming.pass(61);
+  await report(warming, { id: idOf(21) });
+  expect(warming.deps.soundSnapshots.size).toBe(1);
 });
 
 test('a broken snapshot behind the current one is quarantined', async () => {

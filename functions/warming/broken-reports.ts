@@ -26,6 +26,12 @@ const MAX_PROBLEM = 128;
 /** A snapshot that was verified after a report is not verified again for the same problem for this long, in milliseconds. */
 const TRUST_MS = 3_600_000;
 
+/**
+ * Most problems of a snapshot that are verified within that time. A job that forges reports of ever another frame causes no more
+ * reads. The reports of three instances count in any case.
+ */
+const MAX_VERIFICATIONS = 8;
+
 /** Most lost races in a row. */
 const MAX_RACES = 5;
 
@@ -57,8 +63,6 @@ export type BrokenReport = {
   reason: string;
   frame?: FramePlace | undefined;
   instanceId: string;
-  /** An earlier verification is no answer to the report. */
-  sentAt: Date;
 };
 
 /**
@@ -102,9 +106,20 @@ export async function handleBrokenReport(
   return done({ quarantined: id, reason, current: after.current?.id ?? null });
 }
 
-function isKnownSound(set: NamedSet, report: BrokenReport, problem: string, deps: WarmingDeps): boolean {
-  const since = deps.soundSnapshots.get(`${set.name}/${report.id}/${problem}`) ?? Number.NEGATIVE_INFINITY;
-  return since >= report.sentAt.getTime() || deps.clock.now().getTime() - since < TRUST_MS;
+/** Whether the problem was verified within the hour, or so many others of the snapshot that one more is not verified. */
+function isKnownSound(
+  set: NamedSet,
+  { id }: BrokenReport,
+  problem: string,
+  { soundSnapshots, clock }: WarmingDeps,
+): boolean {
+  const now = clock.now().getTime();
+  let verified = 0;
+  for (const [key, since] of soundSnapshots) {
+    if (now - since >= TRUST_MS) soundSnapshots.delete(key);
+    else if (key.startsWith(`${set.name}/${id}/`)) verified += 1;
+  }
+  return verified >= MAX_VERIFICATIONS || soundSnapshots.has(`${set.name}/${id}/${problem}`);
 }
 
 /** Adds an instance to the record. @returns how many distinct instances have reported the problem of the snapshot */

@@ -39,7 +39,7 @@ export async function handleWarmingMessage(message: Message, allDeps: WarmingDep
     case 'other-object':
       return skipped('no-manifest');
     case 'report':
-      return handleReport(hint.report, message, deps);
+      return handleReport(hint.report, deps);
     case 'manifest':
       if (hint.bucket !== deps.bucket) return skipped('foreign-bucket');
       return withSet(hint.set, deps, (set) => evaluateSnapshot(set, hint.id, deps));
@@ -50,13 +50,13 @@ export async function handleWarmingMessage(message: Message, allDeps: WarmingDep
   }
 }
 
-async function handleReport(report: Report, message: Message, deps: WarmingDeps): Promise<Outcome> {
+async function handleReport(report: Report, deps: WarmingDeps): Promise<Outcome> {
   switch (report.report) {
     case 'Runner Ready': {
       const { broken, set } = report.snapshot;
       if (!broken) return skipped('snapshot-not-broken');
       return withSet(set, deps, (named) =>
-        handleBrokenReport(named, { ...broken, instanceId: report.instanceId, sentAt: message.sentAt }, deps),
+        handleBrokenReport(named, { ...broken, instanceId: report.instanceId }, deps),
       );
     }
     case 'Runner Failed':
