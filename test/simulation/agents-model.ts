@@ -103,7 +103,7 @@ export async function runAgents(scenario: AgentsScenario) {
     queue.send('reports', { ...body, ...sender, at: new Date(now * 1000).toISOString() }, now, now);
   }
 
-  /** The provider assigns the oldest job to an idle agent that it knows. */
+  /** The provider assigns the oldest job to an idle agent with a registration. */
   function provide(): void {
     if (working && now - (working.job.startedAt ?? 0) >= working.job.seconds) {
       working.job.isDone = true;

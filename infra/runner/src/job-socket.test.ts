@@ -27,6 +27,7 @@ const open = (user = 'nobody') =>
     path,
     user,
     finished: async (code) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
       codes.push(code);
       return 'ok';
     },

@@ -27,7 +27,8 @@ export async function startJobSocket(options: {
   log(line: string): void;
 }): Promise<{ close(): void }> {
   const { path, user, finished, log } = options;
-  const server = createServer((socket) => serve(socket, finished));
+  // The caller closes its side before the answer.
+  const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket, finished));
   server.maxConnections = MAX_CALLERS;
   await mkdir(dirname(path), { recursive: true, mode: 0o711 });
   // Of an earlier aw-runner.
@@ -50,6 +51,9 @@ function serve(socket: Socket, finished: (exitCode: number) => Promise<string>):
   socket.setEncoding('latin1').setTimeout(LIMIT_MS, () => socket.destroy());
   // A caller that is gone needs no answer.
   socket.on('error', () => socket.destroy());
+  socket.on('end', () => {
+    if (!text.includes('\n')) socket.destroy();
+  });
   socket.on('data', (piece: string) => {
     text += piece;
     const end = text.indexOf('\n');

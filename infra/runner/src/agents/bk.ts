@@ -25,7 +25,7 @@ export const BK_EXECUTABLE = 'buildkite-agent';
 /** Longest time from the start of the process to its registration, in milliseconds. */
 const REGISTER_MS = 45_000;
 
-/** Longest time of a look at the agent's own status, in milliseconds. The port is local. */
+/** Longest time of one read of the agent's own status, in milliseconds. The port is local. */
 const STATUS_MS = 2_000;
 
 /** Before a Spot interruption: a job that is cancelled now is reported, and can be retried at once; in milliseconds. */

@@ -9,7 +9,7 @@ const time = v.number();
 const processIdentity = v.object({ pid: v.number(), startTime: v.string() });
 
 /**
- * `sending`: written before the signal. After a restart of aw-runner nobody knows whether the process has got it. `sent`: it has.
+ * `sending`: written before the signal. After a restart of aw-runner it is unknown whether the process has got it. `sent`: it has.
  */
 const signalState = v.picklist(['sending', 'sent']);
 
@@ -46,7 +46,7 @@ const recordSchema = v.object({
   instanceId: v.string(),
   /** Number of the last unit. */
   units: v.number(),
-  /** How the last registration ended, as the next request tells it. */
+  /** How the last registration ended; part of the next request. */
   previous: v.picklist(PREVIOUS_ENDS),
   /** Name of the last registration that arrived here. */
   last: v.exactOptional(v.string()),

@@ -354,7 +354,7 @@ describe('SIGTERM is sent once in the life of a process', () => {
     await one.pass(one.restart(), 12);
     one.units.work(one.current());
     const { signal } = one.units.port;
-    // Nobody knows whether this one arrived.
+    // It is unknown whether this one arrived.
     one.units.port.signal = () => new Promise<void>(() => {});
     void one.restart().stopIntake();
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -22,7 +22,7 @@ const STARTING_MS = 120_000;
 /** Longest time of the start of a unit, in milliseconds; a unit that does not exist by then never will. */
 const UNIT_MS = 30_000;
 
-/** Time between two looks at the process of an agent, in milliseconds. */
+/** Time between two checks of the process of an agent, in milliseconds. */
 const LOOK_MS = 500;
 
 /** Ends in a row after which the program or the registration must be broken (FACTS of the providers: exit code 1). */
@@ -41,7 +41,7 @@ class Refused extends Error {
 
 /**
  * Runs one agent after the other on this instance, and never two at once. Each agent is a unit that outlives aw-runner; the record
- * on the disk and the list of units tell the next aw-runner what runs. A failure of the provider only makes the chain wait.
+ * on the disk and the list of units have what the next aw-runner needs. A failure of the provider only makes the chain wait.
  */
 export class AgentChain implements AgentDriver {
   readonly #kind: AgentKind;

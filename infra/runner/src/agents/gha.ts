@@ -54,7 +54,7 @@ const LEAVE_MS = 15_000;
 const SPOT_RELEASE_MS = 60_000;
 const SPOT_END_MS = 25_000;
 
-/** Time between two looks at the trace of an idle agent, and the limit of one; in milliseconds. */
+/** Time between two reads of the trace of an idle agent, and the limit of one; in milliseconds. */
 const TRACE_MS = 60_000;
 const TRACE_LIMIT_MS = 3_000;
 
@@ -62,7 +62,7 @@ const TRACE_LIMIT_MS = 3_000;
 const OLD_DAYS = 45;
 
 /**
- * Registration and credentials that a listener writes: a used one makes an agent that nobody knows. `.env` and `.path` are settings of
+ * Registration and credentials that a listener writes: a used one makes an agent that GitHub does not have. `.env` and `.path` are settings of
  * the image, such as its job hooks.
  */
 const LISTENER_FILES = /^\.(runner|credentials|service)/;

@@ -17,7 +17,7 @@ export type RegisterProxy = {
 
 /**
  * Answers the `register` call of one agent, and no other call. It listens on loopback from the start of the agent until the agent is
- * registered. Only who knows `token` is heard, and only one registration is passed on: a job cannot register an agent here.
+ * registered. A call without `token` is refused, and only one registration is passed on: a job cannot register an agent here.
  *
  * @param register called with the agent's own description. @returns Buildkite's answer, with its real endpoint, or the reason why
  *   there is none: the agent then ends

@@ -21,7 +21,7 @@ export function fakeRegistration(options: {
 }) {
   const { instanceId, now } = options;
   const requests: RegistrationRequest[] = [];
-  /** What the provider knows. */
+  /** The registrations at the provider. */
   const live = new Set<string>();
   let n = 0;
   let last = Number.NEGATIVE_INFINITY;
