@@ -20,8 +20,12 @@ export type CiProviders = {
   buildkite: Buildkite;
   circleci: Circleci;
   settings: ProviderSettings;
-  /** Queues a job that runs on a group. */
-  queueJob(group: Group, command: string): QueuedJob;
+  /**
+   * Queues a job that runs on a group.
+   *
+   * @param retries how often Buildkite and CircleCI queue it again after the loss of its agent; GitHub never does
+   */
+  queueJob(group: Group, command: string, retries?: number): QueuedJob;
   /** Every job of a provider so far. */
   jobs(provider: CiProvider): readonly Job[];
   /** Ends a stand-in at once, and starts it again with the state that it had. Open connections break. */
@@ -33,7 +37,7 @@ export type CiProviders = {
 export type QueuedJob = {
   provider: CiProvider;
   id: string;
-  /** The job as it is now. */
+  /** The job as it is now; if its provider has queued it again, the latest of its repetitions. */
   readonly now: Job;
 };
 
@@ -83,11 +87,11 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
   };
   const running = { gha: await start.gha(0), bk: await start.bk(0), cci: await start.cci(0) };
 
-  function queue(group: Group, command: string): Job {
+  function queue(group: Group, command: string, retries: number): Job {
     const target = targetOf(group);
     if (group.provider === 'gha') return running.gha.queueJob({ command, labels: [target] });
-    if (group.provider === 'bk') return running.bk.queueJob({ command, queue: target });
-    return running.cci.queueJob({ command, resourceClass: target });
+    if (group.provider === 'bk') return running.bk.queueJob({ command, queue: target, retries });
+    return running.cci.queueJob({ command, resourceClass: target, reruns: retries });
   }
 
   return {
@@ -114,15 +118,17 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         ),
       },
     },
-    queueJob(group, command) {
+    queueJob(group, command, retries = 0) {
       const { provider } = group;
-      const { id } = queue(group, command);
+      const { id } = queue(group, command, retries);
       return {
         provider,
         id,
         get now() {
-          const job = running[provider].jobs().find((one) => one.id === id);
+          const jobs = running[provider].jobs();
+          let job = jobs.find((one) => one.id === id);
           if (!job) throw new Error(`${provider} has lost the job ${id}`);
+          for (let again: Job | undefined = job; again; again = repetitionOf(again, jobs)) job = again;
           return job;
         },
       };
@@ -138,6 +144,13 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
     },
   };
 }
+
+/** The job that its provider has queued in place of this one. */
+function repetitionOf({ id }: Job, jobs: readonly Repetition[]): Job | undefined {
+  return jobs.find(({ retryOf, rerunOf }) => retryOf === id || rerunOf === id);
+}
+
+type Repetition = Job & { retryOf?: string; rerunOf?: string };
 
 const APP_ID = 1001;
 

@@ -1,371 +1,290 @@
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { AgentDriver } from '../../infra/runner/src/agents/driver.ts';
-import { PROVIDER_AGENTS } from '../../infra/runner/src/agents/providers.ts';
-import type { RegistrationClient } from '../../infra/runner/src/agents/registration-client.ts';
-import { installFakeAgent } from '../../scripts/local/ci/agents/install.ts';
-import { type Buildkite, startBuildkite } from '../../scripts/local/ci/buildkite/server.ts';
-import { type Circleci, startCircleci } from '../../scripts/local/ci/circleci/server.ts';
-import { type Github, startGithub } from '../../scripts/local/ci/github/server.ts';
-import type { RegistrationAnswer } from '../../shared/fleet/registration.ts';
-import { processUnits } from '../support/process-units.ts';
+import { GetSecretValueCommand, PutSecretValueCommand } from '@aws-sdk/client-secrets-manager';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Cloud } from '../../scripts/local/cloud.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
+import { PROVIDER_SECRETS } from '../../scripts/local/deploy/settings.ts';
+import { startCloud } from '../../scripts/local/start-cloud.ts';
+import { localFleet } from '../support/local-fleet.ts';
 
-/** The chain with the programs of agents, as processes of this system, and stand-ins of the CI providers. */
+/**
+ * What users of self-hosted runners complain about, as far as agents, drains and registrations have a part in it: one test each, in
+ * one cloud with the real aw-runner, the real functions and the stand-ins of the three providers. The clocks of the stand-ins are
+ * faster; those of the product are not.
+ */
+let cloud: Cloud;
+let fleet: ReturnType<typeof localFleet>;
 
-const INSTANCE = 'i-0123456789abcdef0';
+const GROUPS = {
+  gha: { provider: 'gha', name: 'default' },
+  ghost: { provider: 'gha', name: 'ghost' },
+  release: { provider: 'gha', name: 'release' },
+  bk: { provider: 'bk', name: 'default' },
+  idle: { provider: 'bk', name: 'idle' },
+  cci: { provider: 'cci', name: 'default' },
+} as const;
 
-let folder: string;
-let lines: string[];
-let units: ReturnType<typeof processUnits>;
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'hearth-agents-'));
-  lines = [];
-  units = processUnits(join(folder, 'state'));
-});
-afterEach(async () => {
-  await units.killAll();
-  rmSync(folder, { recursive: true, force: true });
-});
+const OK = { result: 'succeeded', starts: 1 };
 
-function driver(
-  provider: 'gha' | 'bk' | 'cci',
-  registration: RegistrationClient,
-  settings: object = {},
-): AgentDriver {
-  const create = PROVIDER_AGENTS[provider];
-  if (!create) throw new Error(provider);
-  return create(
-    {
-      driver: provider,
-      directory: join(folder, 'agents', provider),
-      workDirectory: join(folder, 'work'),
-      ...settings,
-    },
-    {
-      instanceId: INSTANCE,
-      stateDirectory: join(folder, 'state'),
-      jobSocket: join(folder, 'job.sock'),
-      units: units.port,
-      registration,
-      now: Date.now,
-      log: (line) => lines.push(line),
-    },
-  );
-}
+/** The scenarios that take more than a minute by themselves run beside the others. */
+let ghost: { id: string; ended: Promise<unknown> };
 
-const ready = async (agent: AgentDriver) => {
-  await agent.prepare(AbortSignal.timeout(10_000));
-  return agent;
-};
-
-/** What `watch` does, until `condition` holds. */
-async function until(
-  what: string,
-  agent: AgentDriver,
-  condition: () => boolean | Promise<boolean>,
-  isDraining = false,
-) {
-  for (const end = performance.now() + 30_000; !(await condition()); await sleep(100)) {
-    if (performance.now() > end) throw new Error(`no ${what}: ${lines.join('\n')}`);
-    if (isDraining) await agent.stopIntake().catch(() => undefined);
-    if ((await stateOf(agent)) === 'gone' && !isDraining) await agent.start();
-  }
-}
-
-/** An agent that just ends has no answer: it counts as busy. */
-const stateOf = (agent: AgentDriver) =>
-  agent.status().then(
-    ({ state }) => state,
-    () => 'busy',
-  );
-
-const is = (agent: AgentDriver, state: string) => async () => (await stateOf(agent)) === state;
-
-let n = 0;
-const name = () => `${INSTANCE}-${++n}`;
-const answer = (registration: object) => ({ outcome: 'registered', registration }) as RegistrationAnswer;
-const released = (result: string) => ({ outcome: 'released', result }) as RegistrationAnswer;
-
-describe('gha', () => {
-  let github: Github;
-  beforeEach(async () => {
-    github = await startGithub({ tokens: ['t'], behaviour: { assignmentLagSeconds: 0, pollSeconds: 5 } });
-    process.env.RUNNER_ALLOW_RUNASROOT = '1';
+beforeAll(async () => {
+  const sizes = { min: 0, max: 3, runner: { heartbeatSeconds: 2 } };
+  cloud = await startCloud({
+    root: resolve(import.meta.dirname, '../..'),
+    functions: ['lifecycle', 'registration'],
+    groups: [
+      ...[GROUPS.gha, GROUPS.ghost, GROUPS.release, GROUPS.bk, GROUPS.cci].map((group) => ({
+        ...group,
+        ...sizes,
+      })),
+      { ...GROUPS.idle, min: 1, max: 3, runner: { idleTimeoutMinutes: 0.1 } },
+    ],
   });
-  afterEach(() => github.close());
+  fleet = localFleet(cloud);
+  ghost = await makeGhost();
+});
+afterAll(() => cloud?.stop());
+afterEach(() => {
+  cloud.gateway.faults.clear();
+  cloud.providers.github.behave({ faults: [] });
+  cloud.providers.buildkite.behave({ faults: [] });
+});
 
-  const call = (method: string, path: string, body?: object) =>
-    fetch(new URL(`/repos/acme/monorepo/actions/runners${path}`, github.url), {
-      method,
-      headers: { authorization: 'Bearer t' },
-      ...(body && { body: JSON.stringify(body) }),
+const queue = (group: (typeof GROUPS)[keyof typeof GROUPS], command: string) =>
+  cloud.providers.queueJob(group, command);
+
+/** A runner whose pick-up of a job GitHub has refused: the listener waits on, and its registration is used up. */
+async function makeGhost() {
+  const [id = ''] = await fleet.scaleTo(GROUPS.ghost, 1);
+  await fleet.untilListening(id);
+  cloud.providers.github.behave({ lostPickups: 1 });
+  const job = queue(GROUPS.ghost, 'sleep 1');
+  await waitFor('the ghost', () => fleet.registrationsOf(id).some((one) => one.ghost), { seconds: 20 });
+  const ended = fleet.untilEnded(job, 170);
+  // Its failure is that of its test.
+  ended.catch(() => {});
+  return { id, ended };
+}
+
+describe('GitHub', () => {
+  test('REST calls a runner idle that runs a job: a scale-in does not end the job, and nothing deletes the runner', async () => {
+    const { github } = cloud.providers;
+    const [id = ''] = await fleet.scaleTo(GROUPS.gha, 1);
+    const job = queue(GROUPS.gha, 'sleep 6');
+    await fleet.untilRunning(job);
+    github.behave({ busyLies: true });
+    const before = github.requests().length;
+    await fleet.setDesired(GROUPS.gha, 0);
+    expect(await fleet.untilEnded(job)).toEqual({ ...OK, agent: `${id}-1` });
+    const deleted = github
+      .requests()
+      .slice(before)
+      .filter(({ method }) => method === 'DELETE');
+    expect(deleted).toEqual([]);
+    await fleet.untilGone(GROUPS.gha);
+    github.behave({ busyLies: false });
+    await waitFor('no registration', () => fleet.registrationsOf(id).length === 0, { seconds: 20 });
+  });
+
+  test('a job is assigned to an idle runner while it is scaled in: the job runs to its end', async () => {
+    const { github } = cloud.providers;
+    const [id = ''] = await fleet.scaleTo(GROUPS.release, 1);
+    await fleet.untilListening(id);
+    // The change of labels has no effect, and so the runner is free for jobs until its registration is removed.
+    github.behave({ labelChangesAct: false });
+    await fleet.setDesired(GROUPS.release, 0);
+    await waitFor('the removal of the labels', () => fleet.registrationsOf(id)[0]?.labels.length === 0, {
+      seconds: 20,
     });
-  const registration: RegistrationClient = {
-    async call(request) {
-      if (request.action === 'release') {
-        const found = github.registrations().find((each) => each.name === request.name);
-        return released(!found || (await call('DELETE', `/${found.id}`)).ok ? 'removed' : 'busy');
-      }
-      const own = name();
-      const response = await call('POST', '/generate-jitconfig', {
-        name: own,
-        runner_group_id: 1,
-        labels: ['x'],
-      });
-      const { encoded_jit_config: jitConfig } = (await response.json()) as { encoded_jit_config: string };
-      return answer({ provider: 'gha', name: own, jitConfig });
-    },
-  };
-  const agent = () => {
-    installFakeAgent('gha', join(folder, 'agents/gha'));
-    return ready(driver('gha', registration));
-  };
+    const job = queue(GROUPS.release, 'sleep 3');
+    expect(await fleet.untilEnded(job)).toEqual({ ...OK, agent: `${id}-1` });
+    await fleet.untilGone(GROUPS.release);
+    github.behave({ labelChangesAct: true });
+    expect(fleet.registrationsOf(id)).toEqual([]);
+  });
 
-  test('runs three jobs, each in a fresh copy of the program and in one work folder', async () => {
-    const jobs = [1, 2, 3].map((count) =>
-      github.queueJob({
-        command: `pwd; ls ..; echo "${count}" >>kept; cat kept; sleep 1`,
-        labels: ['x'],
-        name: `build ${count}`,
-      }),
+  test('two jobs for one runner run one after the other, each with an agent and a registration of its own', async () => {
+    const [id = ''] = await fleet.scaleTo(GROUPS.gha, 1);
+    const jobs = [queue(GROUPS.gha, 'sleep 1'), queue(GROUPS.gha, 'sleep 1')];
+    const ended = await Promise.all(jobs.map((job) => fleet.untilEnded(job)));
+    expect(ended).toEqual([
+      { ...OK, agent: `${id}-1` },
+      { ...OK, agent: `${id}-2` },
+    ]);
+  });
+
+  test('GitHub removes idle runners: no storm of registrations, no replacement, and the next job runs', async () => {
+    const { github } = cloud.providers;
+    const [id = ''] = await fleet.inService(GROUPS.gha, 1);
+    await fleet.untilListening(id);
+    const before = fleet.issuedTo(id);
+    github.behave({ idleRemovalSeconds: 1 });
+    await sleep(25_000);
+    github.behave({ idleRemovalSeconds: null });
+    const issued = fleet.issuedTo(id) - before;
+    expect(issued).toBeGreaterThanOrEqual(1);
+    expect(issued).toBeLessThanOrEqual(3);
+    expect(await fleet.untilEnded(queue(GROUPS.gha, 'sleep 1'), 90)).toMatchObject(OK);
+    expect(await fleet.inService(GROUPS.gha, 1)).toEqual([id]);
+  });
+
+  test('a just-in-time configuration is never used twice, also after its agent was killed', async () => {
+    const [id = ''] = await fleet.inService(GROUPS.gha, 1);
+    await fleet.untilListening(id);
+    const killed = fleet.registrationsOf(id).map(({ name }) => name);
+    expect(await cloud.runners.killAgent(id)).toBe(true);
+    await waitFor(
+      'another registration',
+      () => fleet.registrationsOf(id).some(({ name, online }) => online && !killed.includes(name)),
+      { seconds: 60, state: () => fleet.state(GROUPS.gha) },
     );
-    const one = await agent();
-    await until('end of all jobs', one, () => jobs.every(({ state }) => state === 'finished'));
-    expect(jobs).toMatchObject(Array(3).fill({ result: 'succeeded', starts: 1 }));
-    expect(jobs[2]?.log).toContain('1\n2\n3\n');
-    expect(jobs[2]?.log).toContain(`${folder}/work/gha/work/monorepo/monorepo`);
-    await until('registration', one, () => github.registrations().length === 1);
-    // The copy is links to files that the user of jobs cannot change.
-    const inode = (path: string) => statSync(join(folder, path)).ino;
-    expect(inode('work/gha/runner/bin/Runner.Listener')).toBe(inode('agents/gha/bin/Runner.Listener'));
-    await until('drain', one, is(one, 'gone'), true);
-    expect(github.registrations()).toEqual([]);
-    expect(lines.join('\n')).toMatch(/ended with 0 after its job/);
+    // The one of the killed agent is removed before the next is issued: it would be a runner that nobody serves.
+    expect(fleet.registrationsOf(id).filter(({ name }) => killed.includes(name))).toEqual([]);
   });
 
-  test('a drain during a job waits for it; a restart of aw-runner in between changes nothing', async () => {
-    const job = github.queueJob({ command: 'echo begun; sleep 3; echo over', labels: ['x'], name: 'build' });
-    const one = await agent();
-    await until('begin', one, () => job.log.includes('begun'));
-    expect(await one.status()).toEqual({ state: 'busy', job: 'build' });
-    const next = driver('gha', registration);
-    expect(await next.status()).toEqual({ state: 'busy', job: 'build' });
-    await until('drain', next, is(next, 'gone'), true);
-    expect(job).toMatchObject({ result: 'succeeded', starts: 1 });
-    expect(next.facts().lastJobEnd).toBeGreaterThan(Date.now() - 2_000);
-    expect(github.registrations()).toEqual([]);
-  });
-
-  test('an update is kept for its registration, and then for all later agents', async () => {
-    github.behave({ updates: true, latestVersion: '2.400.0' });
-    const job = github.queueJob({ command: 'echo hi', labels: ['x'], name: 'build' });
-    const one = await agent();
-    await until('job', one, () => job.state === 'finished');
-    expect(job.log).toContain("Current runner version: '2.400.0'");
-    const second = github.queueJob({ command: 'echo hi', labels: ['x'], name: 'build' });
-    await until('second job', one, () => second.state === 'finished');
-    expect(second.log).toContain("Current runner version: '2.400.0'");
-    const kept = join(folder, 'agents/gha-2.400.0');
-    expect(readFileSync(join(kept, 'bin/version'), 'utf8')).toBe('2.400.0\n');
-    for (const secret of ['.runner', '.credentials', '_diag'])
-      expect(existsSync(join(kept, secret))).toBe(false);
-    expect(lines.filter((line) => line.includes('ended with 4'))).toHaveLength(1);
-  });
-
-  test('a version that GitHub refuses is a problem of the instance', async () => {
-    github.behave({ minimumVersion: '2.999.0' });
-    const one = await agent();
-    await until('problem', one, () => one.facts().problem !== undefined);
-    expect(one.facts().problem).toMatch(/^agent too old/);
-  });
-
-  test('the configuration is in no argument and no file of the state', async () => {
-    const one = await agent();
-    await until('idle', one, is(one, 'idle'));
-    const text = execFileSync('sh', ['-c', `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'`], {
-      encoding: 'utf8',
-      maxBuffer: 1e8,
+  test('the answers of the provider and of the function are lost after a registration was issued: none is left behind', async () => {
+    const { github } = cloud.providers;
+    const [id = ''] = await fleet.inService(GROUPS.gha, 1);
+    await fleet.untilListening(id);
+    github.behave({
+      faults: [{ path: '/generate-jitconfig$', times: 1, effect: { kind: 'lose-answer' } }],
     });
-    const [file = ''] = [readFileSync(join(folder, 'work/gha/runner/.credentials'), 'utf8')];
-    expect(file.length).toBeGreaterThan(5);
-    expect(text).not.toContain('JITCONFIG');
-    const found = execFileSync(
-      'sh',
-      ['-c', `grep -rl -- ${JSON.stringify(file.slice(5, 60))} ${folder}/state || true`],
-      { encoding: 'utf8' },
+    cloud.gateway.faults.add({ service: 'lambda', caller: id, times: 1, effect: { kind: 'lose-answer' } });
+    expect(await fleet.untilEnded(queue(GROUPS.gha, 'sleep 1'))).toMatchObject(OK);
+    const next = queue(GROUPS.gha, 'sleep 1');
+    expect(await fleet.untilEnded(next, 120)).toMatchObject(OK);
+    await sleep(1_000);
+    expect(fleet.registrationsOf(id).length).toBeLessThanOrEqual(1);
+    expect(await fleet.inService(GROUPS.gha, 1)).toEqual([id]);
+  });
+
+  test('GitHub and the function fail for a while: the running job ends well, no instance is replaced, and work continues', async () => {
+    const { github } = cloud.providers;
+    const [id = ''] = await fleet.inService(GROUPS.gha, 1);
+    const running = queue(GROUPS.gha, 'sleep 12');
+    await fleet.untilRunning(running, 90);
+    github.behave({ faults: [{ path: '.', effect: { kind: 'answer', status: 503 } }] });
+    const stop = cloud.gateway.faults.add({
+      service: 'lambda',
+      operations: ['InvokeFunctionUrl'],
+      effect: { kind: 'disconnect' },
+    });
+    // An instance that boots meanwhile is in service without a provider.
+    await fleet.setDesired(GROUPS.gha, 2);
+    const both = await fleet.inService(GROUPS.gha, 2);
+    await sleep(15_000);
+    github.behave({ faults: [] });
+    stop();
+    expect(await fleet.untilEnded(running)).toMatchObject(OK);
+    const later = [queue(GROUPS.gha, 'sleep 1'), queue(GROUPS.gha, 'sleep 1')];
+    for (const job of later) expect(await fleet.untilEnded(job, 120)).toMatchObject(OK);
+    expect((await fleet.inService(GROUPS.gha, 2)).sort()).toEqual([...both].sort());
+    expect(both).toContain(id);
+  });
+
+  test('the secret is wrong: no instance is replaced, and a right one is enough to continue', async () => {
+    const SecretId = PROVIDER_SECRETS.githubApp;
+    const { SecretString } = await cloud.clients.secrets.send(new GetSecretValueCommand({ SecretId }));
+    const put = (value: string | undefined) =>
+      cloud.clients.secrets.send(new PutSecretValueCommand({ SecretId, SecretString: value }));
+    await fleet.setDesired(GROUPS.gha, 0);
+    await fleet.setDesired(GROUPS.release, 0);
+    // The execution environments of the function have tokens that live on: new ones are needed here.
+    await put('{"appId": 1, "privateKey": "not a key"}');
+    cloud.providers.github.behave({ tokenSeconds: 1 });
+    const [id = ''] = await fleet.scaleTo(GROUPS.release, 1);
+    await waitFor(
+      'the refusal',
+      () =>
+        fleet.linesOf(id).some((line) => /no registration: (credential|unavailable)/.test(line)) ||
+        fleet.issuedTo(id) > 0,
+      { seconds: 40, state: () => fleet.state(GROUPS.release) },
     );
-    expect(found).toBe('');
+    await sleep(3_000);
+    await put(SecretString);
+    cloud.providers.github.behave({ tokenSeconds: 3_600 });
+    expect(await fleet.untilEnded(queue(GROUPS.release, 'sleep 1'), 120)).toMatchObject(OK);
+    expect(await fleet.inService(GROUPS.release, 1)).toEqual([id]);
+  });
+
+  test('a listener whose registration was used up by a job that it did not get is replaced, and the job runs', async () => {
+    const { id, ended } = ghost;
+    expect(await ended).toMatchObject(OK);
+    expect(fleet.registrationsOf(id).filter((one) => one.ghost && one.online)).toEqual([]);
+    expect(await fleet.inService(GROUPS.ghost, 1)).toEqual([id]);
   });
 });
 
-describe('the program', () => {
-  let server: Server;
-  let url: string;
-  let archive: Buffer;
-  beforeEach(async () => {
-    server = createServer((_, response) => response.end(archive));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/agent.tar.gz`;
-    mkdirSync(join(folder, 'packed'));
-    installFakeAgent('gha', join(folder, 'packed'));
-    execFileSync('tar', ['-czf', join(folder, 'a.tar.gz'), '-C', join(folder, 'packed'), '.']);
-    archive = readFileSync(join(folder, 'a.tar.gz'));
-  });
-  afterEach(() => server.close());
-
-  const nothing: RegistrationClient = {
-    call: async () => ({ outcome: 'failed', reason: 'none', isLost: false }),
-  };
-  const pinned = (sha256: string) => driver('gha', nothing, { program: { version: '2.336.0', url, sha256 } });
-
-  test('is fetched once, and only with the right checksum', async () => {
-    const sha256 = createHash('sha256').update(archive).digest('hex');
-    await pinned(sha256).prepare(AbortSignal.timeout(10_000));
-    const file = join(folder, 'agents/gha-2.336.0/bin/Runner.Listener');
-    expect(statSync(file).mode & 0o111).toBe(0o111);
-    server.close();
-    await pinned(sha256).prepare(AbortSignal.timeout(10_000));
+describe('Buildkite and CircleCI', () => {
+  test('aw-runner is killed again and again while it drains: no agent gets a second SIGTERM, and both jobs end well', async () => {
+    const [bk = ''] = await fleet.scaleTo(GROUPS.bk, 1);
+    const [cci = ''] = await fleet.scaleTo(GROUPS.cci, 1);
+    // A job that sees SIGTERM fails.
+    const command = "trap 'exit 9' TERM; sleep 8 & wait $!";
+    const jobs = [queue(GROUPS.bk, command), queue(GROUPS.cci, command)];
+    for (const job of jobs) await fleet.untilRunning(job);
+    await fleet.setDesired(GROUPS.bk, 0);
+    await fleet.setDesired(GROUPS.cci, 0);
+    for (let count = 0; count < 3; count += 1) {
+      await sleep(1_700);
+      for (const id of [bk, cci]) cloud.runners.crash(id);
+    }
+    expect(await fleet.untilEnded(jobs[0] as never)).toEqual({ ...OK, agent: `${bk}-1` });
+    expect(await fleet.untilEnded(jobs[1] as never)).toEqual({ ...OK, agent: `${cci}-1` });
+    await fleet.untilGone(GROUPS.bk);
+    await fleet.untilGone(GROUPS.cci);
   });
 
-  test('with another checksum never runs', async () => {
-    await expect(pinned('0'.repeat(64)).prepare(AbortSignal.timeout(1_500))).rejects.toThrow();
-    expect(existsSync(join(folder, 'agents/gha-2.336.0'))).toBe(false);
-    expect(lines.join('\n')).toContain('the configuration names 000');
+  test('Buildkite knows at once that a draining agent takes no job', async () => {
+    const { buildkite } = cloud.providers;
+    const [id = ''] = await fleet.scaleTo(GROUPS.bk, 1);
+    const agent = () => buildkite.registrations().find(({ name }) => name === `${id}-1`);
+    const job = queue(GROUPS.bk, 'sleep 4');
+    await fleet.untilRunning(job);
+    await fleet.setDesired(GROUPS.bk, 0);
+    await waitFor('the state stopping', () => agent()?.state === 'stopping', { seconds: 10 });
+    const late = queue(GROUPS.bk, 'sleep 1');
+    expect(await fleet.untilEnded(job)).toEqual({ ...OK, agent: `${id}-1` });
+    await fleet.untilGone(GROUPS.bk);
+    expect(agent()?.state).toBe('disconnected');
+    expect(late.now.state).toBe('queued');
+    await fleet.scaleTo(GROUPS.bk, 1);
+    expect(await fleet.untilEnded(late)).toMatchObject(OK);
   });
 
-  test('that is nowhere is named', async () => {
-    await expect(driver('gha', nothing).prepare(AbortSignal.timeout(1_000))).rejects.toThrow(
-      `${folder}/agents/gha/bin/Runner.Listener is not there`,
+  test('Buildkite fails while agents run: they stay, and the job that was queued meanwhile runs', async () => {
+    const { buildkite } = cloud.providers;
+    const [id = ''] = await fleet.scaleTo(GROUPS.bk, 1);
+    await waitFor(
+      'the agent',
+      () => buildkite.registrations().some(({ name, state }) => name === `${id}-1` && state === 'connected'),
+      { seconds: 30 },
     );
+    buildkite.behave({ faults: [{ path: '/v3/', effect: { kind: 'answer', status: 502 } }] });
+    const job = queue(GROUPS.bk, 'sleep 1');
+    await sleep(6_000);
+    buildkite.behave({ faults: [] });
+    expect(await fleet.untilEnded(job)).toMatchObject({ ...OK, agent: `${id}-1` });
+    expect(await fleet.inService(GROUPS.bk, 1)).toEqual([id]);
+  });
+
+  test('idle runners leave until the minimum is reached: each lowers the desired capacity once', async () => {
+    await fleet.setDesired(GROUPS.idle, 3);
+    await fleet.inService(GROUPS.idle, 3);
+    const [left] = await fleet.inService(GROUPS.idle, 1, 90);
+    await sleep(5_000);
+    const group = cloud.autoScaling.groups().find(({ name }) => name === 'aw-bk-idle');
+    expect(group?.desired).toBe(1);
+    expect(fleet.instances(GROUPS.idle).map(({ id }) => id)).toEqual([left]);
+    expect(await fleet.untilEnded(queue(GROUPS.idle, 'sleep 1'))).toMatchObject(OK);
   });
 });
 
-/** The real agent of Buildkite, where there is one; else the one that behaves as it. */
-const REAL_BUILDKITE = process.env.HEARTH_BUILDKITE_AGENT ?? onPath('buildkite-agent');
-if (REAL_BUILDKITE === undefined)
-  console.warn('no buildkite-agent on the PATH, and HEARTH_BUILDKITE_AGENT names none');
-
-function onPath(program: string): string | undefined {
-  try {
-    return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim();
-  } catch {
-    return undefined;
-  }
-}
-
-describe.each([
-  ['real', REAL_BUILDKITE],
-  ['fake', 'fake'],
-])('bk, %s agent', (_, program) => {
-  let buildkite: Buildkite;
-  beforeEach(async () => {
-    buildkite = await startBuildkite({ agentTokens: ['the-agent-token'], queues: ['q'] });
-  });
-  afterEach(() => buildkite.close());
-
-  const registration: RegistrationClient = {
-    async call(request) {
-      if (request.action === 'release') return released('unsupported');
-      const own = name();
-      const response = await fetch(`${buildkite.url}/v3/register`, {
-        method: 'POST',
-        headers: { authorization: 'Token the-agent-token', 'content-type': 'application/json' },
-        body: JSON.stringify({ ...request.agent, name: own }),
-      });
-      const body = (await response.json()) as object;
-      return answer({ provider: 'bk', name: own, answer: { ...body, endpoint: `${buildkite.url}/v3` } });
-    },
-  };
-  const agent = async () => {
-    const directory = join(folder, 'agents/bk');
-    mkdirSync(directory, { recursive: true });
-    if (program === 'fake') installFakeAgent('bk', directory);
-    else execFileSync('ln', ['-s', program ?? '', join(directory, 'buildkite-agent')]);
-    return ready(driver('bk', registration, { queue: 'q' }));
-  };
-
-  test.skipIf(program === undefined)(
-    'registers through the proxy, runs two jobs and drains during a third',
-    async () => {
-      process.env.BUILDKITE_SKIP_CHECKOUT = 'true';
-      const jobs = ['echo first', 'echo second; exit 3', 'echo begun; sleep 3; echo over'].map((command) =>
-        buildkite.queueJob({ command }),
-      );
-      const one = await agent();
-      await until('the third job', one, () => jobs[2]?.log.includes('begun') === true);
-      expect(await one.status()).toEqual({ state: 'busy', job: jobs[2]?.id });
-      const waiting = buildkite.queueJob({ command: 'echo never' });
-      // Another aw-runner goes on with the drain, and its SIGTERM must be the only one.
-      await one.stopIntake();
-      const next = driver('bk', registration, { queue: 'q' });
-      await until('drain', next, is(next, 'gone'), true);
-      expect(jobs).toMatchObject([
-        { result: 'succeeded', starts: 1 },
-        { exitStatus: 3, starts: 1 },
-        { result: 'succeeded', exitStatus: 0, starts: 1 },
-      ]);
-      expect(jobs[2]?.log).toContain('over');
-      expect(waiting).toMatchObject({ state: 'queued', starts: 0 });
-      expect(buildkite.registrations()).toMatchObject([{ state: 'disconnected' }]);
-      const calls = buildkite.requests().map(({ path }) => path);
-      expect(calls.filter((path) => path === '/v3/register')).toHaveLength(1);
-      const text = execFileSync('sh', ['-c', `grep -rl the-agent-token ${folder} || true`], {
-        encoding: 'utf8',
-      });
-      expect(text).toBe('');
-    },
-  );
-
-  test.skipIf(program === undefined)(
-    'before the end of a Spot instance its job is reported, and can be retried',
-    async () => {
-      process.env.BUILDKITE_SKIP_CHECKOUT = 'true';
-      const job = buildkite.queueJob({ command: 'echo begun; sleep 60' });
-      const one = await agent();
-      await until('begin', one, () => job.log.includes('begun'));
-      await one.stopIntake(Date.now() + 110_000);
-      expect(await one.status()).toMatchObject({ state: 'busy' });
-      const endsAt = Date.now() + 19_000;
-      await one.stopIntake(endsAt);
-      await until('end', one, is(one, 'gone'), true);
-      expect(job).toMatchObject({ exitStatus: -1, signalReason: 'agent_stop' });
-    },
-  );
-});
-
-describe('cci', () => {
-  let circleci: Circleci;
-  beforeEach(async () => {
-    circleci = await startCircleci({ resourceClasses: { 'acme/x': ['class-token'] } });
-  });
-  afterEach(() => circleci.close());
-
-  const registration: RegistrationClient = {
-    async call(request) {
-      if (request.action === 'release') return released('unsupported');
-      return answer({ provider: 'cci', name: name(), resourceClass: 'acme/x', authToken: 'class-token' });
-    },
-  };
-
-  test('runs tasks one after the other, and drains during one; its token is for root only', async () => {
-    installFakeAgent('cci', join(folder, 'agents/cci'));
-    const one = await ready(driver('cci', registration, { apiUrl: circleci.url }));
-    const jobs = ['echo first; sleep 1', 'echo begun; sleep 3; echo over'].map((command) =>
-      circleci.queueJob({ command, resourceClass: 'acme/x' }),
-    );
-    await until('the second task', one, () => jobs[1]?.log.includes('begun') === true);
-    expect(await one.status()).toMatchObject({ state: 'busy' });
-    const file = join(folder, 'state/agents/cci-1.yaml');
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    await until('drain', one, is(one, 'gone'), true);
-    expect(jobs).toMatchObject(Array(2).fill({ result: 'succeeded', starts: 1 }));
-    expect(existsSync(file)).toBe(false);
-  });
+test('every job of these scenarios ran once', () => {
+  const { providers } = cloud;
+  const jobs = (['gha', 'bk', 'cci'] as const).flatMap((provider) => providers.jobs(provider));
+  expect(jobs.filter(({ result, starts }) => result !== 'succeeded' || starts !== 1)).toEqual([]);
 });

@@ -145,6 +145,21 @@ export const localUnits: AgentUnitsFactory = ({ stateDirectory }) => {
   };
 };
 
+/**
+ * Kills the agents of an instance, as a crash or the kernel does. What they have started lives on.
+ *
+ * @returns how many ran
+ */
+export async function killAgents(stateDirectory: string): Promise<number> {
+  const units = localUnits({ stateDirectory, log: () => {} });
+  let killed = 0;
+  for (const name of await units.list()) {
+    const main = (await units.state(name))?.main;
+    if (main && (await signalProcess(main, 'SIGKILL'))) killed += 1;
+  }
+  return killed;
+}
+
 /** The main process, also after its end. */
 async function mainOf(folder: string): Promise<ProcessIdentity | undefined> {
   const known = await identityIn(folder, 'main');

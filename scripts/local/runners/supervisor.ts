@@ -8,6 +8,7 @@ import { RUN_VARIABLE } from '../cleanup/system.ts';
 import type { Deployment, GroupSettings } from '../deploy/settings.ts';
 import type { AccessKey, Callers } from '../gateway/callers.ts';
 import { createFeed, type Feed } from '../gateway/feed.ts';
+import { killAgents } from './agent-units.ts';
 import { mountRunnersDisk } from './disk.ts';
 import { type InstanceProcess, startProcess } from './instance-process.ts';
 import { instanceDirectories, runnerConfig } from './runner-config.ts';
@@ -23,6 +24,8 @@ export type Runners = {
   terminate(instance: LaunchedInstance): Promise<void>;
   /** Kills aw-runner alone. The instance restarts it after a second. @throws if it does not run */
   crash(instanceId: string): void;
+  /** Kills the agent alone, without its job. @returns whether one ran */
+  killAgent(instanceId: string): Promise<boolean>;
   /** The folder of the disks of an instance, also after its termination. */
   folderOf(instanceId: string): string;
   stop(): Promise<void>;
@@ -106,6 +109,7 @@ export function createRunners(options: RunnersOptions): Runners {
       if (!running) throw new Error(`${instanceId} runs no aw-runner`);
       running.crash();
     },
+    killAgent: async (instanceId) => (await killAgents(instanceDirectories(folderOf(instanceId)).state)) > 0,
     folderOf,
     async stop() {
       const running = [...instances.values()].filter((entry) => !entry.gone);

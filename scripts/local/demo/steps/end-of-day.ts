@@ -51,5 +51,6 @@ export const registrationsOfTheDay: Step = {
 function leftBehind({ cloud }: Demo): string[] {
   const { github, buildkite: bk } = cloud.providers;
   const connected = bk.registrations().filter(({ state }) => state !== 'disconnected');
-  return [...github.registrations(), ...connected].map(({ name }) => name);
+  const known = github.registrations().filter(({ ghost }) => !ghost);
+  return [...known, ...connected].map(({ name }) => name);
 }
