@@ -1,5 +1,6 @@
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
+import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import {
   emptyPointer,
@@ -10,7 +11,7 @@ import {
   quarantine,
   vouchedFor,
 } from '../../shared/snapshot/pointer.ts';
-import { readPointer } from '../../shared/snapshot/records.ts';
+import { readManifest, readPointer } from '../../shared/snapshot/records.ts';
 import { failRunOf, finishRun, runThatProduced, scaleIn } from './advance-run.ts';
 import { updatePointer } from './pointer.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
@@ -21,6 +22,9 @@ import { type Sound, verifySnapshot } from './verification.ts';
  * would stay the newest until then, and no correct one would replace it.
  */
 const MAX_AHEAD_MS = 15 * 60_000;
+
+/** Most ancestors that are looked up. A set keeps fewer snapshots than this (`keep`, env.ts). */
+const MAX_ANCESTORS = 100;
 
 /** A snapshot exists: verifies it, makes it current if it is the newest, and ends the run that produced it. */
 export async function evaluateSnapshot(set: NamedSet, id: string, deps: WarmingDeps): Promise<Outcome> {
@@ -40,7 +44,38 @@ export async function evaluateSnapshot(set: NamedSet, id: string, deps: WarmingD
   }
   // The instance has done its work, whatever the result of the verification and however long it takes.
   if (await runThatProduced(set, id, deps)) await scaleIn(set, deps);
-  return verifyAndPromote(set, id, pointer, deps);
+  return verifyAndPromote(set, await firstToPromote(set, id, pointer, deps), pointer, deps);
+}
+
+/**
+ * The snapshot itself, or the oldest of its ancestors that the pointer does not name and that can be promoted. After the loss of
+ * the pointer nothing vouches for what a snapshot inherits. So the snapshots are promoted in the order in which they were made,
+ * one with each check.
+ */
+async function firstToPromote(
+  set: NamedSet,
+  id: string,
+  pointer: Pointer,
+  deps: WarmingDeps,
+): Promise<string> {
+  let first = id;
+  for (let ancestors = 0; ancestors < MAX_ANCESTORS; ancestors += 1) {
+    const parent = await parentNamedBy(set, first, deps);
+    if (parent === undefined || vouchedFor(pointer, parent) || !isPromotable(pointer, parent)) return first;
+    if (!(await deps.store.head(manifestKey(set.name, parent)))) return first;
+    first = parent;
+  }
+  return first;
+}
+
+/** None if the manifest is not readable: its verification has the reason. */
+async function parentNamedBy(set: NamedSet, id: string, { store }: WarmingDeps): Promise<string | undefined> {
+  try {
+    return (await readManifest(store, set.name, id))?.manifest.parent;
+  } catch (error) {
+    if (error instanceof CorruptRecord || error instanceof UnsupportedFormat) return undefined;
+    throw error;
+  }
 }
 
 async function verifyAndPromote(

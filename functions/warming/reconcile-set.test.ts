@@ -193,6 +193,41 @@ describe('a snapshot whose event was lost', () => {
   });
 });
 
+describe('after the loss of the pointer', () => {
+  /** A whole snapshot, and two on top of each other. */
+  function withoutPointer() {
+    const warming = fakeWarming();
+    const first = warming.save(idOf(20), ['a', 'b']);
+    const second = warming.save(idOf(21), ['a', 'b', 'c'], { parent: first });
+    warming.save(idOf(22), ['a', 'x', 'c'], { parent: second });
+    return warming;
+  }
+
+  test('the snapshots are promoted in the order in which they were made, one with each check', async () => {
+    const warming = withoutPointer();
+    for (const day of [20, 21, 22]) {
+      expect(await reconcileSet(SET, warming.deps)).toMatchObject({ detail: { current: idOf(day) } });
+    }
+    expect(await warming.pointer()).toMatchObject({ previous: [idOf(21), idOf(20)], quarantined: [] });
+  });
+
+  test('one that is broken takes those on top of it along', async () => {
+    const warming = withoutPointer();
+    warming.corrupt(idOf(21));
+    for (let check = 0; check < 4; check += 1) await reconcileSet(SET, warming.deps);
+    const { current, quarantined } = (await warming.pointer()) ?? {};
+    expect(current).toBe(idOf(20));
+    expect(quarantined?.map(({ id }) => id).sort()).toEqual([idOf(21), idOf(22)]);
+  });
+
+  test('one whose parent is gone is quarantined', async () => {
+    const warming = withoutPointer();
+    await warming.store.remove(`sets/default/snapshots/${idOf(21)}/manifest.json`);
+    for (let check = 0; check < 2; check += 1) await reconcileSet(SET, warming.deps);
+    expect(await warming.pointer()).toMatchObject({ current: idOf(20), quarantined: [{ id: idOf(22) }] });
+  });
+});
+
 describe('a current snapshot that is not whole is rolled back, once, without any report', () => {
   test.each([
     ['its manifest is gone', `sets/default/snapshots/${idOf(22)}/manifest.json`],
