@@ -18,7 +18,6 @@ export const MAX_RETRY_AFTER_SECONDS = 900;
  * provider has removed its registration. `other`: everything else; the function first removes the previous registration.
  */
 export const PREVIOUS_ENDS = ['none', 'job', 'other'] as const;
-export type PreviousEnd = (typeof PREVIOUS_ENDS)[number];
 
 /** The name of a registration: `<instance id>-<n>`. A name is never used again. */
 const registrationName = v.pipe(v.string(), v.maxLength(64), v.regex(/^i-[0-9a-f]{8,17}-\d{1,9}$/));

@@ -64,8 +64,8 @@ const recordSchema = v.object({
   problem: v.exactOptional(v.string()),
   /** Exits for an update, by the version of the program that exited. */
   updates: v.record(v.string(), v.number()),
-  /** A newer version that an agent has fetched itself. */
-  updatedTo: v.exactOptional(v.string()),
+  /** A newer version that an agent has fetched itself, while `configured` was the version of the configuration. */
+  updatedTo: v.exactOptional(v.object({ version: v.string(), configured: v.string() })),
   agent: v.exactOptional(agentSchema),
   /** The release of an idle agent in a drain. */
   release: v.exactOptional(

@@ -105,6 +105,15 @@ describe('the chain', () => {
     expect(chain.facts().problem).toBeUndefined();
   });
 
+  test('does not wait for a time that a wrong clock has set', async () => {
+    const one = instance();
+    one.registration.setFault(() => 'unavailable');
+    await one.pass(one.restart(), 5);
+    one.registration.setFault(() => undefined);
+    one.clock.now -= 86_400_000;
+    expect(await one.pass(one.restart(), 5)).toEqual({ state: 'idle' });
+  });
+
   test('three faults in a row before an agent takes jobs are a problem of the instance', async () => {
     const one = instance();
     const chain = one.restart();

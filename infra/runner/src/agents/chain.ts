@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Registration } from '../../../../shared/fleet/registration.ts';
+import { MAX_RETRY_AFTER_SECONDS, type Registration } from '../../../../shared/fleet/registration.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { childrenOf, isSameProcess, type ProcessIdentity } from '../processes.ts';
 import type { AgentKind, EndedAgent, Launch, RunningAgent } from './agent-kind.ts';
@@ -12,6 +12,9 @@ import type { UnitState } from './units.ts';
 /** Wait after an agent that ended without a job, doubling; in milliseconds. */
 const FIRST_WAIT_MS = 5_000;
 const LONGEST_WAIT_MS = 60_000;
+
+/** Longer than every wait that follows from an answer, in milliseconds. */
+const LONGEST_PAUSE_MS = 2 * MAX_RETRY_AFTER_SECONDS * 1000;
 
 /**
  * Longest time in which an agent counts as starting, in milliseconds. One that runs for longer and shows nothing is treated as
@@ -86,7 +89,7 @@ export class AgentChain implements AgentDriver {
   async prepare(signal: AbortSignal): Promise<void> {
     const record = await this.#load();
     await this.#context.units.ensureUser(this.#user);
-    const program = await this.#program.ensure(record.updatedTo, signal);
+    const program = await this.#program.ensure(this.#updatedTo(record), signal);
     await this.#kind.prepare(program);
   }
 
@@ -139,14 +142,22 @@ export class AgentChain implements AgentDriver {
     return this.#record;
   }
 
+  /** A configuration that names another version takes precedence over an update of the last one. */
+  #updatedTo({ updatedTo }: ChainRecord): string | undefined {
+    return updatedTo?.configured === this.#program.configured ? updatedTo.version : undefined;
+  }
+
   /** One try to start an agent. @throws on errors of this instance; the provider's only make the chain wait */
   async #begin(): Promise<void> {
     const record = await this.#load();
     const { units, now } = this.#context;
-    if (record.agent || record.problem !== undefined || now() < record.notBefore) return;
+    if (record.agent || record.problem !== undefined) return;
+    const wait = record.notBefore - now();
+    // A longer one is from a clock that was wrong.
+    if (wait > 0 && wait < LONGEST_PAUSE_MS) return;
     if (await this.#adopt(record)) return;
     try {
-      const program = await this.#program.ensure(record.updatedTo, AbortSignal.timeout(UNIT_MS));
+      const program = await this.#program.ensure(this.#updatedTo(record), AbortSignal.timeout(UNIT_MS));
       record.units += 1;
       const agent: AgentRecord = {
         unit: `${this.#kind.provider}-${record.units}`,
@@ -394,7 +405,8 @@ export class AgentChain implements AgentDriver {
       delete agent.process;
       await this.#file.save();
       const launched = await this.#kind.relaunch(agent.unit);
-      if (launched.version !== undefined) record.updatedTo = launched.version;
+      if (launched.version !== undefined)
+        record.updatedTo = { version: launched.version, configured: this.#program.configured };
       agent.version = launched.version ?? agent.version;
       await this.#launch(agent, launched.launch);
     } catch (error) {

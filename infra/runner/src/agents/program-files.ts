@@ -14,6 +14,8 @@ export type InstalledProgram = { directory: string; executable: string; version:
 
 /** The program of the agent: of the image, of the configuration, or a newer one that the agent has fetched. */
 export interface AgentProgram {
+  /** The version of the configuration; `image` without one. */
+  readonly configured: string;
   /**
    * @param updatedTo a version that the agent has fetched itself
    * @throws if no version can be executed
@@ -95,6 +97,7 @@ export function agentProgram(
   }
 
   return {
+    configured: program?.version ?? 'image',
     async ensure(updatedTo, signal) {
       const newer = updatedTo === undefined ? undefined : await at(folderOf(updatedTo), updatedTo);
       const found = newer ?? (await configured(signal));

@@ -64,6 +64,7 @@ export function fakeKind(units: Units, change: Partial<AgentKind> = {}): AgentKi
 }
 
 export const fakeProgram: AgentProgram = {
+  configured: 'image',
   ensure: async () => ({ directory: '/agent', executable: '/agent/run', version: '1' }),
   adopt: async () => {},
 };
