@@ -138,7 +138,7 @@ describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () 
     expect(github.registrations()).toEqual([]);
     const job = github.queueJob({
       command:
-        'id -un; echo "secrets: $(env | grep -c JITCONFIG)"; echo x >>../../../runner/bin/version || echo "cannot write"; ' +
+        'id -un; echo "secrets: $(env | grep -c JITCONFIG)"; echo x >>../../../runner/bin/gha.version || echo "cannot write"; ' +
         `touch /opt/hearth/agents/gha/x || echo "cannot create"; cat /var/lib/aw-runner-test/state/agents.json || echo "state hidden or plain"; ` +
         'echo begun; sleep 8; echo over',
       labels: ['x'],

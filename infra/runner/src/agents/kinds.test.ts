@@ -11,7 +11,7 @@ import { cciAgent } from './cci.ts';
 import { ghaAgent } from './gha.ts';
 import { parseAgentSettings } from './settings.ts';
 
-/** What each kind of agent decides. `test/e2e/agents.test.ts` has the programs themselves. */
+/** What each kind of agent decides. `test/e2e/agent-programs.test.ts` has the programs themselves. */
 
 let directory: string;
 beforeEach(() => {
