@@ -97,7 +97,9 @@ async function keepBusy(jobs: QueuedJob[], isOver: () => boolean): Promise<void>
   }
 }
 
-test(`${KILLS} kills of agents, aw-runner, functions and stand-ins lose no job and leave no registration (HEARTH_SEED=${chance.seed})`, { timeout: 420_000 }, async () => {
+test(`${KILLS} kills of agents, aw-runner, functions and stand-ins lose no job and leave no registration (HEARTH_SEED=${chance.seed})`, {
+  timeout: 420_000,
+}, async () => {
   const before = new Map<CiProvider, string[]>();
   for (const provider of CI_PROVIDERS) before.set(provider, await fleet.scaleTo(GROUPS[provider], RUNNERS));
   const jobs: QueuedJob[] = [];
