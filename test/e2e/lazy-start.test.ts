@@ -6,8 +6,16 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { execute } from '../../infra/runner/src/child-process.ts';
+import { isAlive } from '../../infra/runner/src/processes.ts';
+import { readBase } from '../../infra/runner/src/snapshot/base.ts';
+import { metadataUnits } from '../../infra/runner/src/snapshot/inodes.ts';
+import {
+  beginLazyBase,
+  createLazyTree,
+  finishLazyBase,
+} from '../../infra/runner/src/snapshot/lazy/lazy-base.ts';
 import {
   isWorthwhile,
   type LazyHealth,
@@ -18,10 +26,15 @@ import {
   startLazyImage,
 } from '../../infra/runner/src/snapshot/lazy/lazy-image.ts';
 import { type LazyRequest, lazyPaths, readStatus } from '../../infra/runner/src/snapshot/lazy/status.ts';
+import { type Paths, snapshotPaths, WARM } from '../../infra/runner/src/snapshot/paths.ts';
+import { createTree, discardTree } from '../../infra/runner/src/snapshot/trees.ts';
 import type { FrameIndex } from '../../shared/snapshot/frame-index.ts';
 import { UNIT_BYTES } from '../../shared/snapshot/units.ts';
+import { whyMissing } from '../support/packages.ts';
 import { type S3Call, type S3Fault, type S3Server, startS3Server } from '../support/s3-server.ts';
+import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
 import { storeImage } from '../support/stored-image.ts';
+import { loopsBelow } from '../support/xfs.ts';
 
 /**
  * Lazy starts with the real kernel: FUSE, loop devices, ext4 and overlays, and the real process. Every fault is one of the S3 that
@@ -68,12 +81,12 @@ beforeAll(async () => {
     ...['-q', '-F', '-t', 'ext4', '-b', '4096', '-O', '^has_journal', '-E', 'nodiscard'],
     ...['-d', join(folder, 'source'), original],
   ]);
+  const metadata = await metadataUnits(original);
   const pieces: Uint8Array[] = [];
-  // The superblock, the descriptors and the first inode tables.
   const stored = storeImage(
     original,
     (frame) => pieces.push(Buffer.from(frame)),
-    (unit) => unit < 16,
+    (unit) => metadata[unit] === 1,
   );
   frames = Buffer.concat(pieces);
   imageIndex = stored.index;
@@ -100,14 +113,17 @@ beforeAll(async () => {
   });
 });
 
-afterEach(async () => {
+afterEach(removeStarted);
+
+/** Removes every lazy start of a test, and looks for what is left. */
+async function removeStarted(): Promise<void> {
   if (!canServe) return;
   s3.fault = undefined;
   for (const directory of started.splice(0)) {
     await removeLazyImage(directory);
     expect(await leftovers(directory)).toEqual([]);
   }
-});
+}
 
 afterAll(async () => {
   if (!canServe) return;
@@ -196,8 +212,19 @@ async function leftovers(directory: string): Promise<string[]> {
   for (const pid of await readdir('/proc')) {
     const line = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
     if (line.includes('serve-image') && line.includes(`${directory}\0`)) found.push(`process ${pid}`);
+    if (line.includes(`${directory}/metadata`)) found.push(`reader ${pid}`);
   }
   return found;
+}
+
+/** Reads of the loop device so far. */
+async function readsOf(directory: string): Promise<number> {
+  for (const name of await readdir('/sys/block')) {
+    const file = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+    if (!file.startsWith(`${directory}/`)) continue;
+    return Number((await readFile(`/sys/block/${name}/stat`, 'utf8')).trim().split(/\s+/)[0]);
+  }
+  throw new Error(`no loop device of ${directory}`);
 }
 
 /** A program that has a file of the image open, and reads it when it is told to. */
@@ -235,6 +262,19 @@ describe.skipIf(!canServe)('lazy start', () => {
     await expectAll(lower);
     await untilState(directory, 'complete');
     await expectEqualToOriginal(image);
+  });
+
+  it('reads the metadata ahead, so that a walk over all files reads nothing', async () => {
+    const { directory, lower } = await startAndMount();
+    await untilState(directory, 'complete');
+    const { reader } = lazyPaths(directory);
+    const { pid } = JSON.parse(await readFile(reader, 'utf8'));
+    for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(20)) {
+      if (!(await isAlive(pid))) break;
+    }
+    const before = await readsOf(directory);
+    await execute('find', [lower, '-size', '+0']);
+    expect((await readsOf(directory)) - before).toBeLessThanOrEqual(2);
   });
 
   it('gives a job a writable tree, and keeps what the job does out of the image', async () => {
@@ -474,6 +514,15 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
     expect(await leftovers(directory)).toEqual([]);
   });
 
+  it('leaves another lazy start alone when it removes one', async () => {
+    const [one, other] = [await startAndMount(), await startAndMount()];
+    const tree = join(folder, `tree-${number}`);
+    const warm = await showLazyImage(other.directory, tree, 'warm');
+    await removeLazyImage(one.directory);
+    expect(await readdir(warm)).toContain('small-1');
+    await expectAll(other.lower);
+  });
+
   it('knows nothing of an earlier boot', async () => {
     holdBack(() => refuse);
     const { directory, lower } = await startAndMount();
@@ -517,3 +566,127 @@ async function serversOf(directory: string): Promise<number[]> {
     each.startsWith('process ') ? [Number(each.slice('process '.length))] : [],
   );
 }
+
+const needed = await whyMissing({
+  'mkfs.xfs': 'xfsprogs',
+  mke2fs: 'e2fsprogs',
+  setfattr: 'attr',
+  setfacl: 'acl',
+});
+
+describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot', () => {
+  let world: World;
+  beforeEach(async () => {
+    world = await startWorld();
+    process.env.AWS_ENDPOINT_URL = world.server.url;
+  });
+  afterEach(async () => {
+    process.env.AWS_ENDPOINT_URL = s3.url;
+    await removeStarted();
+    await world.close();
+  });
+
+  /** A snapshot of 300 small files and one of 8 MB, and an instance without it. */
+  async function saved() {
+    const maker = world.instance('maker');
+    await world.restore(maker);
+    for (let file = 0; file < 300; file += 1)
+      await writeFile(join(maker.warm, `file-${file}`), randomBytes(5_000));
+    await writeFile(join(maker.warm, 'large'), randomBytes(8_000_000));
+    await world.saveAndPromote(maker);
+    return maker;
+  }
+
+  const current = () => world.pointer.current as NonNullable<World['pointer']['current']>;
+
+  async function begin(paths: Paths, directory: string) {
+    started.push(directory);
+    return beginLazyBase(paths, current(), {
+      s3: world.s3,
+      bucket: BUCKET,
+      set: SET,
+      canClone: true,
+      region: 'us-east-1',
+      patience: { until: performance.now() + 60_000 },
+      directory,
+      program: PROGRAM,
+    });
+  }
+
+  it('gives a job the tree of the snapshot, and the next job a clone', async () => {
+    const maker = await saved();
+    const expected = listing(maker.warm);
+    const directories = world.instance('runner');
+    const paths = await snapshotPaths(directories);
+    const directory = join(world.folder, 'lazy');
+    expect(await begin(paths, directory)).toBeGreaterThan(9_000_000);
+    await mountLazyImage(directory);
+    const tree = await createLazyTree(paths, directory);
+    const names = (await readdir(join(tree.point, WARM))).filter((name) => name !== 'lost+found');
+    expect(names).toHaveLength(301);
+    await writeFile(join(tree.point, WARM, 'file-7'), 'of the job');
+    expect(await execute('cmp', [join(tree.point, WARM, 'large'), join(maker.warm, 'large')])).toBe('');
+
+    await untilState(directory, 'complete');
+    expect(await readBase(paths, current().id)).toBeUndefined();
+    expect(await finishLazyBase(paths, current().id, directory)).toBe(true);
+    expect(await finishLazyBase(paths, current().id, directory)).toBe(true);
+    // The job goes on, and the next one starts on a clone.
+    const next = await createTree(paths, current().id);
+    expect(listing(join(next.point, WARM))).toBe(expected);
+    expect(await readFile(join(tree.point, WARM, 'file-7'), 'utf8')).toBe('of the job');
+    await expect(removeLazyImage(directory)).resolves.toBeUndefined();
+    for (const each of [tree, next]) await discardTree(directories, each.name);
+    expect(loopsBelow(paths.images)).toEqual([]);
+    // Nothing is left to fetch for a restore.
+    expect(await world.restore(directories)).toMatchObject({ outcome: 'restored', fetchedBytes: 0 });
+  });
+
+  it('fetches only the difference to an image of the disk', async () => {
+    const maker = await saved();
+    const directories = world.instance('runner');
+    await world.restore(directories);
+    await writeFile(join(maker.warm, 'file-1'), randomBytes(6_000));
+    await rm(join(maker.warm, 'large'));
+    await world.saveAndPromote(maker);
+    const expected = listing(maker.warm);
+    const paths = await snapshotPaths(directories);
+    const directory = join(world.folder, 'lazy');
+    expect(await begin(paths, directory)).toBeLessThan(2_000_000);
+    await untilState(directory, 'complete');
+    await removeLazyImage(directory).catch(() => undefined);
+    // The process has ended, so its record is gone: the image is not taken for a complete one.
+    expect(await finishLazyBase(paths, current().id, directory)).toBe(false);
+    await begin(paths, directory);
+    await untilState(directory, 'complete');
+    await finishLazyBase(paths, current().id, directory);
+    const tree = await createTree(paths, current().id);
+    expect(listing(join(tree.point, WARM))).toBe(expected);
+  });
+
+  it('starts a restore anew after a reboot within the fill', async () => {
+    await saved();
+    const directories = world.instance('runner');
+    const paths = await snapshotPaths(directories);
+    const directory = join(world.folder, 'lazy');
+    world.server.fault = ({ key, range }) =>
+      key.includes('/frames/') && !range?.startsWith('bytes=0-') ? refuse : undefined;
+    await begin(paths, directory);
+    process.kill(await pidOf(directory), 'SIGKILL');
+    await removeLazyImage(directory);
+    world.server.fault = undefined;
+    expect(await readBase(paths, current().id)).toBeUndefined();
+    const restored = await world.restore(directories);
+    expect(restored).toMatchObject({ outcome: 'restored', id: current().id });
+    expect(restored.fetchedBytes).toBeGreaterThan(9_000_000);
+  });
+
+  it('fetches nothing when the disk has the image', async () => {
+    await saved();
+    const directories = world.instance('runner');
+    await world.restore(directories);
+    const directory = join(world.folder, 'lazy');
+    expect(await begin(await snapshotPaths(directories), directory)).toBeUndefined();
+    expect(existsSync(directory)).toBe(false);
+  });
+});

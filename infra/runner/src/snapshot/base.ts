@@ -91,8 +91,27 @@ export async function removeBase(paths: Paths, id: string): Promise<void> {
  * @throws {Unusable}; {CorruptRecord} and {BrokenFrame} if the snapshot is broken; {NoRoom}; errors of S3 and of the disk
  */
 export async function ensureBase(paths: Paths, wanted: Vouched, options: FetchOptions): Promise<number> {
+  const base = await missingBase(paths, wanted, options);
+  if (!base) return 0;
+  const fetchedBytes = await fill(paths, base, options);
+  await writeRecords(paths, base);
+  await rename(paths.part(wanted.id), paths.base(wanted.id));
+  await rm(paths.partFrames(wanted.id), { force: true });
+  return fetchedBytes;
+}
+
+/**
+ * What is to be fetched, or undefined if the disk has the complete image.
+ *
+ * @throws {Unusable}; {CorruptRecord}; errors of S3 and of the disk
+ */
+export async function missingBase(
+  paths: Paths,
+  wanted: Vouched,
+  options: Pick<FetchOptions, 's3' | 'bucket' | 'set' | 'patience'>,
+): Promise<Base | undefined> {
   const found = await readBase(paths, wanted.id);
-  if (found?.manifestSha256 === wanted.manifestSha256) return 0;
+  if (found?.manifestSha256 === wanted.manifestSha256) return undefined;
   const store = s3Store(options.s3, options.bucket);
   await mkdir(paths.bases, { recursive: true });
   const { signal } = options.patience;
@@ -101,16 +120,16 @@ export async function ensureBase(paths: Paths, wanted: Vouched, options: FetchOp
   const problem = platformProblem(manifest, { os: 'linux', arch: process.arch });
   if (problem !== undefined) throw new Unusable(problem);
   const index = await raceAbort(signal, readIndex(store, manifest));
-  const base: Base = { ...wanted, manifest, index };
-  const fetchedBytes = await fill(paths, base, options);
-  await writeFile(paths.baseIndex(wanted.id), index.bytes);
-  await writeFile(
-    paths.baseManifest(wanted.id),
-    JSON.stringify({ manifestSha256: wanted.manifestSha256, manifest }),
-  );
-  await rename(paths.part(wanted.id), paths.base(wanted.id));
-  await rm(paths.partFrames(wanted.id), { force: true });
-  return fetchedBytes;
+  return { ...wanted, manifest, index };
+}
+
+/** Writes manifest and index beside an image. They alone do not make a base. */
+export async function writeRecords(
+  paths: Paths,
+  { id, manifestSha256, manifest, index }: Base,
+): Promise<void> {
+  await writeFile(paths.baseIndex(id), index.bytes);
+  await writeFile(paths.baseManifest(id), JSON.stringify({ manifestSha256, manifest }));
 }
 
 async function fill(paths: Paths, base: Base, options: FetchOptions): Promise<number> {
@@ -148,7 +167,7 @@ async function fill(paths: Paths, base: Base, options: FetchOptions): Promise<nu
 }
 
 /** The image on the disk that leaves the fewest bytes to fetch. The newest one wins, if none is better. */
-async function bestBase(paths: Paths, index: FrameIndex): Promise<Base | undefined> {
+export async function bestBase(paths: Paths, index: FrameIndex): Promise<Base | undefined> {
   let best: { base: Base; bytes: number } | undefined;
   const whole = index.totals().storedBytes;
   for (const id of await baseIds(paths)) {
@@ -160,7 +179,7 @@ async function bestBase(paths: Paths, index: FrameIndex): Promise<Base | undefin
   return best?.base;
 }
 
-function neededBytes(plan: RestorePlan): { fetched: number; written: number } {
+export function neededBytes(plan: RestorePlan): { fetched: number; written: number } {
   let [fetched, units] = [0, 0];
   for (const { storedBytes, writes } of plan.fetches()) {
     fetched += storedBytes;
@@ -174,14 +193,14 @@ export class NoRoom extends Error {
   override readonly name = 'NoRoom';
 }
 
-async function requireRoom(paths: Paths, bytes: number): Promise<void> {
+export async function requireRoom(paths: Paths, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(paths.images);
   if (bytes <= bavail * bsize) return;
   throw new NoRoom(`ENOSPC: the image takes ${bytes} bytes, ${paths.images} has ${bavail * bsize}`);
 }
 
 /** Makes units zero that are zero in the snapshot and were not in the image that was cloned. Node has no call for it. */
-async function punch(file: string, plan: RestorePlan): Promise<void> {
+export async function punch(file: string, plan: RestorePlan): Promise<void> {
   const child = spawn('xfs_io', [file], { stdio: ['pipe', 'ignore', 'pipe'] });
   let problem = '';
   child.stderr.setEncoding('utf8').on('data', (piece: string) => (problem += piece));

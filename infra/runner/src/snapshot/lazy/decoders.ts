@@ -3,6 +3,9 @@ import { type DecodeData, type DecodeResult, type DecodeTask, startDecodeThread 
 /** Tasks that a thread has at once: one that it works on, and one so that it need not wait for the next. */
 const TASKS_PER_THREAD = 2;
 
+/** A reader waits for these frames: a job that uses all cores would otherwise keep itself waiting. */
+const URGENT_NICENESS = 0;
+
 /** Frames that nothing needs yet are decoded with what the job leaves of the cores. */
 const NICENESS = 10;
 
@@ -27,8 +30,7 @@ export type Decoders = {
 };
 
 /**
- * Starts `count` threads for all frames, and one with the priority of the job for those that a reader waits for: a job that uses
- * all cores would otherwise keep itself waiting.
+ * Starts `count` threads for all frames, and one with the priority of the job for those that a reader waits for.
  */
 export function startDecoders(count: number, data: Omit<DecodeData, 'niceness'>): Decoders {
   const urgent: Waiting[] = [];
@@ -37,7 +39,7 @@ export function startDecoders(count: number, data: Omit<DecodeData, 'niceness'>)
   let lastId = 0;
   let problem: Error | undefined;
   let isClosed = false;
-  const first = start(0);
+  const first = start(URGENT_NICENESS);
   const threads = Array.from({ length: count }, () => start(NICENESS));
 
   function start(niceness: number) {

@@ -1,26 +1,29 @@
+import { availableParallelism } from 'node:os';
 import { errorText } from '../../../../../shared/runtime/errors.ts';
 import { BrokenFrame } from '../../../../../shared/snapshot/frame.ts';
 import type { FrameTable } from './frame-table.ts';
 
 /**
- * Requests under way at once: for frames that a reader waits for, and in the background. S3 gives each connection some 90 MB/s
- * (S3 performance guidelines), so the background fills 10 Gbit/s.
+ * Most requests under way at once: for frames that a reader waits for, and in the background. S3 gives each connection some
+ * 90 MB/s (S3 performance guidelines), so the background fills 10 Gbit/s. A core decodes less than two connections give.
  */
 const MISSED_REQUESTS = 16;
-const BACKGROUND_REQUESTS = 16;
+const BACKGROUND_REQUESTS = Math.min(16, 4 * availableParallelism());
 
-/** The background while readers miss frames: they get the link and the cores first. */
-const BACKGROUND_REQUESTS_BESIDE_MISSES = 1;
+/**
+ * The background while readers miss frames. Each request has its share of the link, so with many of them a missed frame would be
+ * slow; with too few, readers would miss frame after frame, each for the time of a request.
+ */
+const BACKGROUND_REQUESTS_BESIDE_MISSES = 4;
 
 /** Time since a reader last waited after which the background uses all of its requests again, in milliseconds. */
 const MISS_MEMORY_MS = 100;
 
-/** Stored bytes per request in the background, and for a missed frame with the frames behind it. */
-const BACKGROUND_BYTES = 2 * 1024 * 1024;
-const MISSED_BYTES = 512 * 1024;
+/** Stored bytes per request. A missed frame is the first of its request, and a reader needs those behind it next. */
+const REQUEST_BYTES = 2 * 1024 * 1024;
 
 /** Received frames that wait for a thread. Receiving pauses at this number, which bounds memory. */
-const MOST_RECEIVED = 32;
+const MOST_RECEIVED = 16;
 
 /** Time without a byte after which a connection is given up, in milliseconds (S3 performance guidelines, retries). */
 const SILENCE_MS = 10_000;
@@ -140,6 +143,11 @@ export function startFetcher(options: FetcherOptions): Fetcher {
     clearInterval(watch);
     clearTimeout(timer);
     stopped.abort();
+    wake();
+  }
+
+  /** Lets the requests that wait for room look again. */
+  function wake(): void {
     for (const go of receivers.splice(0)) go();
   }
 
@@ -163,10 +171,10 @@ export function startFetcher(options: FetcherOptions): Fetcher {
     position = 0;
   }
 
-  /** The frame, and those that follow it in the order and in the object, up to a number of bytes. */
-  function group(first: number, bytes: number): number[] {
+  /** The frame, and those that follow it in the order and in the object, up to the bytes of a request. */
+  function group(first: number): number[] {
     const frames = [first];
-    const end = table.offset(first) + bytes;
+    const end = table.offset(first) + REQUEST_BYTES;
     for (let frame = first + 1; ; frame += 1) {
       const last = frame - 1;
       if (
@@ -197,8 +205,7 @@ export function startFetcher(options: FetcherOptions): Fetcher {
       const frame = missed.shift();
       if (frame === undefined) break;
       if (state[frame] !== ABSENT) continue;
-      // With the frames behind it: a reader of a large file, or of the files of one directory, needs them next.
-      const frames = group(frame, MISSED_BYTES);
+      const frames = group(frame);
       missedRequests += 1;
       void request(frames).finally(() => {
         missedRequests -= 1;
@@ -210,7 +217,7 @@ export function startFetcher(options: FetcherOptions): Fetcher {
     while (backgroundRequests < most) {
       while (position < table.count && state[position] !== ABSENT) position += 1;
       if (position === table.count) return;
-      const frames = group(position, BACKGROUND_BYTES);
+      const frames = group(position);
       backgroundRequests += 1;
       void request(frames).finally(() => {
         backgroundRequests -= 1;
@@ -250,7 +257,7 @@ export function startFetcher(options: FetcherOptions): Fetcher {
           if (filled < stored.length) continue;
           // The time that a full queue takes is not the connection's.
           clearTimeout(silence);
-          await room();
+          await room(frames, next);
           void verified(frames[next] as number, stored);
           next += 1;
           filled = 0;
@@ -279,9 +286,13 @@ export function startFetcher(options: FetcherOptions): Fetcher {
     pausedUntil = Math.max(pausedUntil, performance.now() + longest * (0.5 + Math.random() / 2));
   }
 
-  /** Waits until fewer frames than the most are with the threads. */
-  async function room(): Promise<void> {
-    while (received >= MOST_RECEIVED && !stopped.signal.aborted) {
+  /**
+   * Waits until fewer frames than the most are with the threads. A request with a frame that a reader waits for goes on: the
+   * threads decode that frame before all that are with them. Its size bounds what it adds.
+   */
+  async function room(frames: readonly number[], next: number): Promise<void> {
+    const isWaitedFor = () => frames.some((frame, index) => index >= next && waiting.has(frame));
+    while (received >= MOST_RECEIVED && !isWaitedFor() && !stopped.signal.aborted) {
       await new Promise<void>((resolve) => receivers.push(resolve));
     }
     stopped.signal.throwIfAborted();
@@ -303,7 +314,7 @@ export function startFetcher(options: FetcherOptions): Fetcher {
       giveUp(error instanceof Error ? error : new Error(String(error)));
     } finally {
       received -= 1;
-      receivers.shift()?.();
+      wake();
     }
   }
 
@@ -323,7 +334,10 @@ export function startFetcher(options: FetcherOptions): Fetcher {
       if (state[frame] === ABSENT) {
         missed.push(frame);
         schedule();
-      } else options.hurry(frame);
+      } else {
+        options.hurry(frame);
+        wake();
+      }
       await promise;
     },
     progress: () => ({

@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute } from '../../child-process.ts';
 import { isSameProcess, signalProcess } from '../../processes.ts';
+import { endMetadataReader, startMetadataReader } from './metadata-reader.ts';
 import { mountLower, mountOverlay, unmountLazy } from './mounts.ts';
 import {
   type LazyPaths,
@@ -36,6 +37,9 @@ const POLLS_PER_CHECK = 50;
  * default V8 collects garbage after every 6 MB of it, which takes a third of the process's time, or lets 200 MB of it pile up.
  */
 const HEAP = ['--max-semi-space-size=2', '--initial-old-space-size=96', '--max-old-space-size=96'];
+
+/** Threads of glibc would keep what they have freed, each for itself (mallopt(3), M_ARENA_MAX). */
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' };
 
 /** Characters of the log of a process that has ended before it served. */
 const MAX_LOG = 1_000;
@@ -108,9 +112,14 @@ export async function startLazyImage(options: LazyImageOptions): Promise<void> {
   }
 }
 
-/** Mounts the served image read-only at `lower` of its directory. @throws; the caller removes the lazy image */
-export function mountLazyImage(directory: string): Promise<void> {
-  return mountLower(lazyPaths(directory));
+/**
+ * Mounts the served image read-only at `lower` of its directory, and starts to read its metadata ahead.
+ *
+ * @throws; the caller removes the lazy image
+ */
+export async function mountLazyImage(directory: string): Promise<void> {
+  const paths = lazyPaths(directory);
+  await startMetadataReader(paths, await mountLower(paths));
 }
 
 /** Shows a directory of the mounted image in a job's tree (`mountOverlay`). @returns the mount point */
@@ -157,6 +166,7 @@ export async function lazyHealth(directory: string): Promise<LazyHealth> {
  */
 export async function removeLazyImage(directory: string): Promise<void> {
   const paths = lazyPaths(directory);
+  await endMetadataReader(paths);
   await unmountLazy(paths);
   const status = await readStatus(paths);
   if (status) await ended(status.process);
@@ -196,6 +206,7 @@ async function launch(
       '--no-ask-password',
       '--description=Image of a lazy start',
       `--unit=${UNIT}`,
+      ...Object.entries(ENVIRONMENT).map(([key, value]) => `--setenv=${key}=${value}`),
       ...properties.flatMap((property) => ['--property', property]),
       program,
       ...args,
@@ -207,7 +218,8 @@ async function launch(
       );
   }
   const log = openSync(paths.log, 'a');
-  const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log] });
+  const env = { ...process.env, ...ENVIRONMENT };
+  const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log], env });
   closeSync(log);
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);

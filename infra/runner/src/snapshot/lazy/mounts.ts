@@ -16,7 +16,7 @@ async function mounts(): Promise<Mount[]> {
     .map((line) => {
       const [before = '', after = ''] = line.split(' - ');
       const [type = '', source = ''] = after.split(' ');
-      return { target: unescaped(before.split(' ')[4] ?? ''), type, source };
+      return { target: unescaped(before.split(' ')[4] ?? ''), type, source: unescaped(source) };
     });
 }
 
@@ -45,9 +45,10 @@ const READ_AHEAD_KIB = 1024;
  * Mounts the served image read-only at `paths.lower`. With direct I/O the loop device sends several reads at once, so that one
  * that waits for S3 does not hold the others; where the kernel does not have it for FUSE, it reads one after the other.
  *
+ * @returns the loop device
  * @throws if the image cannot be mounted; the caller cleans up
  */
-export async function mountLower(paths: LazyPaths): Promise<void> {
+export async function mountLower(paths: LazyPaths): Promise<string> {
   const attach = (...options: string[]) =>
     execute('losetup', ['--read-only', '--find', '--show', ...options, paths.served]);
   const device = (await attach('--direct-io=on').catch(() => attach())).trim();
@@ -55,6 +56,7 @@ export async function mountLower(paths: LazyPaths): Promise<void> {
   await mkdir(paths.lower, { recursive: true });
   const options = 'ro,noload,noatime,nodev,nosuid';
   await execute('mount', ['-i', '-t', 'ext4', '-o', options, device, paths.lower]);
+  return device;
 }
 
 /**
@@ -79,12 +81,10 @@ export async function mountOverlay(paths: LazyPaths, tree: string, name: string)
     `workdir=${escaped(work)}`,
     'redirect_dir=on,index=off,metacopy=off,nodev,nosuid,noatime',
   ];
-  await execute('mount', ['-i', '-t', 'overlay', '-o', options.join(','), OVERLAY, target]);
+  // The source is a name only: that of the lazy start whose removal unmounts the overlay.
+  await execute('mount', ['-i', '-t', 'overlay', '-o', options.join(','), paths.directory, target]);
   return target;
 }
-
-/** The name of overlays in the mount table. */
-const OVERLAY = 'hearth-lazy';
 
 /** Colons separate directories, commas options. */
 function escaped(path: string): string {
@@ -99,7 +99,7 @@ function escaped(path: string): string {
  */
 export async function unmountLazy(paths: LazyPaths): Promise<void> {
   const all = (await mounts()).reverse();
-  const trees = all.filter(({ type, source }) => type === 'overlay' && source === OVERLAY);
+  const trees = all.filter(({ type, source }) => type === 'overlay' && source === paths.directory);
   const own = all.filter(({ target }) => target === paths.lower);
   for (const { target } of [...trees, ...own]) await execute('umount', [target]);
   for (const device of await loopsOf(paths.served)) await execute('losetup', ['-d', device]);

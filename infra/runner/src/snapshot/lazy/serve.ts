@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { open, readFile, writeFile } from 'node:fs/promises';
+import { availableParallelism, setPriority } from 'node:os';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { clientSettings } from '../../../../../shared/runtime/client-settings.ts';
 import { errorText } from '../../../../../shared/runtime/errors.ts';
@@ -16,6 +16,7 @@ import { startDecoders } from './decoders.ts';
 import { MissingObject, startFetcher } from './fetcher.ts';
 import { frameMemory } from './frame-memory.ts';
 import { frameTable } from './frame-table.ts';
+import { metadataRanges } from './metadata-reader.ts';
 import {
   type LazyPaths,
   type LazyRequest,
@@ -32,6 +33,9 @@ const FUSE_THREADS = 2;
 
 /** Most threads that decode frames: each decodes some 200 MB/s of stored bytes, so these exceed a link of 10 Gbit/s. */
 const MOST_DECODERS = 8;
+
+/** Of the threads that answer the kernel: they need little time, but every program that reads the image waits for it. */
+const PRIORITY = -10;
 
 /** Interval of the status while the image is being filled, in milliseconds. */
 const STATUS_MS = 100;
@@ -67,6 +71,11 @@ export async function serveImage(directory: string, log: (line: string) => void)
   };
   process.on('uncaughtException', die);
   try {
+    setPriority(PRIORITY);
+  } catch (error) {
+    log(`the priority of the process stays: ${errorText(error)}`);
+  }
+  try {
     return await serve(paths, own, log);
   } catch (error) {
     await die(error);
@@ -83,6 +92,7 @@ async function serve(
   const { image } = request;
   const index = await readStoredIndex(request.index);
   const plan = planRestore(index, request.base && (await readStoredIndex(request.base)));
+  await writeFile(paths.metadata, JSON.stringify(metadataRanges(index)));
   const table = frameTable(() => plan.fetches(), index.imageUnits);
   const shared = { image: image.file, missing: table.missing, unitBytes: UNIT_BYTES };
   const decoders = startDecoders(Math.max(2, Math.min(MOST_DECODERS, availableParallelism() >> 1)), shared);

@@ -16,6 +16,9 @@ export function lazyPaths(directory: string) {
     /** The image, mounted read-only. */
     lower: join(directory, 'lower'),
     log: join(directory, 'log'),
+    /** Places of the metadata in the image, and the program that reads them. */
+    metadata: join(directory, 'metadata.json'),
+    reader: join(directory, 'reader.json'),
   };
 }
 

@@ -1,0 +1,114 @@
+import { rename, truncate, writeFile } from 'node:fs/promises';
+import { framesKey } from '../../../../../shared/snapshot/layout.ts';
+import type { Vouched } from '../../../../../shared/snapshot/pointer.ts';
+import { planRestore } from '../../../../../shared/snapshot/restore-plan.ts';
+import {
+  type Base,
+  bestBase,
+  type FetchOptions,
+  missingBase,
+  neededBytes,
+  punch,
+  removeBase,
+  requireRoom,
+  writeRecords,
+} from '../base.ts';
+import { type Paths, WARM } from '../paths.ts';
+import { balanceReserve } from '../reserve.ts';
+import { cloneFile, createTree, type Tree } from '../trees.ts';
+import { lazyHealth, showLazyImage, startLazyImage } from './lazy-image.ts';
+import type { LazyRequest } from './status.ts';
+
+/** How long readers wait for a frame while S3 does not answer. */
+const PATIENCE_SECONDS = 300;
+
+export type LazyBaseOptions = Omit<FetchOptions, 'progress'> & {
+  region?: string;
+  /** Directory of the lazy start, below /run. */
+  directory: string;
+  /** File of aw-runner; by default the one that runs. */
+  program?: string;
+};
+
+/**
+ * Starts the process that serves the image of a snapshot and completes it on the disk. Of an image that the disk has already, only
+ * the difference is fetched.
+ *
+ * @returns stored bytes that the process fetches, or undefined if the disk has the complete image
+ * @throws as `ensureBase` and `startLazyImage`; the caller removes the base
+ */
+export async function beginLazyBase(
+  paths: Paths,
+  wanted: Vouched,
+  options: LazyBaseOptions,
+): Promise<number | undefined> {
+  const base = await missingBase(paths, wanted, options);
+  if (!base) return undefined;
+  const { id, manifest, index } = base;
+  // What another fill has left is not continued: its record is not that of this process.
+  await removeBase(paths, id);
+  const older = options.canClone ? await bestBase(paths, index) : undefined;
+  const plan = planRestore(index, older?.index);
+  const part = paths.part(id);
+  const needed = neededBytes(plan);
+  await requireRoom(paths, needed.written);
+  if (older) await cloneFile(paths.base(older.id), part);
+  else await writeFile(part, '');
+  await truncate(part, manifest.image.bytes);
+  if (older) await punch(part, plan);
+  await balanceReserve(paths, needed.written);
+  await writeRecords(paths, base);
+  const request: LazyRequest = {
+    bucket: options.bucket,
+    ...(options.region !== undefined && { region: options.region }),
+    objects: manifest.frames.map((object) => framesKey(manifest.set, object.id)),
+    index: storedIndex(paths, base),
+    ...(older && { base: storedIndex(paths, older) }),
+    image: { file: part, bytes: manifest.image.bytes },
+    patienceSeconds: PATIENCE_SECONDS,
+  };
+  const { directory, program } = options;
+  const { signal } = options.patience;
+  await startLazyImage({
+    directory,
+    request,
+    ...(program !== undefined && { program }),
+    ...(signal && { signal }),
+  });
+  return needed.fetched;
+}
+
+function storedIndex(paths: Paths, { id, manifest }: Base): LazyRequest['index'] {
+  return {
+    file: paths.baseIndex(id),
+    sha256: manifest.index.sha256,
+    imageBytes: manifest.image.bytes,
+    objects: manifest.frames.map(({ bytes }) => ({ bytes })),
+  };
+}
+
+/**
+ * Makes the completed image a base: the next tree is a clone of it. Jobs on the served image stay there.
+ *
+ * @returns whether it is complete
+ */
+export async function finishLazyBase(paths: Paths, id: string, directory: string): Promise<boolean> {
+  if ((await lazyHealth(directory)).state !== 'complete') return false;
+  // The process has open files, which keep their image under its new name.
+  await rename(paths.part(id), paths.base(id)).catch((error: NodeJS.ErrnoException) => {
+    // It was called before.
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await balanceReserve(paths);
+  return true;
+}
+
+/**
+ * A tree for a job that does not wait for the image: empty, with an overlay over the served image in place of its warm directory.
+ * `discardTree` removes both.
+ */
+export async function createLazyTree(paths: Paths, directory: string): Promise<Tree> {
+  const tree = await createTree(paths, undefined);
+  await showLazyImage(directory, tree.point, WARM);
+  return tree;
+}
