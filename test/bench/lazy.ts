@@ -6,6 +6,8 @@ import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeImage } from '../../infra/runner/src/snapshot/image.ts';
+import { metadataUnits } from '../../infra/runner/src/snapshot/inodes.ts';
 import {
   lazyHealth,
   mountLazyImage,
@@ -126,22 +128,7 @@ async function prepare({ least, sources }: (typeof TREES)[number]) {
   const image = join(folder, 'image');
   const mount = join(folder, 'mount');
   const warm = join(mount, 'warm');
-  await writeFile(image, '');
-  await truncate(image, IMAGE_BYTES);
-  must(
-    'mke2fs',
-    '-q',
-    '-F',
-    '-t',
-    'ext4',
-    '-b',
-    '4096',
-    '-O',
-    '^has_journal',
-    '-E',
-    'lazy_itable_init=1,nodiscard',
-    image,
-  );
+  await makeImage(image, IMAGE_BYTES);
   await mkdir(mount, { recursive: true });
   must('mount', '-o', 'loop,noatime,noinit_itable', image, mount);
   await mkdir(warm);
@@ -165,12 +152,12 @@ async function prepare({ least, sources }: (typeof TREES)[number]) {
   must('sh', '-c', `tar c -C ${warm} . >${tar}`);
   must('umount', mount);
 
-  const first = metadataUnits(image);
+  const metadata = await metadataUnits(image);
   const frames = openSync(join(bucket, KEY), 'w');
   const stored = storeImage(
     image,
     (frame) => writeSync(frames, frame),
-    (unit) => first.has(unit),
+    (unit) => metadata[unit] === 1,
   );
   closeSync(frames);
   writeFileSync(join(bucket, 'index'), stored.index.bytes);
@@ -189,19 +176,6 @@ async function prepare({ least, sources }: (typeof TREES)[number]) {
     patienceSeconds: 60,
   };
   return { request, tar, files: files.length, bytes, read: read.reduce((sum, file) => sum + file.bytes, 0) };
-}
-
-/** Units of metadata, which e2image copies alone. */
-function metadataUnits(image: string): Set<number> {
-  const copy = join(folder, 'metadata');
-  must('e2image', '-r', image, copy);
-  const units = new Set<number>();
-  for (const line of must('filefrag', '-v', copy).split('\n')) {
-    const [, from, to] = /^\s*\d+:\s+(\d+)\.\.\s*(\d+):/.exec(line) ?? [];
-    if (from === undefined) continue;
-    for (let block = Number(from); block <= Number(to); block += 1) units.add(block >> 4);
-  }
-  return units;
 }
 
 /** A fifth of the files, by directories, as a job uses some of the packages; at most a quarter of the bytes. */
