@@ -144,12 +144,13 @@ lacking() {
   find_node >/dev/null || echo nodejs24
 }
 
-# An image built by infra/runner/image has all tools. Without mdadm the instance uses its root volume; the other tools are
-# required.
+# An image built by infra/runner/image has all tools. Without mdadm the instance uses its root volume; without nftables a runner
+# that isolates jobs takes none, and says so. The other tools are required.
 install_tools() {
   local lacks
   mapfile -t lacks < <(lacking)
   [ ${#disks[@]} -lt 2 ] || command -v mdadm >/dev/null || lacks+=(mdadm)
+  command -v nft >/dev/null || lacks+=(nftables)
   [ ${#lacks[@]} -gt 0 ] || return 0
   log "this image lacks ${lacks[*]}: installing, at each boot"
   if command -v dnf >/dev/null; then

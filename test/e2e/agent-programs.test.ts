@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentDriver } from '../../infra/runner/src/agents/driver.ts';
+import { sharedUnits } from '../../infra/runner/src/agents/placed-units.ts';
 import { PROVIDER_AGENTS } from '../../infra/runner/src/agents/providers.ts';
 import type { RegistrationClient } from '../../infra/runner/src/agents/registration-client.ts';
 import { installFakeAgent } from '../../scripts/local/ci/agents/install.ts';
@@ -52,7 +53,8 @@ function driver(
       instanceId: INSTANCE,
       stateDirectory: join(folder, 'state'),
       jobSocket: join(folder, 'job.sock'),
-      units: units.port,
+      oneJob: false,
+      units: sharedUnits(units.port),
       registration,
       now: Date.now,
       log: (line) => lines.push(line),

@@ -2,6 +2,7 @@ import { groupRoles } from '../../functions/lifecycle/group-roles.ts';
 import type { LifecycleDeps } from '../../functions/lifecycle/handle.ts';
 import { AgentChain } from '../../infra/runner/src/agents/chain.ts';
 import type { AgentStatus } from '../../infra/runner/src/agents/driver.ts';
+import { sharedUnits } from '../../infra/runner/src/agents/placed-units.ts';
 import type { ReportBody } from '../../infra/runner/src/reporter.ts';
 import { newState, type RunnerState } from '../../infra/runner/src/state.ts';
 import { fakeDisk } from '../../infra/runner/src/testing/fake-disk.ts';
@@ -75,7 +76,8 @@ export async function runAgents(scenario: AgentsScenario) {
         instanceId: INSTANCE,
         stateDirectory: '/none',
         jobSocket: '/none',
-        units: units.port,
+        oneJob: false,
+        units: sharedUnits(units.port),
         registration: registration.client,
         now: () => now * 1000,
         log: () => {},

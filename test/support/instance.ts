@@ -41,7 +41,7 @@ export class Instance {
       mkdirSync(join(this.root, folder), { recursive: true });
     for (const tool of TOOLS) this.link(tool, execFileSync('which', [tool], { encoding: 'utf8' }).trim());
     this.link('node', process.execPath);
-    for (const tool of ['xfs_io', 'mke2fs', 'e2fsck', 'debugfs']) this.stub(tool, 'exit 0');
+    for (const tool of ['nft', 'xfs_io', 'mke2fs', 'e2fsck', 'debugfs']) this.stub(tool, 'exit 0');
     // The root volume has 500 MB left.
     this.stub('df', 'echo Avail; echo 500000');
     // `aws s3 cp --only-show-errors URL FILE`

@@ -63,23 +63,26 @@ export function processUnits(state: string): { port: AgentUnits; killAll(): Prom
     async signal(name, signal) {
       units.get(name)?.child.kill(signal);
     },
+    cgroup: async () => undefined,
     async remove(name) {
       units.delete(name);
     },
   };
 
+  async function killOne(unit: Unit): Promise<void> {
+    for (const pid of await pidsOf(unit)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  }
+
   return {
     port,
     async killAll() {
-      for (const unit of units.values()) {
-        for (const pid of await pidsOf(unit)) {
-          try {
-            process.kill(pid, 'SIGKILL');
-          } catch {
-            // It has ended meanwhile.
-          }
-        }
-      }
+      for (const unit of units.values()) await killOne(unit);
     },
   };
 }

@@ -14,7 +14,7 @@ export function runnerConfig(folder: string, change: object = {}): string {
       warm: join(folder, 'warm'),
       state: join(folder, 'state'),
     },
-    jobSocket: join(folder, 'job.sock'),
+    jobSocket: join(folder, 'job', 'socket'),
     agent: { driver: 'gha' },
     ...change,
   });

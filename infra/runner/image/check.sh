@@ -79,6 +79,7 @@ need 'e2fsprogs' 'an image is an ext4 file system' make_image
 need 'ext4 and loop devices in the kernel' 'a job works in a clone of an image' mount_clone
 need 'xfs_io' 'a save finds what has changed with it' read_extents
 need 'overlayfs in the kernel' 'a job has a root of its own' mount_overlay
+prefer 'nftables, ip, unshare, pivot_root' 'jobs cannot be isolated (job_isolation = "clean")' eval 'has nft && has ip && has unshare && has pivot_root'
 prefer 'mdadm' 'several local disks are not used without it' has mdadm
 prefer 'amazon-cloudwatch-agent' 'the log of a boot is lost with the instance' test -x /opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
 prefer 'logrotate' '/var/log/aw-runner.log grows' has logrotate

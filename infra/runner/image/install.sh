@@ -12,7 +12,7 @@ log() { echo "install: $*" >&2; }
 
 amazon_linux() {
   dnf install -q -y \
-    amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git libicu logrotate mdadm nodejs24 rsyslog shadow-utils tar util-linux \
+    amazon-cloudwatch-agent awscli-2 e2fsprogs fuse git iproute libicu logrotate mdadm nftables nodejs24 rsyslog shadow-utils tar util-linux \
     xfsprogs zstd
 }
 
@@ -20,7 +20,7 @@ ubuntu() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -q -o DPkg::Lock::Timeout=300 update
   apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    ca-certificates curl e2fsprogs fuse3 git libicu74 logrotate mdadm rsyslog tar udev util-linux xfsprogs xz-utils zstd
+    ca-certificates curl e2fsprogs fuse3 git iproute2 libicu74 logrotate mdadm nftables rsyslog tar udev util-linux xfsprogs xz-utils zstd
   node_from_upstream
   # AWS maintains the snap; the PATH of a systemd unit has no /snap/bin.
   command -v aws >/dev/null || { snap install aws-cli --classic && ln -sf /snap/bin/aws /usr/local/bin/aws; }

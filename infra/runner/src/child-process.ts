@@ -20,6 +20,7 @@ export class ChildProcessFailed extends Error {
 /**
  * Runs a program to its end, without a shell.
  *
+ * @param options.input its standard input; empty if absent
  * @returns its standard output
  * @throws {ChildProcessFailed} on any exit code but 0
  */
@@ -28,11 +29,15 @@ export function execute(
   args: readonly string[],
   {
     encoding = 'utf8',
+    input,
     ...options
-  }: { signal?: AbortSignal; cwd?: string; encoding?: 'utf8' | 'latin1' } = {},
+  }: { signal?: AbortSignal; cwd?: string; encoding?: 'utf8' | 'latin1'; input?: string } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
+    // A program that ends before it has read its input fails by its exit code.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding(encoding).on('data', (piece: string) => {

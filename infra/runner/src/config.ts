@@ -46,6 +46,18 @@ const warmingSettings = v.pipe(
   ),
 );
 
+/** How the jobs of an instance are separated. */
+const jobSettings = v.strictObject({
+  /** `clean`: each job has a root, a tree and namespaces of its own. `shared`: jobs find what earlier ones have left. */
+  isolation: v.optional(v.picklist(['clean', 'shared']), 'clean'),
+  /** Whether jobs may use the role of the instance. `clean` closes the metadata service to them otherwise. */
+  useInstanceRole: v.optional(v.boolean(), false),
+  /** Mounts of the instance that every job sees. They are never cleaned. */
+  sharedMounts: v.optional(v.array(path), []),
+  /** Whether a job has a Docker daemon of its own, where the image has Docker. */
+  docker: v.optional(v.boolean(), true),
+});
+
 /**
  * `/etc/aw-runner/config.json`. Terraform's user data writes it.
  *
@@ -71,6 +83,7 @@ const configSchema = (drivers: readonly string[]) =>
     /** The instance metadata service. */
     metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
     directories: v.strictObject({ images: path, warm: path, state: path }),
+    jobs: v.optional(jobSettings, {}),
     /** The socket through which jobs reach aw-runner. */
     jobSocket: v.optional(path, JOB_SOCKET),
     /** Longest time of a boot until Runner Ready or Runner Failed. */

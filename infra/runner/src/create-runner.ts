@@ -1,15 +1,20 @@
 import { chmod } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { clientSettings } from '../../../shared/runtime/client-settings.ts';
 import type { AgentDriver, AgentFactories } from './agents/driver.ts';
+import { isolatedUnits, type PlacedUnits, sharedUnits } from './agents/placed-units.ts';
 import { registrationClient } from './agents/registration-client.ts';
-import type { AgentUnitsFactory } from './agents/units.ts';
+import { workDirectory } from './agents/settings.ts';
+import type { AgentUnits, AgentUnitsFactory } from './agents/units.ts';
 import { BadConfig, type RunnerConfig } from './config.ts';
 import { type Health, instanceHealth } from './health.ts';
+import { jobPlaces, type KernelPort } from './isolation/job-places.ts';
+import { jobTrees } from './isolation/job-trees.ts';
 import { instanceMetadata, type Metadata } from './metadata.ts';
 import { type Reporter, sqsReporter } from './reporter.ts';
-import { isWarm, type RestoreResult, restoreSnapshot, terminalProgress } from './snapshot/index.ts';
+import { isWarm, type RestoreResult, restoreSnapshot, terminalProgress, WARM } from './snapshot/index.ts';
 import { type StateFile, stateFile } from './state.ts';
 import { version } from './version.ts';
 import { warmingDriver } from './warming/warming-run.ts';
@@ -31,8 +36,8 @@ export type Runner = {
   log(line: string): void;
 };
 
-/** What differs between programs: the agents they have, and the service manager that runs them. */
-export type AgentAdapters = { agents: AgentFactories; units: AgentUnitsFactory };
+/** What differs between programs: the agents they have, the service manager that runs them, and the kernel that jobs share. */
+export type AgentAdapters = { agents: AgentFactories; units: AgentUnitsFactory; kernel: KernelPort };
 
 /** The runner of this instance, with the clients and adapters of AWS. */
 export async function createRunner(
@@ -61,6 +66,7 @@ export async function createRunner(
         bucket: config.bucket,
         set: config.warmingSet,
         directories,
+        perJob: isClean(config),
         progress: terminalProgress(),
         signal,
         warn: log,
@@ -81,7 +87,7 @@ async function openToJobs(warm: string): Promise<void> {
 
 function createAgent(
   config: RunnerConfig,
-  { agents, units }: AgentAdapters,
+  { agents, units, kernel }: AgentAdapters,
   options: {
     instanceId: string;
     s3: S3Client;
@@ -103,7 +109,8 @@ function createAgent(
     instanceId,
     stateDirectory,
     jobSocket,
-    units: units({ stateDirectory, log }),
+    units: placedUnits(config, units({ stateDirectory, log }), kernel, log),
+    oneJob: isClean(config),
     // Each client of the SDK has the credentials of the instance role.
     registration:
       url === undefined
@@ -112,4 +119,32 @@ function createAgent(
     now: Date.now,
     log,
   });
+}
+
+/** Whether each job of the instance has a place of its own. A warming run has the instance to itself. */
+function isClean({ jobs, warming }: RunnerConfig): boolean {
+  return jobs.isolation === 'clean' && warming === false;
+}
+
+function placedUnits(
+  config: RunnerConfig,
+  units: AgentUnits,
+  kernel: KernelPort,
+  log: (line: string) => void,
+): PlacedUnits {
+  if (!isClean(config)) return sharedUnits(units);
+  const { directories, jobs, jobSocket } = config;
+  const sockets = dirname(jobSocket);
+  const settings = {
+    stateDirectory: directories.state,
+    warm: [{ source: WARM, target: directories.warm }],
+    views: [workDirectory(config.agent)],
+    sharedMounts: jobs.sharedMounts,
+    hidden: [directories.state, directories.images],
+    // The directory and not the socket: a restart of aw-runner makes a new one.
+    files: [{ source: sockets, target: sockets }],
+    docker: jobs.docker,
+    jobsUseInstanceRole: jobs.useInstanceRole,
+  };
+  return isolatedUnits(units, jobPlaces(settings, jobTrees(directories, log), kernel), log);
 }

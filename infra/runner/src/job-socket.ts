@@ -5,7 +5,7 @@ import { errorText } from '../../../shared/runtime/errors.ts';
 import { execute } from './child-process.ts';
 
 /** Where jobs reach aw-runner; in their environment it is HEARTH_JOB_SOCKET. */
-export const JOB_SOCKET = '/run/aw-runner/job.sock';
+export const JOB_SOCKET = '/run/aw-runner/job/socket';
 
 /** Longest request, its time limit in milliseconds, and how many callers are served at once. */
 const MAX_BYTES = 64;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runnerConfig } from '../../../test/support/runner-config.ts';
 import { systemdUnits } from './agents/systemd-units.ts';
+import { instanceKernel } from './isolation/job-places.ts';
 import { startJobSocket } from './job-socket.ts';
 import { runProgram } from './program.ts';
 
@@ -25,7 +26,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const run = (...argv: string[]) => runProgram(argv, { agents: {}, units: systemdUnits });
+const run = (...argv: string[]) =>
+  runProgram(argv, { agents: {}, units: systemdUnits, kernel: instanceKernel });
 
 describe('wrong usage is exit code 2 with the usage text', () => {
   test.each([

@@ -135,6 +135,7 @@ export const localUnits: AgentUnitsFactory = ({ stateDirectory }) => {
       const main = (await state(name))?.main;
       if (main) await signalProcess(main, signal);
     },
+    cgroup: (name) => cgroupOf(folderOf(name)),
     async remove(name) {
       const folder = folderOf(name);
       const cgroup = await cgroupOf(folder);

@@ -11,15 +11,17 @@ const DISK_BYTES = 200 * 2 ** 30;
  * a clone. Without root, or without the tools of XFS, their folders stay where they are, and aw-runner copies files instead.
  *
  * @param folder of the run
+ * @returns whether trees can be cloned and mounted
  */
-export async function mountRunnersDisk(folder: string): Promise<void> {
+export async function mountRunnersDisk(folder: string): Promise<boolean> {
   const point = join(folder, 'runners');
   const tools = ['/usr/sbin', '/sbin', '/usr/bin'].some((path) => existsSync(join(path, 'mkfs.xfs')));
-  if (process.platform !== 'linux' || process.getuid?.() !== 0 || !tools) return;
+  if (process.platform !== 'linux' || process.getuid?.() !== 0 || !tools) return false;
   await mkdir(point, { recursive: true });
   const file = join(folder, 'runners.xfs');
   await writeFile(file, '');
   await truncate(file, DISK_BYTES);
   await spawnText('mkfs.xfs', ['-q', '-m', 'reflink=1', file]);
   await spawnText('mount', ['-o', 'loop,noatime,nodev,nosuid', file, point]);
+  return true;
 }

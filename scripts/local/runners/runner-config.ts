@@ -31,6 +31,8 @@ export function runnerConfig(
     runFolder: string;
     /** Of the instance. */
     folder: string;
+    /** Whether its disk has clones and this user may mount them. */
+    hasTrees: boolean;
   },
 ): Record<string, unknown> {
   const { warming, ...runner } = { ...USUAL_RUNNER, ...group.runner };
@@ -45,7 +47,9 @@ export function runnerConfig(
     warming: warming ?? false,
     metadataEndpoint: options.metadataEndpoint,
     directories: instanceDirectories(options.folder),
-    jobSocket: join(options.folder, 'job.sock'),
+    // Without clones and mounts the jobs of an instance share its root.
+    jobs: { isolation: options.hasTrees ? 'clean' : 'shared', docker: false },
+    jobSocket: join(options.folder, 'job', 'socket'),
     ...(warming === undefined && { registrationUrl: options.registrationUrl }),
     agent: {
       driver: group.provider,

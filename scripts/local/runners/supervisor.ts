@@ -52,14 +52,14 @@ export function createRunners(options: RunnersOptions): Runners {
   const instances = new Map<string, { process: InstanceProcess | undefined; gone: boolean }>();
   const folderOf = (instanceId: string) => join(options.folder, 'runners', instanceId);
 
-  let disk: Promise<void> | undefined;
+  let disk: Promise<boolean> | undefined;
 
   async function launch(instance: LaunchedInstance): Promise<void> {
     disk ??= mountRunnersDisk(options.folder);
-    await disk;
+    const hasTrees = await disk;
     const group = groupOf(instance, options.deployment);
     const folder = folderOf(instance.id);
-    const config = await prepare(instance, group, folder, options);
+    const config = await prepare(instance, group, folder, { ...options, hasTrees });
     const entry = { process: undefined, gone: false };
     instances.set(instance.id, entry);
     keepRunning(instance, config, groupId(group), entry).catch(options.onError);
@@ -133,7 +133,7 @@ async function prepare(
   instance: LaunchedInstance,
   group: GroupSettings,
   folder: string,
-  options: RunnersOptions,
+  options: RunnersOptions & { hasTrees: boolean },
 ): Promise<string> {
   const directories = instanceDirectories(folder);
   for (const path of Object.values(directories)) await mkdir(path, { recursive: true });
@@ -145,6 +145,7 @@ async function prepare(
     metadataEndpoint: options.metadataEndpointOf(instance.id),
     runFolder: options.folder,
     folder,
+    hasTrees: options.hasTrees,
   });
   await writeFile(config, JSON.stringify(settings, undefined, 2));
   return config;

@@ -1,8 +1,8 @@
 import type { CiProvider } from '../../../../shared/fleet/names.ts';
 import type { Registration } from '../../../../shared/fleet/registration.ts';
 import type { ChildProcess, ProcessIdentity } from '../processes.ts';
+import type { PlacedUnit } from './placed-units.ts';
 import type { InstalledProgram } from './program-files.ts';
-import type { AgentUnit } from './units.ts';
 
 /** What `AgentChain` needs to know about the agent of one CI provider. */
 export interface AgentKind {
@@ -12,7 +12,7 @@ export interface AgentKind {
   /** Gets a registration and starts the agent with it, in the order that the provider needs. */
   start(attempt: Attempt): Promise<void>;
   /** Prepares another start with the registration that the agent has. `version`: the program is another one now. */
-  relaunch(unit: string): Promise<{ launch: Launch; version?: string }>;
+  relaunch(unit: string, place: string): Promise<{ launch: Launch; version?: string }>;
   /** What a running agent does. `process`: the process of the job. @throws if it is unknown */
   observe(agent: RunningAgent): Promise<AgentActivity>;
   /** What the end of an agent means. */
@@ -37,10 +37,11 @@ export type Attempt = {
 };
 
 /** The unit to start, and the loopback port of the agent's own status, if it has one. */
-export type Launch = Omit<AgentUnit, 'name'> & { port?: number };
+export type Launch = Omit<PlacedUnit, 'name' | 'place'> & { port?: number };
 
 export type RunningAgent = {
   unit: string;
+  place: string;
   main: ProcessIdentity | undefined;
   /** Child processes of its main process. */
   children: readonly ChildProcess[];

@@ -16,9 +16,9 @@ import type {
   StopControl,
 } from './agent-kind.ts';
 import type { AgentLogs } from './agent-log.ts';
+import type { PlacedUnits } from './placed-units.ts';
 import { registerProxy } from './register-proxy.ts';
 import type { AgentSettings } from './settings.ts';
-import type { AgentUnits } from './units.ts';
 
 export const BK_EXECUTABLE = 'buildkite-agent';
 
@@ -44,7 +44,7 @@ const statusSchema = v.object({
  */
 export function bkAgent(options: {
   settings: AgentSettings;
-  units: AgentUnits;
+  units: PlacedUnits;
   logs: AgentLogs;
   env: Readonly<Record<string, string>>;
   oneJob: boolean;

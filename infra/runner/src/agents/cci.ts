@@ -10,8 +10,8 @@ import type {
   StopControl,
 } from './agent-kind.ts';
 import type { AgentLogs } from './agent-log.ts';
+import type { PlacedUnits } from './placed-units.ts';
 import type { AgentSettings } from './settings.ts';
-import type { AgentUnits } from './units.ts';
 
 export const CCI_EXECUTABLE = 'circleci-runner';
 
@@ -23,18 +23,18 @@ export const CCI_EXECUTABLE = 'circleci-runner';
  */
 export function cciAgent(options: {
   settings: AgentSettings;
-  /** Root only. */
-  stateDirectory: string;
-  units: AgentUnits;
+  /** Empty after a boot of the instance. The file for an agent in it is for root only. */
+  runtimeDirectory: string;
+  units: PlacedUnits;
   logs: AgentLogs;
   env: Readonly<Record<string, string>>;
   oneJob: boolean;
 }): AgentKind {
-  const { settings, stateDirectory, units, logs, env, oneJob } = options;
+  const { settings, runtimeDirectory, units, logs, env, oneJob } = options;
   const { user } = settings;
   const home = join(settings.workDirectory, 'cci');
   const work = join(home, 'work');
-  const file = (unit: string) => join(stateDirectory, 'agents', `${unit}.yaml`);
+  const file = (unit: string) => join(runtimeDirectory, `${unit}.yaml`);
 
   return {
     provider: 'cci',
@@ -69,6 +69,7 @@ export function cciAgent(options: {
           mode: oneJob ? 'single-task' : 'continuous',
         },
       };
+      await mkdir(runtimeDirectory, { recursive: true, mode: 0o711 });
       await writeFile(file(unit), JSON.stringify(config), { mode: 0o600 });
       await launch({
         argv: [program.executable, 'machine', '--config', file(unit)],

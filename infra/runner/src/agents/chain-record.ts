@@ -17,6 +17,8 @@ const signalState = v.picklist(['sending', 'sent']);
 const agentSchema = v.object({
   /** Its unit. */
   unit: v.string(),
+  /** Its place: the first of its units. */
+  place: v.string(),
   /** The program, by version; `image` for the one of the image. */
   version: v.string(),
   /** Time of its request or of its start. */
@@ -54,6 +56,8 @@ const recordSchema = v.object({
   lastJobEnd: v.exactOptional(time),
   /** Agents in a row that ended without a job. */
   failures: v.number(),
+  /** Tries in a row to make a place for a job that have failed. */
+  unprepared: v.exactOptional(v.number()),
   /** Requests in a row without a registration. */
   refusals: v.number(),
   /** Ends in a row that show a broken program or registration. */

@@ -9,6 +9,7 @@ import { fakeUnits } from '../testing/fake-units.ts';
 import type { AgentKind } from './agent-kind.ts';
 import { AgentChain } from './chain.ts';
 import type { ChainRecord, ChainRecordFile } from './chain-record.ts';
+import { type PlacedUnits, sharedUnits } from './placed-units.ts';
 import type { RegistrationClient } from './registration-client.ts';
 import type { AgentUnits } from './units.ts';
 
@@ -27,9 +28,15 @@ function instance(change: Partial<AgentKind> = {}) {
   const lines: string[] = [];
   const registration = fakeRegistration({ instanceId: INSTANCE, now: () => clock.now });
   const kind = fakeKind(units, change);
-  type Parts = { units?: AgentUnits; registration?: RegistrationClient; file?: ChainRecordFile };
+  type Parts = {
+    units?: AgentUnits;
+    places?: Partial<PlacedUnits>;
+    registration?: RegistrationClient;
+    file?: ChainRecordFile;
+  };
   const restart = ({
     units: port = units.port,
+    places = {},
     registration: client = registration.client,
     file,
   }: Parts = {}) =>
@@ -39,7 +46,8 @@ function instance(change: Partial<AgentKind> = {}) {
         instanceId: INSTANCE,
         stateDirectory: directory,
         jobSocket: '/job.sock',
-        units: port,
+        oneJob: false,
+        units: { ...sharedUnits(port), ...places },
         registration: client,
         now: () => clock.now,
         log: (line) => lines.push(line),
@@ -447,4 +455,99 @@ test('the record names no secret', async () => {
   const text = readFileSync(join(directory, 'agents.json'), 'utf8');
   expect(JSON.parse(text) as ChainRecord).toMatchObject({ last: `${INSTANCE}-1`, agent: { unit: 'gha-1' } });
   expect(text).not.toContain('config-1');
+});
+
+describe('the place of a job', () => {
+  /** Records the order of what happens. */
+  function recorded(one: ReturnType<typeof instance>) {
+    const order: string[] = [];
+    const client: RegistrationClient = {
+      call(request) {
+        order.push(request.action);
+        return one.registration.client.call(request);
+      },
+    };
+    const places: Partial<PlacedUnits> = {
+      prepare: async (place) => void order.push(`prepare ${place}`),
+      start: async ({ place, ...unit }) => {
+        order.push(`start ${unit.name} in ${place}`);
+        await one.units.port.start(unit);
+      },
+      discard: async (place) => void order.push(`discard ${place}`),
+    };
+    return { order, parts: { places, registration: client } };
+  }
+
+  test('is there before the request, and removed before the next one', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    const chain = one.restart(parts);
+    await one.pass(chain, 12);
+    one.units.end(one.current());
+    await one.pass(chain, 12);
+    expect(order).toEqual([
+      'prepare gha-1',
+      'register',
+      'start gha-1 in gha-1',
+      'discard gha-1',
+      'prepare gha-2',
+      'register',
+      'start gha-2 in gha-2',
+    ]);
+  });
+
+  test('is the same for another start with the same registration', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    const chain = one.restart(parts);
+    await one.pass(chain, 12);
+    one.units.end(one.current(), 2);
+    await expect.poll(() => order.at(-1)).toBe('start gha-1 in gha-1');
+    await chain.status();
+    await expect.poll(() => order.at(-1)).toBe('start gha-2 in gha-1');
+    expect(order.filter((each) => each === 'prepare gha-1')).toHaveLength(1);
+  });
+
+  test('that cannot be made asks for no registration, and is a problem of the instance after three tries', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    const chain = one.restart({
+      ...parts,
+      places: { ...parts.places, prepare: () => Promise.reject(new Error('no room for a tree')) },
+    });
+    await one.pass(chain, 120);
+    expect(order.filter((each) => each === 'register')).toEqual([]);
+    expect(chain.facts().problem).toBe('the isolation of jobs cannot be set up: Error: no room for a tree');
+  });
+
+  test('that cannot be removed is a problem at once, and no further agent starts', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    const chain = one.restart({
+      ...parts,
+      places: { ...parts.places, discard: () => Promise.reject(new Error('held by cat')) },
+    });
+    await one.pass(chain, 12);
+    one.units.end(one.current());
+    await one.pass(chain, 120);
+    expect(chain.facts().problem).toBe('the isolation of jobs cannot be reset: Error: held by cat');
+    expect(order.filter((each) => each === 'register')).toHaveLength(1);
+  });
+
+  test('of an agent whose registration was refused is removed', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    one.registration.setFault(() => 'credential');
+    await one.pass(one.restart(parts), 12);
+    expect(order.slice(0, 3)).toEqual(['prepare gha-1', 'register', 'discard gha-1']);
+  });
+
+  test('of an agent that ends while aw-runner is away is removed by the next one', async () => {
+    const one = instance();
+    const { order, parts } = recorded(one);
+    await one.pass(one.restart(parts), 12);
+    one.units.end(one.current());
+    await one.pass(one.restart(parts), 12);
+    expect(order.slice(3, 5)).toEqual(['discard gha-1', 'prepare gha-2']);
+  });
 });

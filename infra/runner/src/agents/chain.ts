@@ -159,8 +159,10 @@ export class AgentChain implements AgentDriver {
     try {
       const program = await this.#program.ensure(this.#updatedTo(record), AbortSignal.timeout(UNIT_MS));
       record.units += 1;
+      const unit = `${this.#kind.provider}-${record.units}`;
       const agent: AgentRecord = {
-        unit: `${this.#kind.provider}-${record.units}`,
+        unit,
+        place: unit,
         version: program.version,
         since: now(),
         listened: false,
@@ -170,6 +172,7 @@ export class AgentChain implements AgentDriver {
       record.agent = agent;
       delete record.release;
       await this.#file.save();
+      await this.#prepare(record, agent);
       await this.#kind.start({
         unit: agent.unit,
         program,
@@ -201,6 +204,7 @@ export class AgentChain implements AgentDriver {
       record.previous = 'other';
       record.agent = {
         unit: name,
+        place: name,
         version: 'unknown',
         since: now(),
         process: unit.main,
@@ -212,6 +216,19 @@ export class AgentChain implements AgentDriver {
       return true;
     }
     return false;
+  }
+
+  /** Without a place for the job no registration is requested. */
+  async #prepare(record: ChainRecord, { place }: AgentRecord): Promise<void> {
+    try {
+      await this.#context.units.prepare(place);
+      record.unprepared = 0;
+    } catch (error) {
+      record.unprepared = (record.unprepared ?? 0) + 1;
+      if (record.unprepared >= MOST_FAULTS)
+        record.problem = `the isolation of jobs cannot be set up: ${errorText(error)}`;
+      throw error;
+    }
   }
 
   /** @throws {Refused} without a registration, or when the intake was stopped meanwhile */
@@ -279,7 +296,7 @@ export class AgentChain implements AgentDriver {
 
   async #launch(agent: AgentRecord, { port, ...launch }: Launch): Promise<void> {
     const { units } = this.#context;
-    await units.start({ ...launch, name: agent.unit });
+    await units.start({ ...launch, name: agent.unit, place: agent.place });
     const main = (await units.state(agent.unit))?.main;
     if (main) agent.process = main;
     if (port !== undefined) agent.port = port;
@@ -297,8 +314,14 @@ export class AgentChain implements AgentDriver {
   async #forget(record: ChainRecord): Promise<void> {
     const { agent } = record;
     if (!agent) return;
-    delete record.agent;
     await this.#kind.cleanUp(agent.unit);
+    try {
+      await this.#context.units.discard(agent.place);
+    } catch (error) {
+      record.problem = `the isolation of jobs cannot be reset: ${errorText(error)}`;
+      this.#context.log(`agent: ${record.problem}`);
+    }
+    delete record.agent;
     await this.#file.save();
   }
 
@@ -404,7 +427,7 @@ export class AgentChain implements AgentDriver {
       agent.starts += 1;
       delete agent.process;
       await this.#file.save();
-      const launched = await this.#kind.relaunch(agent.unit);
+      const launched = await this.#kind.relaunch(agent.unit, agent.place);
       if (launched.version !== undefined)
         record.updatedTo = { version: launched.version, configured: this.#program.configured };
       agent.version = launched.version ?? agent.version;
@@ -422,6 +445,7 @@ export class AgentChain implements AgentDriver {
     const { main, pids } = unit;
     return {
       unit: agent.unit,
+      place: agent.place,
       children: main ? await this.#processes.childrenOf(main.pid, pids) : [],
       main,
       name: agent.name,

@@ -3,8 +3,8 @@
  * job runs. The driver hides everything else about the provider.
  */
 
+import type { PlacedUnits } from './placed-units.ts';
 import type { RegistrationClient } from './registration-client.ts';
-import type { AgentUnits } from './units.ts';
 
 /** State of the agent, as the processes of this instance show it. A provider's API is never asked. */
 export type AgentStatus =
@@ -69,7 +69,9 @@ export type AgentContext = {
   stateDirectory: string;
   /** The socket through which jobs reach aw-runner. */
   jobSocket: string;
-  units: AgentUnits;
+  units: PlacedUnits;
+  /** Each agent runs one job: where the provider has a mode for many jobs, it is not used. */
+  oneJob: boolean;
   /** Undefined: the group has no function that issues registrations, so its instances run no agent. */
   registration: RegistrationClient | undefined;
   /** Milliseconds since 1970. */

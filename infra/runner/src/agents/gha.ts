@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AGENT_TOO_OLD } from '../../../../shared/fleet/report.ts';
 import { execute, pipe } from '../child-process.ts';
 import type { ChildProcess } from '../processes.ts';
@@ -16,9 +15,9 @@ import type {
   StopControl,
 } from './agent-kind.ts';
 import type { AgentLogs } from './agent-log.ts';
+import type { PlacedUnits } from './placed-units.ts';
 import type { AgentProgram, InstalledProgram } from './program-files.ts';
 import type { AgentSettings } from './settings.ts';
-import type { AgentUnits } from './units.ts';
 
 /** Path of the program below its directory. */
 export const GHA_EXECUTABLE = 'bin/Runner.Listener';
@@ -75,13 +74,15 @@ const LISTENER_FILES = /^\.(runner|credentials|service)/;
 export function ghaAgent(options: {
   settings: AgentSettings;
   program: AgentProgram;
-  units: AgentUnits;
+  units: PlacedUnits;
   logs: AgentLogs;
   env: Readonly<Record<string, string>>;
+  /** Each job has a root of its own: what its agent writes beside the program is gone with it. */
+  oneJob: boolean;
   now(): number;
   log(line: string): void;
 }): AgentKind {
-  const { settings, program: programs, units, logs, env, now, log } = options;
+  const { settings, program: programs, units, logs, env, oneJob, now, log } = options;
   const { user } = settings;
   const home = join(settings.workDirectory, 'gha');
   const root = join(home, 'runner');
@@ -94,6 +95,11 @@ export function ghaAgent(options: {
     env: { ...env, ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE: '1' },
     secrets,
     logFile: logs.file(unit),
+    linger: {
+      codes: [EXIT.update, EXIT.updateOfOneJob],
+      file: join(root, 'update.finished'),
+      seconds: UPDATE_MS / 1000,
+    },
   });
 
   /** Root makes and gives away every folder in a place that no job can write, and then puts it where the agent starts. */
@@ -118,32 +124,34 @@ export function ghaAgent(options: {
   }
 
   /** The rest of the program, with the two folders that the update has replaced. They are read with the rights of the user. */
-  async function keepUpdate(version: string, folder: string): Promise<void> {
+  async function keepUpdate(version: string, folder: string, place: string): Promise<void> {
     const base = await programs.ensure(undefined, AbortSignal.timeout(UPDATE_MS));
     await execute('cp', ['-R', '--preserve=mode,timestamps', '--', `${base.directory}/.`, folder]);
     const names = ['bin', 'externals'].map((name) => `${name}.${version}`);
-    const there = (await readdir(root)).filter((name) => names.includes(name));
-    const read = [...units.asUser(user), 'tar', '-C', root, '-c', '--', ...there];
+    const inside = await units.inPlace(place, undefined, user);
+    const read = [...inside, 'tar', '-C', root, '--ignore-failed-read', '-c', '--', ...names];
     const write = ['tar', '-C', folder, '-x', '--no-same-owner'];
     await pipe(read, write);
-    for (const name of there) {
-      const place = join(folder, name.slice(0, name.indexOf('.')));
-      await rm(place, { recursive: true, force: true });
-      await rename(join(folder, name), place);
+    for (const name of (await readdir(folder)).filter((each) => names.includes(each))) {
+      const target = join(folder, name.slice(0, name.indexOf('.')));
+      await rm(target, { recursive: true, force: true });
+      await rename(join(folder, name), target);
     }
   }
 
   /** An agent whose assignment was lost waits for ever. Its trace shows it; the trace is read with the rights of the user. */
-  async function isForgotten(unit: string): Promise<boolean> {
+  async function isForgotten(unit: string, agentPlace: string): Promise<boolean> {
     if (now() - lastTrace.at < TRACE_MS && lastTrace.unit === unit) return false;
     lastTrace = { unit, at: now() };
     const script = 'cat _diag/Runner_*.log 2>/dev/null | grep -q "Skipping message Job"';
-    const [program = '', ...args] = [...units.asUser(user), 'sh', '-c', `cd '${root}' && ${script}`];
+    const inside = await units.inPlace(agentPlace, unit, user);
+    const [program = '', ...args] = [...inside, 'sh', '-c', `cd '${root}' && ${script}`];
     return execute(program, args, { signal: AbortSignal.timeout(TRACE_LIMIT_MS) }).then(
       () => true,
       () => false,
     );
   }
+  let copied: string | undefined;
   let lastTrace = { unit: '', at: 0 };
 
   return {
@@ -172,23 +180,26 @@ export function ghaAgent(options: {
       if (registration.provider !== 'gha')
         throw new Error(`a registration of ${registration.provider} is not for gha`);
       await logs.tidy();
-      await freshRoot(program);
+      // In a root of its own no job can change the copy.
+      if (!oneJob || program.directory !== copied) await freshRoot(program);
+      copied = program.directory;
       await start(launch(unit, { ACTIONS_RUNNER_INPUT_JITCONFIG: registration.jitConfig }));
     },
 
-    async relaunch(unit) {
-      const version = await updatedVersion(root);
-      if (version !== undefined) await programs.adopt(version, (folder) => keepUpdate(version, folder));
+    async relaunch(unit, place) {
+      const version = await updatedVersion(root, await units.inPlace(place, undefined, user));
+      if (version !== undefined)
+        await programs.adopt(version, (folder) => keepUpdate(version, folder, place));
       // The registration is in the files that the listener has written.
       return { launch: launch(unit, {}), ...(version !== undefined && { version }) };
     },
 
-    async observe({ unit, children, idleMs }: RunningAgent): Promise<AgentActivity> {
+    async observe({ unit, place, children, idleMs }: RunningAgent): Promise<AgentActivity> {
       const text = await logs.tail(unit);
       const worker = children.find(isWorker);
       if (worker) return { state: 'busy', job: jobOf(text) ?? 'unknown', process: worker };
       if (!/^.*Listening for Jobs/m.test(text)) return { state: 'starting' };
-      return idleMs > TRACE_MS && (await isForgotten(unit))
+      return idleMs > TRACE_MS && (await isForgotten(unit, place))
         ? { state: 'idle', endBy: 'SIGINT' }
         : { state: 'idle' };
     },
@@ -237,14 +248,11 @@ function jobOf(text: string): string | undefined {
  * The version after an update, from the name of the folder that `bin` leads to: `bin.2.337.0`. The listener's script replaces the
  * folders after the listener has ended, and then writes `update.finished`.
  */
-async function updatedVersion(root: string): Promise<string | undefined> {
-  for (const end = performance.now() + UPDATE_MS; performance.now() < end; await sleep(200)) {
-    const isFinished = await stat(join(root, 'update.finished')).then(
-      () => true,
-      () => false,
-    );
-    if (isFinished) break;
-  }
-  const target = await readlink(join(root, dirname(GHA_EXECUTABLE))).catch(() => undefined);
-  return /(?:^|\/)bin\.(\d+\.\d+\.\d+)$/.exec(target ?? '')?.[1];
+async function updatedVersion(root: string, inside: readonly string[]): Promise<string | undefined> {
+  const wait = `i=0; until [ -e update.finished ] || [ $i -ge ${UPDATE_MS / 200} ]; do sleep 0.2; i=$((i + 1)); done`;
+  const script = `cd '${root}' && ${wait}; readlink ${dirname(GHA_EXECUTABLE)}`;
+  const [program = '', ...args] = [...inside, 'sh', '-c', script];
+  const limit = AbortSignal.timeout(2 * UPDATE_MS);
+  const target = await execute(program, args, { signal: limit }).catch(() => '');
+  return /(?:^|\/)bin\.(\d+\.\d+\.\d+)$/.exec(target.trim())?.[1];
 }

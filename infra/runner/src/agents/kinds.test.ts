@@ -9,6 +9,7 @@ import { agentLogs } from './agent-log.ts';
 import { bkAgent } from './bk.ts';
 import { cciAgent } from './cci.ts';
 import { ghaAgent } from './gha.ts';
+import { sharedUnits } from './placed-units.ts';
 import { parseAgentSettings } from './settings.ts';
 
 /** What each kind of agent decides. `test/e2e/agent-programs.test.ts` has the programs themselves. */
@@ -25,9 +26,9 @@ function kind(driver: 'gha' | 'bk' | 'cci', oneJob = false): AgentKind {
   const create = { gha: ghaAgent, bk: bkAgent, cci: cciAgent }[driver];
   return create({
     settings,
-    stateDirectory: directory,
+    runtimeDirectory: directory,
     program: fakeProgram,
-    units: fakeUnits().port,
+    units: sharedUnits(fakeUnits().port),
     logs: agentLogs(directory),
     env: {},
     oneJob,
@@ -39,6 +40,7 @@ function kind(driver: 'gha' | 'bk' | 'cci', oneJob = false): AgentKind {
 const child = (...argv: string[]) => ({ pid: 2, startTime: '2', argv });
 const running = (change: Partial<RunningAgent> = {}): RunningAgent => ({
   unit: 'x-1',
+  place: 'x-1',
   main: { pid: 1, startTime: '1' },
   children: [],
   name: 'i-0123456789abcdef0-1',
@@ -197,7 +199,7 @@ test('isolated jobs get an agent each', async () => {
   ] as const) {
     const cci = kind('cci', oneJob);
     await cci.start(attempt);
-    expect(JSON.parse(readFileSync(join(directory, 'agents/x-1.yaml'), 'utf8'))).toMatchObject({
+    expect(JSON.parse(readFileSync(join(directory, 'x-1.yaml'), 'utf8'))).toMatchObject({
       api: { auth_token: 't' },
       runner: { mode, name: 'i-0123456789abcdef0-1' },
     });

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { AgentKind } from './agent-kind.ts';
 import { agentLogs } from './agent-log.ts';
 import { BK_EXECUTABLE, bkAgent } from './bk.ts';
@@ -11,7 +12,8 @@ import { type AgentSettings, parseAgentSettings } from './settings.ts';
 
 type KindOptions = {
   settings: AgentSettings;
-  stateDirectory: string;
+  /** A directory that jobs see, with files that each has its own permissions; empty after a boot of the instance. */
+  runtimeDirectory: string;
   program: AgentProgram;
   units: AgentContext['units'];
   logs: ReturnType<typeof agentLogs>;
@@ -37,7 +39,18 @@ function provider(executable: string, kind: (options: KindOptions) => AgentKind)
     const program = agentProgram(settings, executable, log);
     const logs = agentLogs(stateDirectory);
     const env = { LANG: 'C.UTF-8', HEARTH_JOB_SOCKET: context.jobSocket };
-    const options = { settings, stateDirectory, program, units, logs, env, oneJob: false, now, log };
+    const runtimeDirectory = dirname(context.jobSocket);
+    const options = {
+      settings,
+      runtimeDirectory,
+      program,
+      units,
+      logs,
+      env,
+      oneJob: context.oneJob,
+      now,
+      log,
+    };
     return new AgentChain(kind(options), context, { registration, program, user: settings.user });
   };
 }

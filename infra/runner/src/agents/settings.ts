@@ -11,6 +11,13 @@ const user = v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a u
 /** The user of jobs by default. */
 export const JOB_USER = 'runner';
 
+const WORK_DIRECTORY = '/var/lib/hearth-agent';
+
+/** Where the agents of a configuration keep what they and their jobs write. */
+export function workDirectory(agent: Readonly<Record<string, unknown>>): string {
+  return v.parse(v.fallback(path, WORK_DIRECTORY), agent.workDirectory);
+}
+
 /** The part `agent` of the configuration, for the agents of the CI providers. */
 const agentSettings = v.strictObject({
   driver: v.picklist(CI_PROVIDERS),
@@ -19,7 +26,7 @@ const agentSettings = v.strictObject({
   /** The user of jobs. It is created at boot if the image does not have it. */
   user: v.optional(user, JOB_USER),
   /** What agents and jobs write: work folders, build folders. */
-  workDirectory: v.optional(path, '/var/lib/hearth-agent'),
+  workDirectory: v.optional(path, WORK_DIRECTORY),
   /** Buildkite: the queue of the group. */
   queue: v.optional(v.pipe(v.string(), v.nonEmpty())),
   /** CircleCI server: the URL of its runner API. Absent: the one of the agent. */

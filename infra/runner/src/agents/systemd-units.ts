@@ -72,7 +72,11 @@ export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
     await run('find', [path, ...change], 60_000);
   },
 
-  asUser: (user) => ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--init-groups', '--reset-env', '--'],
+  asUser,
+  async cgroup(name) {
+    const cgroup = (await show(name)).get('ControlGroup') ?? '';
+    return cgroup === '' ? undefined : join(await cgroupRoot(), cgroup);
+  },
 
   async start(unit) {
     await mkdir(RUNTIME, { recursive: true, mode: 0o711 });
@@ -121,6 +125,10 @@ export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
     await run('systemctl', ['reset-failed', service(name)]).catch(ignoreMissing);
   },
 });
+
+function asUser(user: string): string[] {
+  return ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--init-groups', '--reset-env', '--'];
+}
 
 const service = (name: string) => `${PREFIX}${name}.service`;
 

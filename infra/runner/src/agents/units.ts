@@ -57,6 +57,8 @@ export interface AgentUnits {
   signal(name: string, signal: NodeJS.Signals): Promise<void>;
   /** Removes a unit whose main process has ended. Processes that it has left behind go on. */
   remove(name: string): Promise<void>;
+  /** Directory of the cgroup of a unit that exists, version 2; undefined if it has none, or none any more. */
+  cgroup(name: string): Promise<string | undefined>;
 }
 
 /** Creates the units of a program. */

@@ -1,4 +1,7 @@
 /** Exports of the snapshot engine to the rest of aw-runner. */
+export { type Directories, WARM } from './paths.ts';
 export { terminalProgress } from './progress.ts';
+export { watchDisk } from './reserve.ts';
 export { isWarm, type RestoreResult, restoreSnapshot } from './restore.ts';
 export { type SaveResult, saveSnapshot } from './save.ts';
+export { cloneTree, discardTree, sweepJobTrees, treeProblem } from './trees.ts';

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { access, rm } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { RestoreOutcome } from '../../../../shared/fleet/report.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
@@ -27,6 +27,8 @@ export type RestoreOptions = {
   /** Undefined: the runner group has no warming set. */
   set: string | undefined;
   directories: Directories;
+  /** Each job gets a clone of its own (`cloneTree`), so none is made here and the warm directory stays empty. Default: false. */
+  perJob?: boolean;
   progress?: Progress;
   /** Ends the download: the restore is cold then. A mount that has begun is completed. */
   signal?: AbortSignal;
@@ -76,7 +78,7 @@ async function restoreInto(
 ): Promise<Attempt> {
   const noTrees = await whyNoTrees(paths);
   if (noTrees !== undefined) warn(`the warm directory is a copy: ${noTrees}`);
-  const show = noTrees === undefined ? showTree : showCopy;
+  const show = noTrees !== undefined ? showCopy : options.perJob ? keepImage : showTree;
   const { set } = options;
   if (set === undefined) {
     await show(paths, '', null, warn);
@@ -184,6 +186,19 @@ async function showTree(
   if (tree.isTight) warn('the disk has no room for all that jobs may overwrite: it is watched');
 }
 
+/** Leaves the complete image on the disk, for the clones of jobs. Between a boot and the first job there is no tree. */
+async function keepImage(
+  paths: Paths,
+  set: string,
+  snapshot: Vouched | null,
+  warn: (line: string) => void,
+): Promise<void> {
+  await forgetRestored(paths);
+  await sweepTrees(paths, undefined, warn);
+  await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
+  await writeRestored(paths, { version: 2, set, mode: 'image', snapshot });
+}
+
 /**
  * The tree of an earlier restore, if it is one of the same snapshot. One that was not unmounted properly, after a crash of the
  * kernel, is never used again.
@@ -227,5 +242,14 @@ export async function isWarm(directories: Directories): Promise<boolean> {
   const restored = await readRestored(paths);
   if (!restored) return false;
   if (restored.mode === 'plain') return true;
+  if (restored.mode === 'image')
+    return restored.snapshot === null || (await exists(paths.base(restored.snapshot.id)));
   return restored.tree !== undefined && isBound(paths, restored.tree);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

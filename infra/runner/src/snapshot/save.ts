@@ -118,6 +118,11 @@ async function refuseToEmpty(
 ): Promise<void> {
   if (!restored)
     throw new NothingToSave('nothing was restored here; `aw-runner snapshot restore` makes a tree');
+  if (restored.mode === 'image') {
+    throw new NothingToSave(
+      'each job of this instance has a tree of its own, which is thrown away; a warming group makes snapshots',
+    );
+  }
   if (
     restored.mode === 'mounted' &&
     !(restored.tree !== undefined && (await isBound(paths, restored.tree)))

@@ -113,6 +113,11 @@ async function newName(paths: Paths): Promise<string> {
   }
 }
 
+/** Removes every tree: between two jobs none is in use. */
+export async function sweepJobTrees(directories: Directories, warn: (line: string) => void): Promise<void> {
+  await sweepTrees(await snapshotPaths(directories), undefined, warn);
+}
+
 async function emptyImageBytes(paths: Paths): Promise<number> {
   const { blocks, bsize } = await statfs(paths.images);
   const whole = Math.ceil((blocks * bsize) / 2 ** 30) * 2 ** 30;

@@ -29,6 +29,7 @@ export function fakeUnits() {
     async ensureUser() {},
     async giveDirectory() {},
     asUser: () => [],
+    cgroup: async () => undefined,
     async start(spec) {
       if (units.has(spec.name)) throw new Error(`unit ${spec.name} exists`);
       const unit: FakeUnit = {

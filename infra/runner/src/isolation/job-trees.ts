@@ -1,0 +1,35 @@
+import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  cloneTree,
+  type Directories,
+  discardTree,
+  sweepJobTrees,
+  treeProblem,
+  WARM,
+  watchDisk,
+} from '../snapshot/index.ts';
+import type { JobTrees } from './job-places.ts';
+
+/** The trees of jobs as clones of the snapshot that is restored on this instance, or empty ones. */
+export function jobTrees(directories: Directories, log: (line: string) => void): JobTrees {
+  let isTight = false;
+  return {
+    async clone() {
+      // One job at a time: every other tree is what a killed program has left.
+      await sweepJobTrees(directories, log);
+      const tree = await cloneTree(directories);
+      // As in /tmp: jobs start with an empty directory on a cold instance. That of a snapshot is as the warming run left it.
+      await chmod(join(tree.point, WARM), 0o1777);
+      if (tree.isTight && !isTight)
+        log('the disk has no room for all that a job may overwrite: it is watched');
+      isTight = tree.isTight;
+      return { name: tree.name };
+    },
+    point: (name) => join(directories.images, 'trees', name),
+    isTight: () => isTight,
+    watchDisk: (cgroup, signal) => watchDisk(directories.images, cgroup, signal),
+    problem: (name) => treeProblem(directories, name),
+    discard: (name) => discardTree(directories, name),
+  };
+}

@@ -1,0 +1,298 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { closeMetadata, openMetadata } from '../../infra/runner/src/isolation/metadata-access.ts';
+import { CGROUPS, type JobSpace, networkOf, openJobSpace } from '../support/job-space.ts';
+import { whyMissing } from '../support/packages.ts';
+
+const missing = await whyMissing({
+  'mkfs.xfs': 'xfsprogs',
+  'mkfs.ext4': 'e2fsprogs',
+  nft: 'nftables',
+  ip: 'iproute2',
+  setpriv: 'util-linux',
+});
+if (missing !== undefined) console.warn(`tests of job isolation are skipped: ${missing}`);
+
+/** Without the programs that a space replaces. */
+const HOST = { env: { ...process.env } };
+const FOLDER = `/var/tmp/hearth-isolation-${process.pid}`;
+/** A text that a job leaves behind, wherever it can. */
+const MARK = `left-by-a-job-${process.pid}`;
+
+describe.skipIf(missing !== undefined)('a job in its own root', () => {
+  let space: JobSpace;
+  let before: string;
+
+  beforeAll(async () => {
+    mkdirSync(FOLDER, { recursive: true });
+    space = await openJobSpace(join(FOLDER, 'space'));
+    space.fill((directory) => {
+      mkdirSync(join(directory, 'warm/repository/.git/hooks'), { recursive: true });
+      writeFileSync(join(directory, 'warm/cache'), 'warm');
+      execFileSync('chown', ['-R', 'nobody', join(directory, 'warm')]);
+    });
+    before = space.inventory();
+  });
+  afterAll(async () => {
+    await space?.close();
+    rmSync(FOLDER, { recursive: true, force: true });
+  });
+
+  /** The turnover after each job: nothing of it is on the instance. */
+  function expectNothingLeft(): void {
+    expect(space.inventory()).toBe(before);
+    expect(
+      execFileSync('sh', ['-c', `ps -eo args | grep -c '[l]eft-by-a-job-${process.pid}' || :`])
+        .toString()
+        .trim(),
+    ).toBe('0');
+  }
+
+  test.each([
+    ['exits', 'exit 7', 7],
+    ['is killed by its own signal', 'kill -TERM $$', 143],
+    ['succeeds', 'exit 0', 0],
+  ])('a program that %s ends the command with its code', async (_, script, code) => {
+    expect(await space.run(script)).toMatchObject({ code });
+    expectNothingLeft();
+  });
+
+  test('the warm directory is there, and its changes are gone in the next job', async () => {
+    const first = await space.run(
+      'cat /opt/warm/cache; echo poison >/opt/warm/cache; echo evil >/opt/warm/repository/.git/hooks/pre-commit',
+    );
+    expect(first).toEqual({ code: 0, output: 'warm' });
+    const second = await space.run('cat /opt/warm/cache; ls /opt/warm/repository/.git/hooks');
+    expect(second).toEqual({ code: 0, output: 'warm' });
+    expectNothingLeft();
+  });
+
+  test.each(['nobody', 'root'])('files of %s in every writable place are gone', async (user) => {
+    const written = await space.run(
+      `find / -xdev -maxdepth 4 -type d -writable 2>/dev/null | while read -r d; do echo x >"$d/${MARK}" 2>/dev/null && echo "$d"; done
+for d in /dev /tmp /var/tmp /dev/shm /run/lock /var/log /opt/warm "$HOME"; do echo x >"$d/${MARK}" 2>/dev/null && echo "$d"; done; :`,
+      { user },
+    );
+    const places = written.output.split('\n').filter(Boolean);
+    expect(places).toContain('/tmp');
+    expect(places).toContain('/dev/shm');
+    expect(places.length).toBeGreaterThan(user === 'root' ? 500 : 3);
+    const found = await space.run(`find / -name ${MARK} -not -path '/proc/*' 2>/dev/null; :`, {
+      user: 'root',
+    });
+    expect(found.output).toBe('');
+    const left = execFileSync('sh', [
+      '-c',
+      `find / /tmp /dev/shm /run -xdev -name ${MARK} 2>/dev/null || :`,
+    ]).toString();
+    expect(left).toBe('');
+    expectNothingLeft();
+  });
+
+  test('processes that a job leaves are gone: double fork, setsid, nohup, stopped, ignoring every signal', async () => {
+    const job = await space.run(
+      `(setsid sleep 1000 >/dev/null 2>&1 &) ; (nohup sleep 1001 >/dev/null 2>&1 &)
+(trap "" TERM INT HUP QUIT; sleep 1002 >/dev/null 2>&1) & (sleep 1003 >/dev/null 2>&1 & ) ; sleep 1004 >/dev/null 2>&1 & sleep 0.2; kill -STOP $!
+ ps -e -o args= | grep -c '^sleep 100'`,
+    );
+    expect(Number(job.output.trim())).toBe(5);
+    const after = execFileSync('sh', ['-c', "ps -eo args | grep -c '[s]leep 100[0-4]' || :"]).toString();
+    expect(after.trim()).toBe('0');
+    expectNothingLeft();
+  });
+
+  test('jobs for cron and at reach no daemon of the instance', async () => {
+    const cron = `* * * * * root touch /var/tmp/${MARK}`;
+    await space.run(
+      `mkdir -p /etc/cron.d /var/spool/cron/crontabs && echo '${cron}' | tee /etc/cron.d/${MARK} >/var/spool/cron/crontabs/root`,
+      {
+        user: 'root',
+      },
+    );
+    expect(existsSync(`/etc/cron.d/${MARK}`)).toBe(false);
+    const crontab = '/var/spool/cron/crontabs/root';
+    expect(existsSync(crontab) ? readFileSync(crontab, 'utf8') : '').not.toContain(MARK);
+    expectNothingLeft();
+  });
+
+  test('a fork bomb ends with its job', async () => {
+    const bomb = await space.run('bomb() { bomb | bomb & }; bomb; sleep 1; exit 3', {
+      mostProcesses: 500,
+    });
+    expect(bomb.code).toBe(3);
+    expectNothingLeft();
+  });
+
+  test('setuid files and device nodes have no effect outside of their job', async () => {
+    const job = await space.run(
+      `cp /bin/sh /opt/warm/sh && chmod 4755 /opt/warm/sh && cp /bin/sh /srv/sh && chmod 4755 /srv/sh
+mknod -m 666 /opt/warm/mem c 1 1; mknod -m 666 /srv/null c 1 3; ls -l /srv/sh | cut -c1-10
+setpriv --reuid=65534 --clear-groups /opt/warm/sh -p -c 'id -u'`,
+      { user: 'root' },
+    );
+    // The overlay of the root honors setuid, which sudo needs. Warm directories do not.
+    expect(job.output).toContain('-rwsr-xr-x');
+    expect(job.output.trim().endsWith('65534')).toBe(true);
+    const next = await space.run('ls /srv/sh /srv/null /opt/warm/sh /opt/warm/mem 2>/dev/null; :');
+    expect(next.output).toBe('');
+    for (const path of ['/srv/sh', '/srv/null']) expect(existsSync(path)).toBe(false);
+    expectNothingLeft();
+  });
+
+  test('mounts and loop devices of a job are gone', async () => {
+    const job = await space.run(
+      `set -e; mkdir -p /mnt/a /mnt/b; mount --bind /etc /mnt/a; mount -t tmpfs x /mnt/b
+truncate -s 64M /tmp/image; mkfs.ext4 -q -F /tmp/image; mkdir /mnt/c; mount -o loop /tmp/image /mnt/c; losetup --find /tmp/image; echo mounted`,
+      { user: 'root' },
+    );
+    expect(job).toEqual({ code: 0, output: 'mounted\n' });
+    expect(space.restored.some((line) => /^loop device \/dev\/loop\d+ detached$/.test(line))).toBe(true);
+    expectNothingLeft();
+  });
+
+  test('a job sees no process, no log and no image of the instance', async () => {
+    writeFileSync(join(FOLDER, 'space/secret'), 'instance only');
+    const marker = execFileSync('sh', ['-c', 'echo $PPID']).toString().trim();
+    const job = await space.run(
+      `ps -e -o pid= | wc -l; kill -0 ${marker} 2>&1; ls /proc/${marker} 2>&1 | head -1; ls ${FOLDER}/space; ls -A /var/log | head -3; cat /proc/1/root${FOLDER}/space/secret 2>&1; :`,
+      { user: 'root' },
+    );
+    expect(job.output).not.toContain('instance only');
+    expect(Number(job.output.split('\n')[0])).toBeLessThan(10);
+    const entered = await space.run('nsenter -t 1 -m -p cat /proc/1/comm; :', { user: 'root' });
+    expect(entered.output.trim()).toBe('sh');
+    expectNothingLeft();
+  });
+
+  test('systemd and D-Bus of the instance are not reachable', async () => {
+    const job = await space.run(
+      'ls /run/systemd/private /run/dbus/system_bus_socket /run/systemd/system 2>/dev/null; :',
+      {
+        user: 'root',
+      },
+    );
+    expect(job.output).toBe('');
+  });
+
+  test('sysctls, firewall rules, bridges and binary formats of a job with root are restored', async () => {
+    const before = readFileSync('/proc/sys/kernel/core_pattern', 'utf8');
+    const job = await space.run(
+      `set -e; echo '|/tmp/evil' >/proc/sys/kernel/core_pattern; ip link add hearth-br type bridge; ip link add hearth-a type veth peer name hearth-b
+nft add table inet evil; nft add chain inet evil c '{ type filter hook output priority 0; policy accept; }'; echo changed`,
+      { user: 'root' },
+    );
+    expect(job).toEqual({ code: 0, output: 'changed\n' });
+    expect(readFileSync('/proc/sys/kernel/core_pattern', 'utf8')).toBe(before);
+    expect(space.restored).toEqual(
+      expect.arrayContaining([
+        'network link hearth-br removed',
+        'firewall table inet evil removed',
+        'sysctl kernel/core_pattern restored',
+      ]),
+    );
+    expectNothingLeft();
+  });
+
+  test('a warm directory below a hidden one is there, and nothing else of the hidden one', async () => {
+    const below = join(FOLDER, 'space/warm');
+    const job = await space.run(
+      `cat ${below}/cache; ls -A ${FOLDER}/space; touch ${FOLDER}/space/x 2>&1 | grep -c Read-only`,
+      {
+        root: { warm: [{ source: 'warm', target: below }] },
+        user: 'root',
+      },
+    );
+    expect(job.output).toBe('warmwarm\n1\n');
+    expectNothingLeft();
+  });
+
+  test('a file that is passed on is in the job, and only there', async () => {
+    const source = join(FOLDER, 'settings');
+    writeFileSync(source, 'for this job');
+    const job = await space.run('cat /run/aw-runner/settings', {
+      root: { files: [{ source, target: '/run/aw-runner/settings' }] },
+    });
+    expect(job.output).toBe('for this job');
+    expectNothingLeft();
+  });
+
+  test('a full tree is ENOSPC in its job only', async () => {
+    const job = await space.run(
+      'dd if=/dev/zero of=/tmp/fill bs=1M count=900 2>&1; sync; echo next >/opt/warm/next 2>&1 || echo full',
+      { user: 'root' },
+    );
+    expect(job.output).toMatch(/No space left|full/);
+    expect(await space.run('echo next >/opt/warm/cache && cat /opt/warm/cache', { user: 'root' })).toEqual({
+      code: 0,
+      output: 'next\n',
+    });
+    expectNothingLeft();
+  });
+
+  test('one signal to the first process reaches the program once', async () => {
+    const job = await space.run(
+      `trap 'echo got TERM' TERM; trap 'echo got QUIT' QUIT; i=0; while [ $i -lt 20 ]; do sleep 0.1; i=$((i+1)); done; echo end`,
+      {
+        async meanwhile(pid) {
+          await sleep(700);
+          const [init] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+          process.kill(Number(init), 'SIGTERM');
+          await sleep(300);
+          process.kill(Number(init), 'SIGQUIT');
+        },
+      },
+    );
+    expect(job).toEqual({ code: 0, output: 'got TERM\ngot QUIT\nend\n' });
+  });
+
+  describe('the metadata service', () => {
+    let server: ChildProcess;
+    const network = networkOf(join(FOLDER, 'space'));
+    const run = (script: string) =>
+      execFileSync('nsenter', [`--net=/run/netns/${network}`, 'sh', '-c', script]).toString();
+
+    beforeAll(async () => {
+      // The address of the service in a network namespace of its own, as it is beyond the instance on AWS.
+      execFileSync(
+        'sh',
+        [
+          '-ec',
+          `ip netns add hearth-imds; ip -n ${network} link add imds type veth peer name v0 netns hearth-imds
+ip -n ${network} link set imds up; ip -n ${network} addr add 169.254.169.1/24 dev imds
+ip -n hearth-imds addr add 169.254.169.254/24 dev v0; ip -n hearth-imds link set v0 up`,
+        ],
+        HOST,
+      );
+      await space.accept();
+      const serve = ['netns', 'exec', 'hearth-imds', 'python3', '-m', 'http.server', '80'];
+      server = spawn('ip', serve, { ...HOST, stdio: 'ignore', cwd: FOLDER });
+      for (let tries = 0; tries < 100 && run(ask) !== '200'; tries += 1) await sleep(50);
+    });
+    afterAll(async () => {
+      await openMetadata();
+      server?.kill();
+      execFileSync('ip', ['netns', 'del', 'hearth-imds'], HOST);
+    });
+
+    const ask = 'curl -s -m 2 -o /dev/null -w "%{http_code}" http://169.254.169.254/ || :';
+
+    test('is closed to jobs of every user and open to the services of the system', async () => {
+      const allowed = `hearth-test-system-${process.pid}`;
+      mkdirSync(join(CGROUPS, allowed), { recursive: true });
+      const asService = () => run(`echo $$ >${join(CGROUPS, allowed)}/cgroup.procs; ${ask}`);
+      try {
+        expect((await space.run(ask)).output).toBe('200');
+        await closeMetadata([allowed]);
+        expect(asService()).toBe('200');
+        for (const user of ['nobody', 'root']) expect((await space.run(ask, { user })).output).toBe('000');
+        await openMetadata();
+        expect((await space.run(ask)).output).toBe('200');
+      } finally {
+        execFileSync('rmdir', [join(CGROUPS, allowed)]);
+      }
+    });
+  });
+});
