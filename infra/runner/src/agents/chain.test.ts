@@ -22,7 +22,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 /** An instance with its units, its disk and its provider. `restart` is a new aw-runner on it. */
-function instance(change: Partial<AgentKind> = {}) {
+function instance(change: Partial<AgentKind> = {}, isOnDisk = false) {
+  const memory = fakeDisk(INSTANCE);
   const clock = { now: 1_000_000_000_000 };
   const units = fakeUnits();
   const lines: string[] = [];
@@ -57,7 +58,7 @@ function instance(change: Partial<AgentKind> = {}) {
         program: fakeProgram,
         user: 'runner',
         processes: units.processes,
-        ...(file && { file }),
+        ...(isOnDisk ? {} : { file: file ?? memory() }),
       },
     );
   const current = () => {
@@ -182,7 +183,7 @@ describe('the chain', () => {
       '{"version":1}',
       JSON.stringify({ version: 1, instanceId: 'i-00000000000000009' }),
     ]) {
-      const one = instance();
+      const one = instance({}, true);
       const first = one.restart();
       await one.pass(first, 12);
       // The number of a unit must not be used again by chance only.
@@ -450,7 +451,7 @@ describe('aw-runner is killed at any step of the chain', () => {
 });
 
 test('the record names no secret', async () => {
-  const one = instance();
+  const one = instance({}, true);
   await one.pass(one.restart(), 12);
   const text = readFileSync(join(directory, 'agents.json'), 'utf8');
   expect(JSON.parse(text) as ChainRecord).toMatchObject({ last: `${INSTANCE}-1`, agent: { unit: 'gha-1' } });
