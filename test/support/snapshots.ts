@@ -60,7 +60,7 @@ export async function startWorld({ withDisk = true, size = '30G' } = {}): Promis
       const directories = {
         images: join(base, 'images'),
         warm: join(base, 'warm'),
-        state: join(base, 'state'),
+        state: join(folder, 'state', name),
       };
       instances.push(directories);
       return directories;

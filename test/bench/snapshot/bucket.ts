@@ -24,8 +24,9 @@ export type Bucket = {
   close(): void;
 };
 
-export async function startBucket(): Promise<Bucket> {
-  const server: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'endpoint.ts')], {
+/** @param link `shaped`: with the rate and the latency of S3 */
+export async function startBucket(link: 'shaped' | 'unshaped'): Promise<Bucket> {
+  const server: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'endpoint.ts'), link], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   if (!server.stdout || !server.stdin) throw new Error('the endpoint has no pipes');

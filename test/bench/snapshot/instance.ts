@@ -1,17 +1,22 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Directories } from '../../../infra/runner/src/snapshot/paths.ts';
 import { BUCKET, type Bucket, SET } from './bucket.ts';
 import { type Timed, timed } from './timed.ts';
 
 /** A runner's disk, and the real program on it. */
-export type Instance = { warm: string; snapshot(what: 'save' | 'restore'): Promise<Timed> };
+export type Instance = {
+  directories: Directories;
+  warm: string;
+  snapshot(what: 'save' | 'restore'): Promise<Timed>;
+};
 
 /**
  * @param root the repository, with its built program
  * @param disk a directory of the instance's own
  */
 export async function instanceOn(root: string, disk: string, bucket: Bucket): Promise<Instance> {
-  const directories = { layers: join(disk, 'layers'), warm: join(disk, 'warm'), state: join(disk, 'state') };
+  const directories = { images: join(disk, 'images'), warm: join(disk, 'warm'), state: join(disk, 'state') };
   await mkdir(disk, { recursive: true });
   const file = join(disk, 'config.json');
   const config = {
@@ -28,6 +33,7 @@ export async function instanceOn(root: string, disk: string, bucket: Bucket): Pr
   await writeFile(file, JSON.stringify(config));
   const program = join(root, 'dist/aw-runner.mjs');
   return {
+    directories,
     warm: directories.warm,
     snapshot: (what) =>
       timed(process.execPath, [program, '--config', file, 'snapshot', what, '--json'], bucket.env),

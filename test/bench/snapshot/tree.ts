@@ -1,23 +1,40 @@
 import { existsSync } from 'node:fs';
-import { cp, lstat, mkdir, readdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { must } from './file-systems.ts';
 
 /** What a tree comes to. */
 export type TreeSize = { files: number; contentBytes: number };
 
 /** What a benchmark has to be about: less would measure the start of programs. */
-export const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };
+const LEAST: TreeSize = { files: 30_000, contentBytes: 1_000_000_000 };
 
-/** Real trees, each once: mksquashfs packs equal files once, which would improve the figures. */
-const SOURCES = ['node_modules', '/usr/share', '/usr/include', '/usr/lib'];
+/** A tree beside which nothing that does not grow with it counts. */
+export const LARGE: TreeSize = { files: 30_000, contentBytes: 3_500_000_000 };
+
+/** Real trees, each once. */
+const SOURCES = [
+  'node_modules',
+  '/usr/share',
+  '/usr/include',
+  '/usr/lib',
+  '/usr/local',
+  '/root/.cargo',
+  '/opt',
+];
 
 /**
  * Copies real trees to `target` until they are large enough: the project's dependencies, and installed packages.
  *
+ * @param least what the tree has at least
  * @returns what it came to, and what it is made of
  * @throws if this computer has too few of them
  */
-export async function makeTree(root: string, target: string): Promise<TreeSize & { madeOf: string[] }> {
+export async function makeTree(
+  root: string,
+  target: string,
+  least: TreeSize = LEAST,
+): Promise<TreeSize & { madeOf: string[] }> {
   const madeOf: string[] = [];
   let size: TreeSize = { files: 0, contentBytes: 0 };
   await mkdir(target, { recursive: true });
@@ -25,13 +42,13 @@ export async function makeTree(root: string, target: string): Promise<TreeSize &
     const from = source.startsWith('/') ? source : join(root, source);
     if (!existsSync(from)) continue;
     // Links stay links, also those that lead out of the tree: none is followed.
-    await cp(from, join(target, source.replaceAll('/', '_')), { recursive: true, verbatimSymlinks: true });
+    must('cp', '-a', '--one-file-system', `${from}/.`, join(target, source.replaceAll('/', '_')));
     madeOf.push(source);
     size = await measureTree(target);
-    if (size.files >= LEAST.files && size.contentBytes >= LEAST.contentBytes) return { ...size, madeOf };
+    if (size.files >= least.files && size.contentBytes >= least.contentBytes) return { ...size, madeOf };
   }
   throw new Error(
-    `${madeOf.join(', ')} have ${size.files} files and ${size.contentBytes} bytes: a benchmark needs ${LEAST.files} and ${LEAST.contentBytes}`,
+    `${madeOf.join(', ')} have ${size.files} files and ${size.contentBytes} bytes: a benchmark needs ${least.files} and ${least.contentBytes}`,
   );
 }
 

@@ -15,7 +15,7 @@ import { bytesOf, unitsOf } from '../../../../shared/snapshot/units.ts';
 import { raceAbort } from '../abortable.ts';
 import { fetchFrames, openFrameLog, writeTo } from './fill.ts';
 import type { Paths } from './paths.ts';
-import type { Patience } from './patience.ts';
+import { type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { balanceReserve } from './reserve.ts';
 import { cloneFile } from './trees.ts';
@@ -115,11 +115,13 @@ export async function missingBase(
   const store = s3Store(options.s3, options.bucket);
   await mkdir(paths.bases, { recursive: true });
   const { signal } = options.patience;
-  const manifest = await raceAbort(signal, readVouchedManifest(store, options.set, wanted));
+  const manifest = await patiently(options.patience, () =>
+    raceAbort(signal, readVouchedManifest(store, options.set, wanted)),
+  );
   if (!manifest) throw new CorruptRecord(manifestKey(options.set, wanted.id), 'is missing');
   const problem = platformProblem(manifest, { os: 'linux', arch: process.arch });
   if (problem !== undefined) throw new Unusable(problem);
-  const index = await raceAbort(signal, readIndex(store, manifest));
+  const index = await patiently(options.patience, () => raceAbort(signal, readIndex(store, manifest)));
   return { ...wanted, manifest, index };
 }
 

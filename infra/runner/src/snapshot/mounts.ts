@@ -53,39 +53,45 @@ export async function isMounted(point: string): Promise<boolean> {
 const OPTIONS = 'noatime,nodev,nosuid,noinit_itable';
 
 /**
+ * Attaches, mounts, and leaves the device to the kernel: it stays until the unmount, and then goes by itself. One shell, so that a
+ * mount takes one process of ours, and a program that is killed in between leaves no device that nobody uses.
+ */
+const MOUNT = `
+file=$1 point=$2 options=$3; shift 3
+device=$(losetup --find --show "$@" "$file") || exit 75
+mount -t ext4 -o "$options" "$device" "$point"; status=$?
+losetup --detach "$device"
+echo "$device"
+exit $status`;
+
+/**
+ * Loop devices have direct I/O, so that pages are cached once, and sectors of the size of a block. Disks with another sector size,
+ * and file systems without direct I/O, refuse that.
+ */
+const LOOPS = [['--direct-io=on', '--sector-size=4096'], ['--direct-io=on', '--sector-size=512'], []];
+
+/** Exit code of `MOUNT` if the device cannot be attached. */
+const NOT_ATTACHED = 75;
+
+/**
  * Mounts an image for writing on a loop device that the kernel removes at the unmount.
  *
  * @returns the name of the device, as `loop3`
  */
 export async function mountImage(file: string, point: string): Promise<string> {
-  const device = await attachLoop(file);
-  try {
-    await execute('mount', ['-t', 'ext4', '-o', OPTIONS, device, point]);
-  } finally {
-    // The device of a mounted file system stays until the unmount.
-    await execute('losetup', ['--detach', device]);
-  }
-  return device.slice('/dev/'.length);
-}
-
-/**
- * Direct I/O, so that pages are cached once, with sectors of the size of a block. Disks with another sector size, and file
- * systems without direct I/O, refuse that.
- */
-async function attachLoop(file: string): Promise<string> {
-  const attempts = [['--direct-io=on', '--sector-size=4096'], ['--direct-io=on', '--sector-size=512'], []];
-  for (const [index, options] of attempts.entries()) {
+  for (const options of LOOPS) {
     try {
-      const device = await execute('losetup', ['--find', '--show', ...options, file]);
-      return device.trim();
+      const device = await execute('sh', ['-c', MOUNT, 'sh', file, point, OPTIONS, ...options]);
+      return device.trim().slice('/dev/'.length);
     } catch (error) {
+      if (!(error instanceof ChildProcessFailed) || error.exitCode !== NOT_ATTACHED) throw error;
       // losetup leaves the device when only direct I/O is refused.
       for (const loop of await loopsOf((path) => path === file))
         await execute('losetup', ['-d', `/dev/${loop}`]);
-      if (index === attempts.length - 1 || !(error instanceof ChildProcessFailed)) throw error;
+      if (options === LOOPS.at(-1)) throw error;
     }
   }
-  throw new Error('no loop device');
+  throw new Error('there is no way to attach a loop device');
 }
 
 /** Names of the loop devices whose file is chosen, also if that file is deleted. */
@@ -119,8 +125,8 @@ export async function bind(from: string, to: string): Promise<void> {
  *
  * @throws {TreeHeld} with the names of what holds it, after ten seconds
  */
-export async function unmountImage(file: string, point: string, limitMs = RELEASE_MS): Promise<void> {
-  const until = performance.now() + limitMs;
+export async function unmountImage(file: string, point: string): Promise<void> {
+  const until = performance.now() + RELEASE_MS;
   const loop = await deviceOf(file);
   const device = loop && (await readFile(`/sys/block/${loop}/dev`, 'utf8').catch(() => '')).trim();
   for (;;) {

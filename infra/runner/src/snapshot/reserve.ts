@@ -1,9 +1,9 @@
-import { readdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { extentsOf, sharedBytes } from './extents.ts';
 import { BLOCK } from './image.ts';
-import { deviceOf } from './mounts.ts';
+import { loops } from './mounts.ts';
 import type { Paths } from './paths.ts';
 
 const GIB = 2 ** 30;
@@ -47,19 +47,27 @@ export function reserves(
  * Called after each mount, discard, save and restore.
  *
  * @param lacking bytes that an image which is being filled still takes
+ * @param fresh name of a tree that has not been written to
  * @returns whether the disk is too small for all that the trees may write: their jobs need `watchDisk` then
  */
-export async function balanceReserve(paths: Paths, lacking = 0): Promise<boolean> {
-  const found: { loop: string; space: TreeSpace }[] = [];
-  const names = await readdir(paths.trees).catch(() => []);
-  for (const name of names.filter((each) => each.endsWith('.img'))) {
-    const image = join(paths.trees, name);
-    const loop = await deviceOf(image);
-    if (loop === undefined) continue;
-    const { bfree } = await statfs(paths.treeMount(name.slice(0, -'.img'.length)));
-    const shared = sharedBytes(await extentsOf(image, { isSettled: false }));
-    found.push({ loop, space: { free: bfree * BLOCK, shared } });
-  }
+export async function balanceReserve(paths: Paths, lacking = 0, fresh?: string): Promise<boolean> {
+  const names = (await readdir(paths.trees).catch(() => [])).filter((name) => name.endsWith('.img'));
+  const attached = await loops();
+  const spaces = await Promise.all(
+    names.map(async (name) => {
+      const image = join(paths.trees, name);
+      const loop = attached.find(({ file }) => file === image)?.name;
+      if (loop === undefined) return [];
+      const { bfree } = await statfs(paths.treeMount(name.slice(0, -'.img'.length)));
+      // All that a new clone has is shared.
+      const shared =
+        name === `${fresh}.img`
+          ? (await stat(image)).blocks * 512
+          : sharedBytes(await extentsOf(image, { isSettled: false }));
+      return [{ loop, space: { free: bfree * BLOCK, shared } }];
+    }),
+  );
+  const found = spaces.flat();
   if (found.length === 0) return false;
   const disk = await statfs(paths.images);
   const { reserved, isTight } = reserves(

@@ -13,6 +13,7 @@ import { isCleanImage } from './image.ts';
 import { lockFile } from './lock.ts';
 import { isMounted } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
+import { patiently } from './patience.ts';
 import { emptyPlain, extractImage, NeedsRoot } from './plain.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
@@ -123,7 +124,8 @@ async function tryCandidates(
   let candidates: Vouched[];
   let current: string | undefined;
   try {
-    const stored = await raceAbort(signal, readPointer(s3Store(context.s3, context.bucket), set));
+    const store = s3Store(context.s3, context.bucket);
+    const stored = await patiently(context.patience, () => raceAbort(signal, readPointer(store, set)));
     current = stored?.pointer.current?.id;
     candidates = stored ? [stored.pointer.current ?? [], stored.pointer.previous].flat() : [];
   } catch (error) {

@@ -148,15 +148,12 @@ async function freezeTree(paths: Paths, restored: Restored, signal: AbortSignal 
   const [image, point] = [paths.tree(name), paths.treeMount(name)];
   const loop = await deviceOf(image);
   if (loop === undefined) throw new NothingToSave(`the tree ${point} has no loop device`);
+  // Also before the sync: it reports the same loss with other words.
+  await refuseLosses(loop);
   await deleteOutside(point, signal);
   await execute('sync', ['--file-system', point]);
   await discardFreed(loop, point);
-  const errors = await errorsOf(loop);
-  if (errors > 0) {
-    throw new NothingToSave(
-      `the kernel has counted ${errors} errors or warnings in the tree: the disk was full or fails, and writes are lost`,
-    );
-  }
+  await refuseLosses(loop);
   try {
     await unmountImage(image, point);
   } catch (error) {
@@ -171,6 +168,15 @@ async function freezeTree(paths: Paths, restored: Restored, signal: AbortSignal 
     await bindWarm(paths, await openTree(paths, name));
     await balanceReserve(paths);
   }
+}
+
+/** @throws {NothingToSave} if the kernel has lost writes */
+async function refuseLosses(loop: string): Promise<void> {
+  const errors = await errorsOf(loop);
+  if (errors === 0) return;
+  throw new NothingToSave(
+    `the kernel has counted ${errors} errors or warnings in the tree: the disk was full or fails, and writes are lost`,
+  );
 }
 
 /** The names of the first level that a snapshot keeps. `lost+found` belongs to the file system and must be empty. */

@@ -37,20 +37,20 @@ export async function createTree(paths: Paths, base: string | undefined): Promis
   try {
     if (base === undefined) await makeImage(image, await emptyImageBytes(paths));
     else await cloneFile(paths.base(base), image);
-    return await openTree(paths, name);
+    return await openTree(paths, name, name);
   } catch (error) {
     await removeTree(paths, name).catch(() => undefined);
     throw error;
   }
 }
 
-/** Mounts a tree that exists. */
-export async function openTree(paths: Paths, name: string): Promise<Tree> {
+/** Mounts a tree that exists. @param fresh the same name, if nothing was written to it yet */
+export async function openTree(paths: Paths, name: string, fresh?: string): Promise<Tree> {
   const point = paths.treeMount(name);
   await mkdir(point, { recursive: true });
   await mountImage(paths.tree(name), point);
   await mkdir(join(point, WARM), { recursive: true });
-  return { name, point, isTight: await balanceReserve(paths) };
+  return { name, point, isTight: await balanceReserve(paths, 0, fresh) };
 }
 
 /**
@@ -72,8 +72,8 @@ export async function treeProblem(directories: Directories, name: string): Promi
   return 'disk full or broken: the kernel has lost writes of the tree';
 }
 
-async function removeTree(paths: Paths, name: string, limitMs?: number): Promise<void> {
-  await unmountImage(paths.tree(name), paths.treeMount(name), limitMs);
+async function removeTree(paths: Paths, name: string): Promise<void> {
+  await unmountImage(paths.tree(name), paths.treeMount(name));
   await rm(paths.tree(name), { force: true });
   await rm(paths.treeMount(name), { recursive: true, force: true });
 }
@@ -161,9 +161,6 @@ export async function sweepTrees(
   }
   for (const name of names) {
     if (name === keep || name === '') continue;
-    // A short limit: this can be a boot, and the tree is not in the way of a new one.
-    await removeTree(paths, name, 2_000).catch((error: unknown) =>
-      warn(`tree ${name} stays: ${errorText(error)}`),
-    );
+    await removeTree(paths, name).catch((error: unknown) => warn(`tree ${name} stays: ${errorText(error)}`));
   }
 }
