@@ -53,6 +53,10 @@ resource "terraform_data" "inputs" {
       error_message = "drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.drain_timeout_min}" if group.drain_timeout_min == null ? false : !(group.drain_timeout_min >= 1 && group.drain_timeout_min <= 2880)])}. Remove it for a drain without a limit of its own."
     }
     precondition {
+      condition     = alltrue([for group in values(var.bk_runner_groups) : group.git_clone_depth == null ? true : group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth])
+      error_message = "git_clone_depth is a number of commits and must be a whole number from 1: ${join(", ", [for name, group in var.bk_runner_groups : "bk/${name} has ${group.git_clone_depth}" if group.git_clone_depth == null ? false : !(group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth)])}. Remove it for complete clones."
+    }
+    precondition {
       condition     = alltrue([for group in values(var.gha_runner_groups) : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])
       error_message = "gh_repo must be owner/name, such as acme/monorepo, without a URL: ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name} has ${group.gh_repo}" if !can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])}. A group with level = \"organization\" names one of its repositories too."
     }

@@ -49,6 +49,7 @@ locals {
       for setting, value in {
         driver        = same[0].host
         queue         = same[0].host == "bk" ? same[0].queue : null
+        gitCloneDepth = try(same[0].git_clone_depth, null)
         apiUrl        = same[0].host == "cci" && var.circleci_api_url != "https://runner.circleci.com" ? var.circleci_api_url : null
         user          = try(coalesce(same[0].agent.user, try(var.agents[same[0].host].user, null)), null)
         directory     = try(coalesce(same[0].agent.directory, try(var.agents[same[0].host].directory, null)), null)

@@ -49,7 +49,7 @@ variable "cci_runner_groups" {
 }
 
 variable "bk_runner_groups" {
-  description = "Map from name to runner group on Buildkite. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `agent` overrides attributes of `agents`. Default: no groups."
+  description = "Map from name to runner group on Buildkite. `git_clone_depth` is the number of commits in a new clone (default: all). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)

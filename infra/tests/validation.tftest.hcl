@@ -547,6 +547,15 @@ run "drain_timeout_too_long" {
   expect_failures = [terraform_data.inputs]
 }
 
+run "clone_without_a_commit" {
+  command = plan
+  variables {
+    hosts            = ["gha", "bk"]
+    bk_runner_groups = { default = { max_runners = 2, queue = "q", resource_type = "default", git_clone_depth = 0 } }
+  }
+  expect_failures = [terraform_data.inputs]
+}
+
 run "repository_as_url" {
   command = plan
   variables {

@@ -136,7 +136,9 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
         labelled: { ...group, labels: ['linux', 'Linux'] },
         agent: { ...group, agent: { user: 'Jobs', directory: 'opt' } },
       },
-      bk_runner_groups: { foreign: { max_runners: 1, queue: 'q', resource_type: 'default' } },
+      bk_runner_groups: {
+        foreign: { max_runners: 1, queue: 'q', resource_type: 'default', git_clone_depth: 0.5 },
+      },
     });
     const sentences = [
       'Runner groups whose host is not in hosts: bk/foreign. Add the host to hosts, or remove the groups.',
@@ -151,6 +153,7 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
       'must be 1, 2 or 3. Wrong in gha/polled.',
       'scale_out_factor must be above 0. Wrong in gha/scaled.',
       'drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): gha/drained has 0.',
+      'must be a whole number from 1: bk/foreign has 0.5. Remove it for complete clones.',
       'gh_repo must be owner/name, such as acme/monorepo, without a URL: gha/url has https://github.com/acme/monorepo.',
       'organization (they belong to the owner of gh_repo). Wrong in gha/level.',
       'needs level = "organization". Wrong in gha/member.',

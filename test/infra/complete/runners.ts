@@ -96,7 +96,7 @@ export function aboutRunners(made: Applied): void {
           sha256: 'b'.repeat(64),
         },
       });
-      expect(agentOf('aw-bk-default')).toEqual({ driver: 'bk', queue: 'default' });
+      expect(agentOf('aw-bk-default')).toEqual({ driver: 'bk', queue: 'default', gitCloneDepth: 1 });
       expect(agentOf('aw-cci-default')).toEqual({ driver: 'cci', apiUrl: 'https://circleci.example.com' });
       expect(configs['aw-gha-default']?.drainTimeoutSeconds).toBeUndefined();
       expect(configs['aw-gha-small-jobs']?.drainTimeoutSeconds).toBe(7200);

@@ -103,6 +103,7 @@ export function bkAgent(options: {
             ...['--build-path', join(home, 'builds')],
             ...['--plugins-path', join(home, 'plugins')],
             ...['--health-check-addr', `127.0.0.1:${port}`],
+            ...cloneFlags(settings.gitCloneDepth),
             ...(oneJob ? ['--disconnect-after-job'] : []),
             '--no-color',
           ],
@@ -149,6 +150,11 @@ export function bkAgent(options: {
 
     async cleanUp() {},
   };
+}
+
+/** The flag has the agent's default `-v` too, because it replaces the default (`buildkite-agent start --help`, v3.138). */
+function cloneFlags(depth: number | undefined): string[] {
+  return depth === undefined ? [] : ['--git-clone-flags', `-v --depth=${depth}`];
 }
 
 /** The job of the agent's worker, or undefined if it has none. @throws if the agent gives no answer */

@@ -21,8 +21,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-function kind(driver: 'gha' | 'bk' | 'cci', oneJob = false): AgentKind {
-  const settings = parseAgentSettings({ driver, workDirectory: join(directory, 'work'), queue: 'q' });
+function kind(driver: 'gha' | 'bk' | 'cci', oneJob = false, change: object = {}): AgentKind {
+  const settings = parseAgentSettings({
+    driver,
+    workDirectory: join(directory, 'work'),
+    queue: 'q',
+    ...change,
+  });
   const create = { gha: ghaAgent, bk: bkAgent, cci: cciAgent }[driver];
   return create({
     settings,
@@ -178,9 +183,10 @@ describe('the end of an agent of GitHub', () => {
   });
 });
 
-test('isolated jobs get an agent each', async () => {
-  const started: string[][] = [];
-  const attempt = {
+/** An attempt whose launches are in `started`. */
+async function attemptWith(started: string[][]) {
+  mkdirSync(join(directory, 'work/bk'), { recursive: true });
+  return {
     unit: 'x-1',
     program: await fakeProgram.ensure(undefined, new AbortController().signal),
     isStopped: () => false,
@@ -189,7 +195,21 @@ test('isolated jobs get an agent each', async () => {
     launch: async ({ argv }: { argv: readonly string[] }) => void started.push([...argv]),
     hasEnded: async () => true,
   };
-  mkdirSync(join(directory, 'work/bk'), { recursive: true });
+}
+
+test('the depth of clones of Buildkite is a flag of the agent', async () => {
+  const started: string[][] = [];
+  const attempt = await attemptWith(started);
+  await kind('bk', false, { gitCloneDepth: 50 }).start(attempt);
+  await kind('bk').start(attempt);
+  const [withDepth, without] = started.map((argv) => argv.indexOf('--git-clone-flags'));
+  expect(started[0]?.[(withDepth ?? -1) + 1]).toBe('-v --depth=50');
+  expect(without).toBe(-1);
+});
+
+test('isolated jobs get an agent each', async () => {
+  const started: string[][] = [];
+  const attempt = await attemptWith(started);
   await kind('bk', true).start(attempt);
   await kind('bk').start(attempt);
   expect(started.map((argv) => argv.includes('--disconnect-after-job'))).toEqual([true, false]);

@@ -11,12 +11,14 @@ test('has defaults', () => {
     workDirectory: '/var/lib/hearth-agent',
   });
   expect(parseAgentSettings({ driver: 'bk', queue: 'q', program })).toMatchObject({ program });
+  expect(parseAgentSettings({ driver: 'bk', queue: 'q' }).gitCloneDepth).toBeUndefined();
 });
 
 describe('an error names the setting', () => {
   test.each<[string, object, RegExp]>([
     ['a secret', { secretId: 'arn:aws:secretsmanager:x' }, /secretId/],
     ['no queue for Buildkite', { driver: 'bk' }, /agent\.queue/],
+    ['a clone without a commit', { gitCloneDepth: 0 }, /gitCloneDepth/],
     ['a user that is an option', { user: '-x' }, /user: must be a user name/],
     ['a folder that is not absolute', { directory: 'agents' }, /directory: an absolute path/],
     ['a version that is a path', { program: { ...program, version: '../x' } }, /program\.version/],

@@ -29,6 +29,8 @@ const agentSettings = v.strictObject({
   workDirectory: v.optional(path, WORK_DIRECTORY),
   /** Buildkite: the queue of the group. */
   queue: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  /** Buildkite: the number of commits that a clone has. Absent: all. */
+  gitCloneDepth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   /** CircleCI server: the URL of its runner API. Absent: the one of the agent. */
   apiUrl: v.optional(v.pipe(v.string(), v.url())),
   /**
