@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -88,6 +97,21 @@ test('checks a ref out, first and again', async () => {
     'git ended',
   );
   expect(existsSync(join(directory, 'file'))).toBe(true);
+});
+
+test.runIf(process.getuid?.() === 0)('the user owns the checkout, whose parents are of root', async () => {
+  chmodSync(folder, 0o755);
+  const parent = join(folder, 'work');
+  const directory = join(parent, 'monorepo');
+  const user = Number(execFileSync('id', ['-u', 'nobody']));
+  const bazel = settings({ directory, git: { url: join(folder, 'none'), ref: 'main' } });
+  // Nothing can be fetched: the checkout is made before.
+  await expect(warmBazel(bazel, warm, { ...run, user: 'nobody' })).rejects.toThrow('git ended with 128');
+  expect([parent, directory, join(directory, '.git')].map((path) => statSync(path).uid)).toEqual([
+    0,
+    user,
+    user,
+  ]);
 });
 
 test('a url that git would take for an option is refused', () => {

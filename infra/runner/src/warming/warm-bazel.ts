@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execute } from '../child-process.ts';
 import type { BazelWarming } from '../config.ts';
 import { bazelCaches } from './bazel-caches.ts';
 import { runThenAlways } from './finally.ts';
@@ -41,9 +42,12 @@ async function checkOut(
 ): Promise<void> {
   const prompt = { ...run, env: { ...run.env, GIT_TERMINAL_PROMPT: '0' } };
   const inCheckout = (...args: string[]) => runProgram(['git', ...args], directory, prompt);
-  // By git and not by us: the directory belongs to the user that the programs run as.
-  if (!(await exists(join(directory, '.git'))))
+  if (!(await exists(join(directory, '.git')))) {
+    // Jobs check out below directories that only root may write. The user of the programs owns the checkout itself.
+    if (run.user !== undefined && !(await exists(directory)))
+      await execute('install', ['-d', '-o', run.user, '--', directory]);
     await runProgram(['git', 'init', '--quiet', directory], '/', run);
+  }
   await inCheckout('fetch', '--depth=1', '--force', '--', git.url, git.ref);
   await inCheckout('checkout', '--quiet', '--force', '--detach', 'FETCH_HEAD');
 }
