@@ -4,11 +4,15 @@ import { describe, expect, test } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
 
-const pages = ['docs', 'infra'].flatMap((folder) =>
-  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md') && !name.includes('.terraform'))
-    .map((name) => join(folder, name)),
-);
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  ...['docs', 'functions', 'infra', 'scripts', 'test'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.md') && !name.includes('.terraform'))
+      .map((name) => join(folder, name)),
+  ),
+];
 
 /** Text of a page without code blocks. */
 function prose(page: string): string {

@@ -22,7 +22,13 @@ module "hearth" {
   hosts       = ["bk"]
 
   warming_sets = {
-    default = { bazel = { directory = "/var/lib/buildkite-agent/builds/monorepo", repository = "https://github.com/acme/monorepo.git" } }
+    default = {
+      user = "runner"
+      bazel = {
+        directory  = "/var/lib/hearth-agent/bk/builds/monorepo" # the BUILDKITE_BUILD_CHECKOUT_PATH of jobs
+        repository = "https://github.com/acme/monorepo.git"
+      }
+    }
   }
 
   resource_types = {

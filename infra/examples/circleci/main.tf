@@ -22,7 +22,13 @@ module "hearth" {
   hosts       = ["cci"]
 
   warming_sets = {
-    default = { bazel = { directory = "/home/circleci/project", repository = "https://github.com/acme/monorepo.git" } }
+    default = {
+      user = "runner"
+      bazel = {
+        directory  = "/var/lib/hearth-agent/cci/work/task" # where jobs check out
+        repository = "https://github.com/acme/monorepo.git"
+      }
+    }
   }
 
   resource_types = {

@@ -1,4 +1,4 @@
-# Minimal deployment for GitHub Actions: one group for jobs, and one warming group.
+# Minimal deployment for GitHub Actions: one group for jobs, and one warming group. The AMI has the agent, the user "runner" and Bazel.
 
 provider "aws" {
   region = "us-west-2"
@@ -22,7 +22,13 @@ module "hearth" {
   hosts       = ["gha"]
 
   warming_sets = {
-    default = { bazel = { directory = "/home/runner/work/monorepo", repository = "https://github.com/acme/monorepo.git" } }
+    default = {
+      user = "runner"
+      bazel = {
+        directory  = "/var/lib/hearth-agent/gha/work/monorepo/monorepo" # where jobs check out
+        repository = "https://github.com/acme/monorepo.git"
+      }
+    }
   }
 
   resource_types = {
