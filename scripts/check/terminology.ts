@@ -30,8 +30,8 @@ export const TERMS: readonly Term[] = [
   },
   {
     pattern:
-      // CircleCI's product is the machine runner, and `machine` is its command.
-      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |circleci-runner |\/|')\bmachines?\b(?!-id| runner)/i,
+      // CircleCI's product is the machine runner, `machine` is its command, and `machine: true` selects it.
+      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |circleci-runner |\/|')\bmachines?\b(?!-id| runner|: true)/i,
     use: 'instance',
   },
 ];
