@@ -22,6 +22,11 @@ export default defineConfig({
           include: ['{functions,shared,scripts,infra}/**/*.test.ts', 'test/bench/**/*.test.ts'],
           exclude: [...MODULE_MOCKS, ...PROGRAMS],
           isolate: false,
+          // A test that ends at its limit must not leave its `fetch` to the next file.
+          unstubGlobals: true,
+          unstubEnvs: true,
+          // Property tests play hundreds of histories; on a busy computer they take longer than 5 s.
+          testTimeout: 30_000,
         },
       },
       { test: { name: 'unit-mocks', include: MODULE_MOCKS } },

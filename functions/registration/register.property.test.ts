@@ -191,7 +191,7 @@ test('an instance is never locked out, and never has two agents that could take 
       await world.play({ what: 'sweep', seconds: 300 });
       expect(world.fake.github.runners.map(({ name }) => name)).toEqual([world.runner.agent]);
     }),
-    { numRuns: 150 },
+    { numRuns: 50 },
   );
 });
 
