@@ -60,6 +60,8 @@ export async function imageOfPlain(paths: Paths, file: string, bytes: number): P
   const [path] = (await execute('find', [paths.plain, ...late])).split('\n');
   if (path) throw new Error(`${path} has a time outside 1970 to 2038, which needs root`);
   if (!(await lstat(join(paths.plain, WARM))).isDirectory()) throw new Error(`${paths.plain} has no tree`);
+  // A cold instance has held no image yet.
+  await mkdir(dirname(file), { recursive: true });
   await makeImage(file, bytes, paths.plain);
 }
 
