@@ -1,4 +1,9 @@
-import { InvokeCommand, type LambdaClient, TooManyRequestsException } from '@aws-sdk/client-lambda';
+import {
+  InvokeCommand,
+  type LambdaClient,
+  LambdaServiceException,
+  TooManyRequestsException,
+} from '@aws-sdk/client-lambda';
 import * as v from 'valibot';
 import { type Callers, SECRET_ACCESS_KEY } from '../gateway/callers.ts';
 import { FUNCTION_URL } from '../gateway/incoming.ts';
@@ -74,7 +79,9 @@ export function createFunctionUrls(options: {
       if (error instanceof TooManyRequestsException) {
         return refusal(429, 'TooManyRequestsException', 'Rate Exceeded.');
       }
-      throw error;
+      if (error instanceof LambdaServiceException) throw error;
+      // The emulator does not answer, as at the end of the cloud.
+      return refusal(502, 'InternalServerError', 'Internal Server Error');
     }
   }
 
