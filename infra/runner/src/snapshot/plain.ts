@@ -7,8 +7,9 @@ import { type Paths, WARM } from './paths.ts';
 
 /**
  * Trees without root or without a file system with reflink: developers' computers only. The content of the image is copied, and a
- * save makes an image of a directory. Kept are names, kinds, content, permissions, targets of links and modification times in
- * whole seconds from 1970 to 2038. Hard links become files of their own. What cannot be kept otherwise is refused by name.
+ * save makes an image of a directory. Kept are names, kinds, content, permissions, targets of links, and modification times of
+ * files and directories in whole seconds from 1970 to 2038. Hard links become files of their own. What cannot be kept otherwise is
+ * refused by name.
  */
 
 /** The content of the image cannot be shown without root. */
