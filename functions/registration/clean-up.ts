@@ -1,11 +1,12 @@
+import { takeBudget } from '../../shared/ci/budget.ts';
 import type { KnownRegistration, RemovableRegistrations } from '../../shared/ci/provider.ts';
 import { parseRegistrationName } from '../../shared/fleet/registration.ts';
+import { recordKey } from '../../shared/fleet/registration-record.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { takeBudget } from './budget.ts';
 import type { RegistrationDeps } from './ports.ts';
 import { withProvider } from './provider-call.ts';
-import { readRecord, recordKey, registrationName } from './record.ts';
+import { readRecord, registrationName } from './record.ts';
 
 /** When a registration is tried again that the provider calls busy, in seconds: GitHub gives a lost job up after about 10 minutes. */
 const BUSY_SECONDS = 300;

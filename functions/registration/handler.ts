@@ -1,6 +1,7 @@
 import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import { S3Client } from '@aws-sdk/client-s3';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { declaredGroups } from '../../shared/fleet/declared-groups.ts';
 import { MAX_REQUEST_BYTES } from '../../shared/fleet/registration.ts';
 import { clientSettings } from '../../shared/runtime/client-settings.ts';
 import { defineFunction, type Tools } from '../../shared/runtime/define-function.ts';
@@ -11,7 +12,6 @@ import { autoScalingPort } from './adapters/auto-scaling.ts';
 import { ciProviders } from './adapters/providers.ts';
 import { refusalBody } from './answers.ts';
 import { registrationEnv } from './env.ts';
-import { declaredGroups } from './groups.ts';
 import { handleMessage, retryForMs } from './handle-message.ts';
 import { handleRequest } from './handle-request.ts';
 import type { RegistrationDeps } from './ports.ts';

@@ -1,15 +1,13 @@
 import type { InstanceState } from '../../shared/aws/auto-scaling.ts';
 import type { CallOptions, KnownRegistration, RegistrationClient } from '../../shared/ci/provider.ts';
+import type { Groups, RunnerGroup } from '../../shared/fleet/declared-groups.ts';
 import type { GroupSettings } from '../../shared/fleet/group-settings.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 
-export type { InstanceState };
-
-/** A runner group with its id, `<provider>/<name>`. */
-export type RunnerGroup = { id: string; settings: GroupSettings };
+export type { InstanceState, RunnerGroup };
 
 /** The part of Auto Scaling that this function uses. */
 export interface AutoScalingPort {
@@ -26,13 +24,6 @@ export interface Providers {
    * @throws {ProviderError} `credential`
    */
   open(settings: GroupSettings, key: string, options: CallOptions): Promise<RegistrationClient>;
-}
-
-/** The declared runner groups. */
-export interface Groups {
-  all(): Promise<readonly RunnerGroup[]>;
-  /** The group whose instances have the role, also if it was declared a moment ago. */
-  byRole(role: string): Promise<RunnerGroup | undefined>;
 }
 
 /** The dependencies of this function. */

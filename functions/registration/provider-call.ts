@@ -1,3 +1,4 @@
+import { blockBudget, observeRateLimit } from '../../shared/ci/budget.ts';
 import {
   type CallOptions,
   ProviderError,
@@ -5,7 +6,6 @@ import {
   type RegistrationClient,
 } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
-import { blockBudget, observeRateLimit } from './budget.ts';
 import type { RegistrationDeps, RunnerGroup } from './ports.ts';
 
 /**

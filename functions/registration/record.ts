@@ -1,36 +1,14 @@
 import * as v from 'valibot';
+import {
+  type RegistrationRecord,
+  recordKey,
+  registrationRecordSchema,
+} from '../../shared/fleet/registration-record.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 import type { RegistrationDeps } from './ports.ts';
 
-/** Folder of the records in the bucket of the deployment. */
-export const RECORDS = 'registrations/';
-
-const instant = v.pipe(v.string(), v.isoTimestamp());
-
-/** What the function remembers per instance. It holds no credential. */
-const recordSchema = v.object({
-  version: v.literal(1),
-  /** Number of the latest registration. A number is never used again. */
-  n: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  /** When the provider was last asked for this instance. */
-  at: instant,
-  /** The provider's identifier of the latest registration. Absent: unknown, since the answer was lost, or there is none. */
-  id: v.optional(v.number()),
-  /** Whether the provider has removed the latest registration, or has refused to issue it. */
-  removed: v.optional(v.boolean()),
-  /** When the labels of the latest registration were removed, or the provider refused to. */
-  watchedSince: v.optional(instant),
-  /** Since when the provider reports the latest registration as busy although its agent has ended. */
-  busySince: v.optional(instant),
-});
-export type RegistrationRecord = v.InferOutput<typeof recordSchema>;
-
 /** A record with the version that the next write names; without one there is no record yet. */
 export type StoredRecord = { record: RegistrationRecord | undefined; etag: string | undefined };
-
-export function recordKey(instanceId: string): string {
-  return `${RECORDS}${instanceId}.json`;
-}
 
 /** The name of the latest registration. */
 export function registrationName(instanceId: string, n: number): string {
@@ -48,7 +26,7 @@ export async function readRecord(
   const key = recordKey(instanceId);
   const stored = await store.read(key);
   if (!stored) return { record: undefined, etag: undefined };
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), recordSchema), stored.text);
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), registrationRecordSchema), stored.text);
   if (parsed.success) return { record: parsed.output, etag: stored.etag };
   logger.warn('record of another format replaced', { key });
   const n = Math.floor(clock.now().getTime() / 1000) - 1_700_000_000;

@@ -1,24 +1,19 @@
+import { takeBudget } from '../../shared/ci/budget.ts';
 import {
   ProviderError,
   type RegistrationClient,
   type RemovableRegistrations,
 } from '../../shared/ci/provider.ts';
 import { parseRegistrationName, type RegistrationRequest } from '../../shared/fleet/registration.ts';
+import type { RegistrationRecord } from '../../shared/fleet/registration-record.ts';
 import type { UrlAnswer } from '../../shared/runtime/define-url-function.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { refused, registered } from './answers.ts';
-import { takeBudget } from './budget.ts';
 import type { Runner } from './caller.ts';
 import { lifecycleRefusal } from './lifecycle-state.ts';
 import type { RegistrationDeps } from './ports.ts';
 import { withProvider } from './provider-call.ts';
-import {
-  type RegistrationRecord,
-  readRecord,
-  registrationName,
-  type StoredRecord,
-  writeRecord,
-} from './record.ts';
+import { readRecord, registrationName, type StoredRecord, writeRecord } from './record.ts';
 
 /** Least time between two answers to one instance, in milliseconds. */
 const LEAST_GAP_MS = 10_000;

@@ -1,12 +1,13 @@
+import { takeBudget } from '../../shared/ci/budget.ts';
 import type { RemovableRegistrations } from '../../shared/ci/provider.ts';
 import { parseRegistrationName, type RegistrationRequest } from '../../shared/fleet/registration.ts';
+import type { RegistrationRecord } from '../../shared/fleet/registration-record.ts';
 import type { UrlAnswer } from '../../shared/runtime/define-url-function.ts';
 import { denied, refused, released } from './answers.ts';
-import { takeBudget } from './budget.ts';
 import type { Runner } from './caller.ts';
 import type { RegistrationDeps } from './ports.ts';
 import { withProvider } from './provider-call.ts';
-import { type RegistrationRecord, readRecord, writeRecord } from './record.ts';
+import { readRecord, writeRecord } from './record.ts';
 
 /**
  * How long an agent without labels has to be idle before its registration is removed, in seconds. GitHub gives a job that was

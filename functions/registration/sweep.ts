@@ -1,12 +1,13 @@
 import * as v from 'valibot';
+import { takeBudget } from '../../shared/ci/budget.ts';
 import { type KnownRegistration, ProviderError } from '../../shared/ci/provider.ts';
 import { parseRegistrationName } from '../../shared/fleet/registration.ts';
+import { RECORDS, recordKey } from '../../shared/fleet/registration-record.ts';
 import { done, type Outcome } from '../../shared/runtime/outcome.ts';
-import { takeBudget } from './budget.ts';
 import { collect } from './clean-up.ts';
 import type { InstanceState, RegistrationDeps, RunnerGroup } from './ports.ts';
 import { withProvider } from './provider-call.ts';
-import { RECORDS, readRecord, recordKey } from './record.ts';
+import { readRecord } from './record.ts';
 
 /** The instances that the last sweep found without a registration. Not a name of an instance's record. */
 const SWEEP_KEY = `${RECORDS}sweep.json`;

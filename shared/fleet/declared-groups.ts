@@ -1,10 +1,21 @@
 import * as v from 'valibot';
-import { GROUPS_KEY, groupsFileSchema } from '../../shared/fleet/group-settings.ts';
-import type { Clock } from '../../shared/runtime/clock.ts';
-import { ConfigurationError } from '../../shared/runtime/errors.ts';
-import { issuesText } from '../../shared/runtime/validate.ts';
-import type { ObjectStore } from '../../shared/snapshot/store.ts';
-import type { Groups, RunnerGroup } from './ports.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { ConfigurationError } from '../runtime/errors.ts';
+import { issuesText } from '../runtime/validate.ts';
+import { GROUPS_KEY, type GroupSettings, groupsFileSchema } from './group-settings.ts';
+
+/** A runner group with its id, `<provider>/<name>`. */
+export type RunnerGroup = { id: string; settings: GroupSettings };
+
+/** The declared runner groups. */
+export interface Groups {
+  all(): Promise<readonly RunnerGroup[]>;
+  /** The group whose instances have the role, also if it was declared a moment ago. */
+  byRole(role: string): Promise<RunnerGroup | undefined>;
+}
+
+/** The bucket of the deployment. */
+type Bucket = { read(key: string): Promise<{ text: string } | undefined> };
 
 /** Life of the declared groups in the memory of an execution environment, in milliseconds. */
 const FRESH_MS = 60_000;
@@ -13,7 +24,7 @@ const FRESH_MS = 60_000;
 const UNKNOWN_ROLE_MS = 5_000;
 
 /** The runner groups of `config/groups.json`. */
-export function declaredGroups(store: Pick<ObjectStore, 'read'>, clock: Clock): Groups {
+export function declaredGroups(store: Bucket, clock: Clock): Groups {
   let cached: { groups: RunnerGroup[]; at: number } | undefined;
 
   async function groupsNotOlderThan(maxAgeMs: number): Promise<RunnerGroup[]> {
@@ -31,7 +42,7 @@ export function declaredGroups(store: Pick<ObjectStore, 'read'>, clock: Clock): 
   };
 }
 
-async function read(store: Pick<ObjectStore, 'read'>): Promise<RunnerGroup[]> {
+async function read(store: Bucket): Promise<RunnerGroup[]> {
   const stored = await store.read(GROUPS_KEY);
   if (!stored) throw new ConfigurationError(`${GROUPS_KEY} does not exist in the bucket: apply again`);
   const parsed = v.safeParse(

@@ -1,12 +1,14 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { memoryStore } from '../../shared/snapshot/testing/memory-store.ts';
+import { type MemoryStore, memoryStore } from '../snapshot/testing/memory-store.ts';
 import { blockBudget, observeRateLimit, takeBudget } from './budget.ts';
 
 let time: number;
+let store: MemoryStore;
 let deps: Parameters<typeof takeBudget>[3];
 beforeEach(() => {
   time = Date.parse('2026-11-23T08:00:00Z');
-  deps = { store: memoryStore(), clock: { now: () => new Date(time) }, random: () => 0 };
+  store = memoryStore();
+  deps = { store, clock: { now: () => new Date(time) }, random: () => 0 };
 });
 
 const pass = (seconds: number) => {
@@ -119,7 +121,7 @@ describe('the limit of the provider', () => {
 
 test('a budget of another format is begun anew', async () => {
   await takeMany(150);
-  for await (const { key } of deps.store.list('registrations/budgets/')) {
+  for await (const { key } of store.list('registrations/budgets/')) {
     const etag = (await deps.store.read(key))?.etag ?? '';
     await deps.store.write(key, { version: 9 }, { ifMatch: etag });
   }

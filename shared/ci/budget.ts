@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
-import type { RateLimit } from '../../shared/ci/provider.ts';
-import type { RegistrationDeps } from './ports.ts';
-import { RECORDS } from './record.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { RateLimit } from './provider.ts';
 
 /**
  * One record per installation, shared by all execution environments: how many writes went to the provider in each second of the
  * last minute. GitHub allows 900 points per minute, of which a write costs 5 (REST API, "About secondary rate limits"): 180.
  */
+
+/** Folder of the budgets in the bucket of the deployment. */
+const BUDGETS = 'registrations/budgets/';
 
 /** Writes per minute. */
 const PER_MINUTE = 150;
@@ -45,7 +47,22 @@ const EMPTY: BudgetState = { version: 1, recent: [] };
 
 export type Priority = 'issue' | 'low';
 
-type Deps = Pick<RegistrationDeps, 'store' | 'clock' | 'random'>;
+/** The bucket, as far as budgets need it. */
+type BudgetStore = {
+  read(key: string): Promise<{ text: string; etag: string } | undefined>;
+  write(
+    key: string,
+    value: unknown,
+    precondition: { ifNoneMatch: true } | { ifMatch: string },
+  ): Promise<string | undefined>;
+};
+
+type Deps = {
+  store: BudgetStore;
+  clock: Clock;
+  /** In [0, 1): spreads the callers that are sent away. */
+  random: () => number;
+};
 
 /** `waitSeconds`: the budget is spent, and the caller comes back after about that long. */
 export type Taken = 'taken' | { waitSeconds: number };
@@ -160,5 +177,5 @@ function write(store: Deps['store'], installation: string, state: BudgetState, e
 
 /** The name of the installation would not be a key: it contains a URL. */
 function budgetKey(installation: string): string {
-  return `${RECORDS}budgets/${createHash('sha256').update(installation).digest('hex').slice(0, 32)}.json`;
+  return `${BUDGETS}${createHash('sha256').update(installation).digest('hex').slice(0, 32)}.json`;
 }
