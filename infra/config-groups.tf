@@ -19,13 +19,16 @@ locals {
   provider_settings = {
     for id, same in local.groups : id => {
       gha = {
-        apiUrl      = local.github_api_url
-        owner       = split("/", try(same[0].gh_repo, "/"))[0]
-        repository  = try(same[0].level, null) == "repository" ? try(split("/", same[0].gh_repo)[1], null) : null
-        runnerGroup = try(same[0].runner_group, null)
-        labels      = try(same[0].labels == null ? tolist([same[0].queue]) : same[0].labels, null)
-        appSecret   = one([for name, secret in aws_secretsmanager_secret.agent : secret.arn if name == "gha_app"])
-        tokenSecret = one([for name, secret in aws_secretsmanager_secret.agent : secret.arn if name == "gha_token"])
+        apiUrl = local.github_api_url
+        owner  = split("/", try(same[0].gh_repo, "/"))[0]
+        # The organization has no list of jobs, so the jobs of gh_repo count also for its groups.
+        jobsRepository = try(split("/", same[0].gh_repo)[1], null)
+        workflowIds    = try(length(same[0].gha_workflow_ids) > 0 ? [for id in same[0].gha_workflow_ids : tostring(id)] : null, null)
+        repository     = try(same[0].level, null) == "repository" ? try(split("/", same[0].gh_repo)[1], null) : null
+        runnerGroup    = try(same[0].runner_group, null)
+        labels         = try(same[0].labels == null ? tolist([same[0].queue]) : same[0].labels, null)
+        appSecret      = one([for name, secret in aws_secretsmanager_secret.agent : secret.arn if name == "gha_app"])
+        tokenSecret    = one([for name, secret in aws_secretsmanager_secret.agent : secret.arn if name == "gha_token"])
       }
       bk = {
         apiUrl      = "https://agent.buildkite.com/v3"
@@ -50,6 +53,8 @@ locals {
           maxRunners       = same[0].max_runners
           takesJobs        = local.group_takes_jobs[id]
           provider         = same[0].host
+          pollsPerMinute   = same[0].scaling_polling_frequency
+          scaleOutFactor   = coalesce(same[0].scale_out_factor, 1)
         },
         { for setting, value in local.provider_settings[id][same[0].host] : setting => value if value != null },
       )

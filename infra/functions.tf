@@ -37,6 +37,7 @@ locals {
     lifecycle    = data.aws_iam_policy_document.lifecycle.json
     parameters   = data.aws_iam_policy_document.parameters.json
     registration = data.aws_iam_policy_document.registration.json
+    scaling      = data.aws_iam_policy_document.scaling.json
     warming      = data.aws_iam_policy_document.warming.json
   }
 }

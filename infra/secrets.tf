@@ -27,7 +27,7 @@ locals {
   }
 }
 
-# Only the function registration reads these secrets. No instance does: a job has the permissions of its instance.
+# Only the functions registration and scaling read these secrets. No instance does: a job has the permissions of its instance.
 resource "aws_secretsmanager_secret" "agent" {
   for_each = local.agent_secrets
 

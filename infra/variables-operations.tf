@@ -43,12 +43,13 @@ variable "runbooks_url" {
 }
 
 variable "alarm_thresholds" {
-  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. An alarm starts above its threshold. Defaults: see the type."
+  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `oldest_job_seconds`: wait of the oldest queued job. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. An alarm starts above its threshold. Defaults: see the type."
   type = object({
     boot_seconds         = optional(number, 300)
     restore_seconds      = optional(number, 300)
     drain_seconds        = optional(number, 18000)
     backlog_minutes      = optional(number, 30)
+    oldest_job_seconds   = optional(number, 900)
     snapshot_age_hours   = optional(number, 50)
     snapshot_gb          = optional(number, 200)
     launch_failures      = optional(number, 3)
@@ -94,7 +95,7 @@ variable "log_retention_days" {
 }
 
 variable "enable_function_reserved_concurrency" {
-  description = "Controls whether functions with a URL reserve their concurrency (10 each), so that their callers cannot take that of other functions. Lambda keeps 100 executions unreserved, so an account with a low quota cannot apply with `true`. Default: true."
+  description = "Controls whether functions reserve concurrency: `registration` 10, so that its callers cannot take that of other functions, and `scaling` 1. Lambda keeps 100 executions unreserved, so an account with a low quota cannot apply with `true`. Default: true."
   type        = bool
   default     = true
 }

@@ -1,10 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { QueuedJob } from '../../shared/ci/backlog.ts';
 import { assignJobs } from './assign.ts';
-import type { QueuedJob } from './backlog.ts';
 
-const job = (id: string, ...labels: string[]): QueuedJob => ({ id, labels, since: 0 });
-const group = (id: string, labels: string[], max = 100, running = 0) => ({ id, labels, max, running });
+const job = (id: string, ...labels: string[]): QueuedJob => ({ id, labels, workflow: [], since: 0 });
+const group = (id: string, labels: string[], room = 100, workflows: string[] = []) => ({
+  id,
+  labels,
+  room,
+  workflows,
+});
 
 function counts(jobs: QueuedJob[], groups: ReturnType<typeof group>[]) {
   const { byGroup, unrunnable } = assignJobs(jobs, groups);
@@ -33,7 +38,7 @@ test('of equal groups the first by name', () => {
 
 test('what a full group cannot take counts for the next one, and for the first if all are full', () => {
   const jobs = Array.from({ length: 5 }, (_, index) => job(String(index), 'linux'));
-  const small = group('gha/small', ['linux'], 3, 1);
+  const small = group('gha/small', ['linux'], 2);
   expect(counts(jobs, [small, group('gha/large', ['linux', 'large'], 10)])).toEqual({
     'gha/small': 2,
     'gha/large': 3,
@@ -46,6 +51,17 @@ test('what a full group cannot take counts for the next one, and for the first i
   });
 });
 
+test('a group with workflows takes their jobs only', () => {
+  const groups = [group('gha/a', ['linux'], 9, ['ci.yml', '7']), group('gha/b', ['linux'])];
+  const of = (id: string, ...workflow: string[]): QueuedJob => ({ ...job(id, 'linux'), workflow });
+  expect(counts([of('1', '3', 'ci.yml'), of('2', '7', 'x.yml'), of('3', '8', 'x.yml')], groups)).toEqual({
+    'gha/a': 2,
+    'gha/b': 1,
+    none: 0,
+  });
+  expect(counts([of('3', '8', 'x.yml')], groups.slice(0, 1))).toEqual({ 'gha/a': 0, none: 1 });
+});
+
 test('a job with a label of no group is for none', () => {
   expect(counts([job('1', 'macos')], [group('gha/a', ['linux'])])).toEqual({ 'gha/a': 0, none: 1 });
 });
@@ -56,7 +72,9 @@ test('every job counts exactly once, for a group that has all of its labels', ()
   fc.assert(
     fc.property(
       fc.array(labels, { maxLength: 30 }),
-      fc.array(fc.record({ labels, max: fc.nat(5), running: fc.nat(5) }), { maxLength: 5 }),
+      fc.array(fc.record({ labels, room: fc.integer({ min: -2, max: 5 }), workflows: fc.constant([]) }), {
+        maxLength: 5,
+      }),
       (jobLabels, shapes) => {
         const jobs = jobLabels.map((each, index) => job(String(index), ...each));
         const groups = shapes.map((shape, index) => ({ ...shape, id: `gha/${index}` }));

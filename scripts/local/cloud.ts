@@ -18,6 +18,8 @@ export type CloudOptions = {
   warmingSets?: Readonly<Record<string, WarmingSetSettings>>;
   replicaRegions?: readonly string[];
   alarms?: readonly AlarmSettings[];
+  /** Whether the backlog scales the groups each minute; otherwise their capacities are the caller's. */
+  isScaled?: boolean;
   /** Which functions to deploy; all if absent. */
   functions?: readonly string[];
   /** Whether a launched instance is a runner process, or nothing, for tests that send the reports themselves. */

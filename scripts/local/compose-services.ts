@@ -150,6 +150,7 @@ function deploymentOf(options: CloudOptions, gatewayUrl: string, providers: CiPr
     bucket: BUCKET,
     groups: options.groups ?? [],
     warmingSets: options.warmingSets ?? {},
+    isScaled: options.isScaled ?? false,
     replicaRegions: options.replicaRegions ?? [],
     alarms: options.alarms ?? [],
     pagerDutyUrl: gatewayUrl,

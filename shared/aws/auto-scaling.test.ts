@@ -8,6 +8,7 @@ import {
   completeHook,
   describeGroup,
   describeInstance,
+  failedLaunch,
   listGroups,
   recordHeartbeat,
   setDesiredCapacity,
@@ -103,7 +104,8 @@ test('an instance is described, or no group contains it', async () => {
 
 test('a group is described, or there is none', async () => {
   const instances = ['InService', 'Terminating:Wait'].map(
-    (state) => `<member><LifecycleState>${state}</LifecycleState></member>`,
+    (state, index) =>
+      `<member><InstanceId>i-${index}</InstanceId><LifecycleState>${state}</LifecycleState></member>`,
   );
   const sizes = `<AutoScalingGroupName>aw-gha-default</AutoScalingGroupName><MinSize>1</MinSize><MaxSize>9</MaxSize><DesiredCapacity>4</DesiredCapacity><Instances>${instances.join('')}</Instances><Tags><member><Key>team</Key><Value>build</Value></member></Tags>`;
   says('DescribeAutoScalingGroups', `<AutoScalingGroups><member>${sizes}</member></AutoScalingGroups>`);
@@ -112,12 +114,32 @@ test('a group is described, or there is none', async () => {
     min: 1,
     max: 9,
     desired: 4,
-    lifecycleStates: ['InService', 'Terminating:Wait'],
+    instances: [
+      { instanceId: 'i-0', lifecycleState: 'InService' },
+      { instanceId: 'i-1', lifecycleState: 'Terminating:Wait' },
+    ],
     tags: new Map([['team', 'build']]),
   });
   expect(asked).toMatchObject([{ 'AutoScalingGroupNames.member.1': 'aw-gha-default' }]);
   says('DescribeAutoScalingGroups', '<AutoScalingGroups/>');
   expect(await describeGroup(client, 'aw-gha-default')).toBeUndefined();
+});
+
+test.each([
+  ['the latest launch failed', ['Failed', 'Successful'], '2026-11-23T08:00:00Z', 'No capacity'],
+  ['a later launch succeeded', ['Successful', 'Failed'], '2026-11-23T08:00:00Z', undefined],
+  ['a launch is in progress', ['PreInService', 'Failed'], '2026-11-23T08:00:00Z', undefined],
+  ['the failure is too old', ['Failed'], '2026-11-23T08:00:01Z', undefined],
+  ['there was no launch', [], '2026-11-23T08:00:00Z', undefined],
+])('why a group does not launch: %s', async (_, statuses, since, reason) => {
+  const activities = statuses.map(
+    (status) =>
+      `<member><Description>Launching a new EC2 instance</Description><StatusCode>${status}</StatusCode><StatusMessage>No capacity</StatusMessage><EndTime>2026-11-23T08:00:00Z</EndTime></member>`,
+  );
+  const terminated =
+    '<member><Description>Terminating EC2 instance: i-1</Description><StatusCode>Successful</StatusCode></member>';
+  says('DescribeScalingActivities', `<Activities>${terminated}${activities.join('')}</Activities>`);
+  expect(await failedLaunch(client, 'aw-gha-default', new Date(since))).toBe(reason);
 });
 
 test.each([

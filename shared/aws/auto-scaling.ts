@@ -4,6 +4,7 @@ import {
   CompleteLifecycleActionCommand,
   DescribeAutoScalingGroupsCommand,
   DescribeAutoScalingInstancesCommand,
+  DescribeScalingActivitiesCommand,
   RecordLifecycleActionHeartbeatCommand,
   SetDesiredCapacityCommand,
   TerminateInstanceInAutoScalingGroupCommand,
@@ -20,14 +21,13 @@ export type InstanceState = { autoScalingGroup: string; lifecycleState: string }
 /** The result of a change: applied, or refused with the message of Auto Scaling. */
 export type ChangeResult = { applied: true } | { applied: false; refusal: string };
 
-/** Sizes of a group, the lifecycle states of its instances, and its tags. */
+/** Sizes of a group, its instances, and its tags. */
 export type GroupState = {
   name: string;
   min: number;
   max: number;
   desired: number;
-  /** One entry per instance. */
-  lifecycleStates: readonly string[];
+  instances: readonly { instanceId: string; lifecycleState: string }[];
   tags: ReadonlyMap<string, string>;
 };
 
@@ -122,6 +122,21 @@ export async function setDesiredCapacity(client: Client, group: string, desired:
 }
 
 /**
+ * Why the latest launch of a group failed; undefined if it succeeded, is in progress, or ended before `since`. Auto Scaling tries
+ * again by itself, with waits of its own.
+ */
+export async function failedLaunch(client: Client, group: string, since: Date): Promise<string | undefined> {
+  const { Activities = [] } = await client.send(
+    new DescribeScalingActivitiesCommand({ AutoScalingGroupName: group, MaxRecords: 10 }),
+  );
+  // The newest comes first.
+  const launch = Activities.find(({ Description }) => /^Launching /.test(Description ?? ''));
+  if (launch?.StatusCode !== 'Failed') return undefined;
+  if ((launch.EndTime ?? launch.StartTime ?? since) < since) return undefined;
+  return launch.StatusMessage ?? 'unknown reason';
+}
+
+/**
  * Terminates an instance through its terminate hook.
  *
  * @param decrement whether the desired capacity falls with it; otherwise the group launches a replacement
@@ -151,7 +166,10 @@ function groupState(group: AutoScalingGroup): GroupState {
     min: group.MinSize ?? 0,
     max: group.MaxSize ?? 0,
     desired: group.DesiredCapacity ?? 0,
-    lifecycleStates: (group.Instances ?? []).map(({ LifecycleState }) => LifecycleState ?? ''),
+    instances: (group.Instances ?? []).map(({ InstanceId, LifecycleState }) => ({
+      instanceId: InstanceId ?? '',
+      lifecycleState: LifecycleState ?? '',
+    })),
     tags: new Map((group.Tags ?? []).map(({ Key, Value }) => [Key ?? '', Value ?? ''])),
   };
 }

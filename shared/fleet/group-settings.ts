@@ -20,6 +20,10 @@ const providerSettings = v.variant('provider', [
     owner: text,
     /** Absent: the runners belong to the organization. */
     repository: v.optional(text),
+    /** The repository of `owner` whose queued jobs count for the group; absent: `repository`. */
+    jobsRepository: v.optional(text),
+    /** Ids or file names of workflows; if any are named, queued jobs of others do not count for the group. */
+    workflowIds: v.optional(v.array(text)),
     /** Name of the runner group of the organization; absent: the default group. */
     runnerGroup: v.optional(text),
     labels: v.pipe(v.array(text), v.minLength(1), v.maxLength(100)),
@@ -51,6 +55,10 @@ const groupSettings = v.intersect([
     maxRunners: v.number(),
     /** A warming group has no agent. */
     takesJobs: v.boolean(),
+    /** Polls of the backlog per minute, 1 to 3; absent: 1. */
+    pollsPerMinute: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(3))),
+    /** Runners per queued job; absent: 1. */
+    scaleOutFactor: v.optional(v.pipe(v.number(), v.gtValue(0))),
   }),
   providerSettings,
 ]);

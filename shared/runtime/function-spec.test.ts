@@ -34,6 +34,11 @@ test('a function with both kinds has both kinds of keys', async () => {
   expect(spec && hasInbox(spec)).toBe(true);
 });
 
+test('a function without a URL may reserve concurrency', async () => {
+  const spec = await read({ ...common, ...queueKeys, reservedConcurrency: 1, subscriptions: [events] });
+  expect(spec).toMatchObject({ reservedConcurrency: 1 });
+});
+
 test.each([
   ['an inbox without a batch size', { ...common, concurrency: 2, receiveLimit: 9, subscriptions: [events] }],
   ['queue keys without an inbox', { ...common, ...queueKeys, reservedConcurrency: 1, subscriptions: [url] }],
@@ -42,10 +47,6 @@ test.each([
     { ...common, visibilitySeconds: 9, reservedConcurrency: 1, subscriptions: [url] },
   ],
   ['a URL without a limit of its callers', { ...common, subscriptions: [url] }],
-  [
-    'a reserved concurrency without a URL',
-    { ...common, ...queueKeys, reservedConcurrency: 1, subscriptions: [events] },
-  ],
   ['two URLs', { ...common, reservedConcurrency: 1, subscriptions: [url, { ...url, name: 'two' }] }],
   [
     'a URL of unknown authorization',

@@ -62,7 +62,8 @@ const functionSpecFields = v.strictObject({
   receiveLimit: queueCount(1, 1000),
   /**
    * Most invocations at once, requests and batches together, reserved from the concurrency of the account. A function with a URL
-   * needs it: its callers would otherwise take the concurrency of all functions. At least 1; Lambda keeps 100 unreserved.
+   * needs it: its callers would otherwise take the concurrency of all functions. A function that must not run twice at once has 1.
+   * Lambda keeps 100 unreserved.
    */
   reservedConcurrency: queueCount(1, 900),
   /** Queues besides its own inbox that this function polls, and alone may read. */
@@ -86,8 +87,8 @@ const functionSpecSchema = v.pipe(
     'visibilitySeconds: only a function with an inbox may have it',
   ),
   v.check(
-    (spec) => (spec.reservedConcurrency !== undefined) === hasUrl(spec),
-    'reservedConcurrency: exactly the functions with a URL need it',
+    (spec) => spec.reservedConcurrency !== undefined || !hasUrl(spec),
+    'reservedConcurrency: a function with a URL needs it',
   ),
   v.check(
     ({ subscriptions }) => subscriptions.filter(({ kind }) => kind === 'url').length <= 1,

@@ -23,7 +23,14 @@ export const METRICS = {
   IncidentsSent: { unit: MetricUnit.Count, dimensions: [[]] },
   IncidentsUnsent: { unit: MetricUnit.Count, dimensions: [[]] },
   ParameterDrift: { unit: MetricUnit.Count, dimensions: [[]] },
+  /** Queued jobs that count for a group, without unmatched ones. */
   BacklogJobs: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Time for which the oldest of these jobs waits. */
+  OldestJobSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  /** Queued jobs that idle runners of the group do not get, although their labels fit. */
+  UnmatchedJobs: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Polls, sources and groups whose scaling failed; 0 per poll without a failure. */
+  ScalingFailures: { unit: MetricUnit.Count, dimensions: [[]] },
   /** Requests and clean-ups that failed for a secret that is missing, malformed or refused. */
   CredentialFailures: { unit: MetricUnit.Count, dimensions: [[]] },
   /** Requests for a registration that failed for the group's settings, the provider or AWS. */

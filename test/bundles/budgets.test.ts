@@ -31,6 +31,7 @@ test('every function has a bundle', () => {
     'lifecycle',
     'parameters',
     'registration',
+    'scaling',
     'warming',
   ]);
 });
@@ -60,18 +61,21 @@ test('every replaced module is a module of a library', async () => {
 });
 
 describe('what is inside', () => {
-  test.each(['alarms', 'lifecycle', 'parameters', 'registration', 'warming'])('%s', async (name) => {
-    const inputs = await inputsOf(name);
-    expect(inputs.filter((input) => /node_modules\/zod\//.test(input))).toEqual([]);
-    expect(inputs.filter((input) => /(@aws-sdk|@smithy)\/[^/]+\/dist-cjs\//.test(input))).toEqual([]);
-    expect(
-      inputs.filter((input) => /credential-provider-(ini|sso|process|web-identity|node)\//.test(input)),
-    ).toEqual([]);
-    expect(inputs.filter((input) => /\/(Sha256Js|Sha1Js|Md5Js|Crc32Js)\.js$/.test(input))).toEqual([]);
-    // A function never imports another.
-    const others = inputs.filter(
-      (input) => input.startsWith('functions/') && !input.startsWith(`functions/${name}/`),
-    );
-    expect(others).toEqual([]);
-  });
+  test.each(['alarms', 'lifecycle', 'parameters', 'registration', 'scaling', 'warming'])(
+    '%s',
+    async (name) => {
+      const inputs = await inputsOf(name);
+      expect(inputs.filter((input) => /node_modules\/zod\//.test(input))).toEqual([]);
+      expect(inputs.filter((input) => /(@aws-sdk|@smithy)\/[^/]+\/dist-cjs\//.test(input))).toEqual([]);
+      expect(
+        inputs.filter((input) => /credential-provider-(ini|sso|process|web-identity|node)\//.test(input)),
+      ).toEqual([]);
+      expect(inputs.filter((input) => /\/(Sha256Js|Sha1Js|Md5Js|Crc32Js)\.js$/.test(input))).toEqual([]);
+      // A function never imports another.
+      const others = inputs.filter(
+        (input) => input.startsWith('functions/') && !input.startsWith(`functions/${name}/`),
+      );
+      expect(others).toEqual([]);
+    },
+  );
 });

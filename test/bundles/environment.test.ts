@@ -4,6 +4,7 @@ import { alarmsEnv } from '../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../functions/parameters/env.ts';
 import { registrationEnv } from '../../functions/registration/env.ts';
+import { scalingEnv } from '../../functions/scaling/env.ts';
 import { warmingEnv } from '../../functions/warming/env.ts';
 import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 
@@ -12,6 +13,7 @@ const shapes = {
   lifecycle: lifecycleEnv,
   parameters: parametersEnv,
   registration: registrationEnv,
+  scaling: scalingEnv,
   warming: warmingEnv,
 };
 

@@ -8,15 +8,15 @@ export function autoScalingGroups(client: Pick<AutoScalingClient, 'send'>, prefi
   return {
     async list() {
       const groups: GroupCapacity[] = [];
-      for await (const { name, min, max, desired, lifecycleStates } of listGroups(client)) {
+      for await (const { name, min, max, desired, instances } of listGroups(client)) {
         if (!parseAutoScalingGroupName(prefix, name)) continue;
         groups.push({
           name,
           min,
           max,
           desired,
-          inService: lifecycleStates.filter((state) => state === 'InService').length,
-          draining: lifecycleStates.filter(isDraining).length,
+          inService: instances.filter(({ lifecycleState }) => lifecycleState === 'InService').length,
+          draining: instances.filter(({ lifecycleState }) => isDraining(lifecycleState)).length,
         });
       }
       return groups;

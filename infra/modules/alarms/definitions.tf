@@ -16,6 +16,8 @@ locals {
       excess-registrations = { metric = "ExcessRegistrations", dimensions = { Group = id }, statistic = "Maximum", threshold = 0, period = 300, periods = 2, severity = "error", summary = "A runner of ${id} has more than one live registration", only = group.takes_jobs }
       failed-registrations = { metric = "RegistrationFailures", dimensions = { Group = id }, statistic = "Sum", threshold = 0, period = 300, periods = 3, severity = "error", summary = "Runners of ${id} get no registrations", only = group.takes_jobs }
       unused-registrations = { metric = "RegistrationsWithoutJob", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.unused_registrations, period = 3600, severity = "warning", summary = "Many agents of ${id} end without a job", only = group.takes_jobs }
+      unmatched-jobs       = { metric = "UnmatchedJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 300, periods = 2, severity = "error", summary = "Jobs wait beside idle runners of ${id} that do not get them", only = group.takes_jobs }
+      old-jobs             = { metric = "OldestJobSeconds", dimensions = { Group = id }, statistic = "Minimum", threshold = var.thresholds.oldest_job_seconds, period = 60, periods = 3, severity = "error", summary = "A job of ${id} waits for a runner for too long", only = group.takes_jobs }
       backlog              = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", summary = "Jobs of ${id} wait for a runner" }
     } : "${kind}-${replace(id, "/", "-")}" => merge({ periods = 1, missing = "notBreaching", only = true, runbook = kind, namespace = "Hearth", route = id, enabled = group.actions_enabled }, alarm)
     if try(alarm.only, true)
@@ -38,7 +40,9 @@ locals {
       throttled-registrations = { metric = "RegistrationsThrottled", threshold = 0, period = 300, periods = 3, severity = "warning", summary = "A CI provider's rate limit delays registrations" }
       left-registrations      = { metric = "RegistrationsLeftBehind", threshold = 0, period = 300, periods = 6, statistic = "Maximum", severity = "warning", summary = "Terminated runners left registrations at a CI provider that were not removed for half an hour" }
       denied-requests         = { metric = "DeniedRequests", threshold = 0, period = 300, severity = "error", summary = "A principal that is not a runner asked the function registration for a registration" }
-      parameter-drift         = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
+      # Each poll emits a value, so without one the function does not run.
+      scaling-failures = { metric = "ScalingFailures", threshold = 0, period = 300, periods = 3, missing = "breaching", severity = "error", summary = "The function scaling cannot read a backlog or raise a capacity, or does not run" }
+      parameter-drift  = { metric = "ParameterDrift", threshold = 0, period = 300, severity = "info", summary = "The parameter tree was edited by hand, and the edit was reverted" }
     } : kind => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", statistic = "Sum", dimensions = {}, route = "default", enabled = true }, alarm)
   }
 

@@ -40,6 +40,7 @@ variable "thresholds" {
     restore_seconds      = number
     drain_seconds        = number
     backlog_minutes      = number
+    oldest_job_seconds   = number
     snapshot_age_hours   = number
     snapshot_gb          = number
     launch_failures      = number

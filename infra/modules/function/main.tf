@@ -91,7 +91,7 @@ resource "aws_lambda_function" "this" {
   s3_bucket        = var.code.bucket
   s3_key           = var.code.key
   source_code_hash = var.code.code_sha256
-  # A function with a URL: its callers take no concurrency from the other functions. -1 reserves none.
+  # Callers of a URL take no concurrency from the other functions, and one invocation at a time scales. -1 reserves none.
   reserved_concurrent_executions = var.reserve_concurrency ? try(var.spec.reservedConcurrency, -1) : -1
   tags                           = var.tags
 

@@ -18,6 +18,7 @@ const deployment: Deployment = {
   warmingSets: {
     default: { group: 'gha/warming', schedule: 'cron(0 3 * * ? *)', deadlineMinutes: 60, keep: 3 },
   },
+  isScaled: true,
   replicaRegions: ['eu-west-1'],
   alarms: [],
   pagerDutyUrl: 'http://127.0.0.1:1',

@@ -69,6 +69,8 @@ export type Deployment = {
   bucket: string;
   groups: readonly GroupSettings[];
   warmingSets: Readonly<Record<string, WarmingSetSettings>>;
+  /** Whether the schedule of the function `scaling` exists. It can be fired in both cases. */
+  isScaled: boolean;
   replicaRegions: readonly string[];
   alarms: readonly AlarmSettings[];
   /** Origin of PagerDuty's Events API. */

@@ -38,7 +38,11 @@ export type GithubApiOptions = CallOptions & {
 };
 
 /** One authenticated call; the path begins with a slash. */
-export type GithubCall = Omit<ProviderRequest, 'provider' | 'url' | 'headers'> & { path: string };
+export type GithubCall = Omit<ProviderRequest, 'provider' | 'url' | 'headers'> & {
+  path: string;
+  /** ETag of an earlier answer. If it is still valid, the answer has status 304 and no body; `accept` must contain 304. */
+  ifNoneMatch?: string;
+};
 
 const installationSchema = v.object({ id: v.number() });
 const tokenSchema = v.object({
@@ -56,9 +60,18 @@ export function githubApi(options: GithubApiOptions): (call: GithubCall) => Prom
   const { settings, secrets, tokens } = options;
   let { credential } = options;
 
-  const send: Send = ({ path, ...rest }, authorization) => {
+  const send: Send = ({ path, ifNoneMatch, ...rest }, authorization) => {
     const url = `${settings.apiUrl.replace(/\/+$/, '')}${path}`;
-    const request = { ...rest, provider: 'GitHub', url, headers: { ...HEADERS, authorization } };
+    const request = {
+      ...rest,
+      provider: 'GitHub',
+      url,
+      headers: {
+        ...HEADERS,
+        authorization,
+        ...(ifNoneMatch !== undefined && { 'if-none-match': ifNoneMatch }),
+      },
+    };
     return callProvider(request, options);
   };
   const attempt = async (call: GithubCall) => {

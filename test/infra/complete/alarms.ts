@@ -72,6 +72,8 @@ export function aboutAlarms(made: Applied): void {
         'excess-registrations',
         'failed-registrations',
         'unused-registrations',
+        'unmatched-jobs',
+        'old-jobs',
       ])
         expect(watched(kind, 'Group'), kind).toEqual([
           'bk/default',

@@ -5,6 +5,7 @@ import { alarmsEnv } from '../../../functions/alarms/env.ts';
 import { lifecycleEnv } from '../../../functions/lifecycle/env.ts';
 import { parametersEnv } from '../../../functions/parameters/env.ts';
 import { registrationEnv } from '../../../functions/registration/env.ts';
+import { scalingEnv } from '../../../functions/scaling/env.ts';
 import { warmingEnv } from '../../../functions/warming/env.ts';
 import { fill } from '../../../scripts/local/deploy/names.ts';
 import { COMMON_ENV } from '../../../shared/runtime/define-function.ts';
@@ -21,6 +22,7 @@ const envs: Record<string, Parameters<typeof readEnv>[0]> = {
   lifecycle: lifecycleEnv,
   parameters: parametersEnv,
   registration: registrationEnv,
+  scaling: scalingEnv,
   warming: warmingEnv,
 };
 

@@ -84,6 +84,28 @@ export function aboutPermissions(made: Applied): void {
       ]);
     });
 
+    test('the function scaling scales the groups that take jobs, and changes no registration', () => {
+      const policy = of('aws_iam_role_policy').find(({ address }) =>
+        address.includes('module.function["scaling"].aws_iam_role_policy.own'),
+      );
+      const own = statements(policy?.values.policy);
+      const scaling = own.find(({ Action }) => Action.includes('autoscaling:SetDesiredCapacity'));
+      expect(scaling?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
+        'aw-bk-default',
+        'aw-cci-default',
+        'aw-gha-default',
+        'aw-gha-org',
+        'aw-gha-small-jobs',
+      ]);
+      const written = own
+        .filter(({ Action }) => Action.includes('s3:PutObject'))
+        .flatMap(({ Resource: on }) => on);
+      expect(written.map((arn) => arn.slice(arn.indexOf('/')))).toEqual([
+        '/backlog/*',
+        '/registrations/budgets/*',
+      ]);
+    });
+
     test('no instance role, and no policy that the module attaches to one, has an action of Secrets Manager', () => {
       const attachable = of('aws_iam_policy').filter(({ values }) =>
         text(values.name).startsWith('aw-warming-manage-'),
@@ -124,7 +146,7 @@ export function aboutPermissions(made: Applied): void {
       expect(invoking).toHaveLength(2 * ids.length);
     });
 
-    test('only registration reads the credentials of the CI providers and the declared groups', () => {
+    test('only registration and scaling read the credentials of the CI providers and the declared groups', () => {
       const reading = (pattern: RegExp) =>
         of('aws_iam_role_policy')
           .filter(({ values }) =>
@@ -135,15 +157,17 @@ export function aboutPermissions(made: Applied): void {
             ),
           )
           .map(({ address }) => address);
-      const own = /module\.function\["registration"\]\.aws_iam_role_policy\.own$/;
+      const both = ['registration', 'scaling'].map((name) =>
+        expect.stringMatching(new RegExp(`module\\.function\\["${name}"\\]\\.aws_iam_role_policy\\.own$`)),
+      );
       const secrets = of('aws_secretsmanager_secret').filter(({ name }) => name === 'agent');
       expect(secrets).toHaveLength(4);
       for (const { values } of secrets) {
         const arn = text(values.arn);
-        expect(reading(new RegExp(`^${arn}$`)), arn).toEqual([expect.stringMatching(own)]);
+        expect(reading(new RegExp(`^${arn}$`)), arn).toEqual(both);
       }
-      expect(reading(/config\/groups\.json$/)).toEqual([expect.stringMatching(own)]);
-      expect(reading(/\/registrations\//)).toEqual([expect.stringMatching(own)]);
+      expect(reading(/config\/groups\.json$/)).toEqual(both);
+      expect(reading(/\/registrations\//)).toEqual(both);
     });
 
     test('the agent secrets are those that operators may write', () => {

@@ -106,6 +106,7 @@ export function aboutStorage(made: Applied): void {
         provider: 'gha',
         apiUrl: 'https://api.example.ghe.com',
         owner: 'acme',
+        jobsRepository: 'monorepo',
         appSecret: secret('aw_gha_app_'),
         tokenSecret: secret('aw_gha_token_'),
       };
@@ -115,6 +116,8 @@ export function aboutStorage(made: Applied): void {
         minRunners,
         maxRunners,
         takesJobs,
+        pollsPerMinute: 1,
+        scaleOutFactor: 1,
       });
       const repository = 'monorepo';
       const circle = { provider: 'cci', apiUrl: 'https://circleci.example.com' };
@@ -124,7 +127,14 @@ export function aboutStorage(made: Applied): void {
         tokenSecret: secret('aw_bk_agent_token_'),
       };
       expect(groups).toEqual({
-        'gha/default': { ...github, ...sized('gha-default', 0, 50), repository, labels: ['aspect-default'] },
+        'gha/default': {
+          ...github,
+          ...sized('gha-default', 0, 50),
+          repository,
+          labels: ['aspect-default'],
+          pollsPerMinute: 2,
+          workflowIds: ['1234567'],
+        },
         'gha/small-jobs': {
           ...github,
           ...sized('gha-small-jobs', 1, 5),

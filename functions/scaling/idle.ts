@@ -1,0 +1,43 @@
+import * as v from 'valibot';
+import { recordKey, registrationRecordSchema } from '../../shared/fleet/registration-record.ts';
+import type { RunnerGroup, ScalingDeps } from './ports.ts';
+import { UNMATCHED_MS } from './unmatched.ts';
+
+/** Most records of registrations that are read per group and poll. */
+const MAX_RECORDS = 3;
+
+/**
+ * Remembers since when instances are without a job. One that had a job in any read starts anew: between two jobs every instance is
+ * without one for some seconds.
+ *
+ * @param idle instances in service that run no job; none after a read that may lack jobs
+ */
+export function noteIdle(group: string, idle: readonly string[], { memory, clock }: ScalingDeps): void {
+  const before = memory.idleSince.get(group);
+  const now = clock.now().getTime();
+  memory.idleSince.set(group, new Map(idle.map((id) => [id, before?.get(id) ?? now])));
+}
+
+/**
+ * How long a registered instance of the group has been without a job, in milliseconds; 0 if that is not yet long enough to matter. An
+ * instance without a registration takes no jobs, so it shows nothing about them.
+ */
+export async function idleForMs(
+  group: RunnerGroup,
+  { memory, clock, store }: Pick<ScalingDeps, 'memory' | 'clock' | 'store'>,
+): Promise<number> {
+  const now = clock.now().getTime();
+  const longest = [...(memory.idleSince.get(group.id) ?? [])]
+    .map(([instanceId, since]) => ({ instanceId, idleMs: now - since }))
+    .filter(({ idleMs }) => idleMs >= UNMATCHED_MS)
+    .sort((a, b) => b.idleMs - a.idleMs)
+    .slice(0, MAX_RECORDS);
+  for (const { instanceId, idleMs } of longest) {
+    const stored = await store.read(recordKey(instanceId));
+    const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), registrationRecordSchema), stored?.text);
+    if (!parsed.success || parsed.output.removed) continue;
+    // Without an id GitHub's answer was lost, or registration fails at present.
+    if (group.settings.provider !== 'gha' || parsed.output.id !== undefined) return idleMs;
+  }
+  return 0;
+}

@@ -1,0 +1,69 @@
+import type { JobList } from '../../shared/ci/backlog.ts';
+import type { CallOptions, SettingsOf } from '../../shared/ci/provider.ts';
+import type { Groups, RunnerGroup } from '../../shared/fleet/declared-groups.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import type { ObjectStore } from '../../shared/snapshot/store.ts';
+
+export type { RunnerGroup };
+
+/** An Auto Scaling group with its instances. */
+export type FleetGroup = {
+  name: string;
+  max: number;
+  desired: number;
+  instances: readonly { instanceId: string; lifecycleState: string }[];
+};
+
+/** The part of Auto Scaling that this function uses. */
+export interface AutoScalingPort {
+  /** The groups of the deployment, by name. */
+  list(): Promise<Map<string, FleetGroup>>;
+  describe(name: string): Promise<Pick<FleetGroup, 'desired' | 'max'> | undefined>;
+  setDesired(name: string, desired: number): Promise<void>;
+  /** Why the latest launch of the group failed, if it did since this time. */
+  failedLaunch(name: string, since: Date): Promise<string | undefined>;
+}
+
+/** Reads a backlog. `reserve` is called with a number of calls before they are made, and throws if they must not be made. */
+export type BacklogReader<T> = {
+  /** The account that limits are counted for; undefined: nothing is limited. */
+  installation: string | undefined;
+  read(reserve: (calls: number) => Promise<void>): Promise<T>;
+};
+
+/** Opens the backlogs of the CI providers. */
+export interface Backlogs {
+  /**
+   * @param workflows ids or file names of the workflows whose jobs count; undefined: all
+   * @throws {ProviderError}
+   */
+  github(
+    settings: SettingsOf<'gha'>,
+    workflows: ReadonlySet<string> | undefined,
+    options: CallOptions,
+  ): Promise<BacklogReader<JobList>>;
+}
+
+/** The dependencies of this function. */
+export type ScalingDeps = {
+  groups: Pick<Groups, 'all'>;
+  backlogs: Backlogs;
+  autoScaling: AutoScalingPort;
+  store: Pick<ObjectStore, 'read' | 'write'>;
+  memory: Memory;
+  metrics: MetricSink;
+  logger: Pick<Logger, 'info' | 'warn' | 'error'>;
+  clock: Clock;
+  /** Ends early when `signal` aborts. */
+  sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
+  /** In [0, 1): spreads callers that meet. */
+  random: () => number;
+};
+
+/** What one execution environment remembers. Nothing depends on it but the time until an unmatched job is found. */
+export type Memory = {
+  /** Since when each instance without a job is so, by group and instance; milliseconds since 1970. */
+  idleSince: Map<string, ReadonlyMap<string, number>>;
+};

@@ -1,0 +1,87 @@
+import * as v from 'valibot';
+import {
+  BACKLOG_KEY,
+  type BacklogRecord,
+  backlogRecordSchema,
+  type GroupBacklog,
+} from '../../shared/fleet/backlog-record.ts';
+import { RetryableError } from '../../shared/runtime/errors.ts';
+import type { ScalingDeps } from './ports.ts';
+
+/** Longest time for which `readAt` stays while nothing else changes, in milliseconds. Each change writes a parameter. */
+const READ_AT_MS = 15 * 60_000;
+
+/** Most unmatched jobs of a group that are remembered: hundreds of groups have one record, which has at most 1 MiB. */
+const MAX_UNMATCHED = 200;
+
+/** The record while one invocation polls. No other invocation changes it or polls in this time. */
+export class HeldRecord {
+  private etag: string;
+  private readonly store: ScalingDeps['store'];
+  private current: BacklogRecord;
+
+  private constructor(store: ScalingDeps['store'], current: BacklogRecord, etag: string) {
+    this.store = store;
+    this.current = current;
+    this.etag = etag;
+  }
+
+  /**
+   * Takes the record. Reserved concurrency alone does not do: an account can have too little to reserve, and two invocations that read
+   * different backlogs could lower a capacity between them.
+   *
+   * @param id of the invocation
+   * @returns undefined if another invocation polls
+   */
+  static async take(
+    id: string,
+    until: Date,
+    { store, clock, logger }: Pick<ScalingDeps, 'store' | 'clock' | 'logger'>,
+  ): Promise<HeldRecord | undefined> {
+    const stored = await store.read(BACKLOG_KEY);
+    const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), backlogRecordSchema), stored?.text);
+    if (stored && !parsed.success) logger.warn('record of another format replaced', { key: BACKLOG_KEY });
+    const before: BacklogRecord = parsed.success ? parsed.output : { version: 1, groups: {} };
+    const { poll } = before;
+    if (poll && poll.id !== id && new Date(poll.until) > clock.now()) return undefined;
+    const current: BacklogRecord = { ...before, poll: { id, until: until.toISOString() } };
+    const etag = await store.write(
+      BACKLOG_KEY,
+      current,
+      stored ? { ifMatch: stored.etag } : { ifNoneMatch: true },
+    );
+    return etag === undefined ? undefined : new HeldRecord(store, current, etag);
+  }
+
+  group(id: string): GroupBacklog | undefined {
+    return this.current.groups[id];
+  }
+
+  /** Notes what was read of a group; `save` writes it. */
+  note(id: string, next: GroupBacklog): void {
+    const before = this.current.groups[id];
+    const isFresh = before && Date.parse(next.readAt) - Date.parse(before.readAt) < READ_AT_MS;
+    const isSame =
+      before?.queued === next.queued && before.running === next.running && before.oldest === next.oldest;
+    this.current.groups[id] = {
+      ...next,
+      unmatched: next.unmatched.slice(0, MAX_UNMATCHED),
+      ...(isFresh && isSame && { readAt: before.readAt }),
+    };
+  }
+
+  /**
+   * Writes what was noted, without the groups that are not declared any more.
+   *
+   * @param isLast whether other invocations may poll from now on
+   * @throws {RetryableError} `poll-lost` if another invocation has taken the record
+   */
+  async save(declared: ReadonlySet<string>, isLast: boolean): Promise<void> {
+    const groups = Object.entries(this.current.groups).filter(([id]) => declared.has(id));
+    const { poll } = this.current;
+    this.current = { version: 1, ...(poll && !isLast && { poll }), groups: Object.fromEntries(groups) };
+    const etag = await this.store.write(BACKLOG_KEY, this.current, { ifMatch: this.etag });
+    if (etag === undefined) throw new RetryableError('poll-lost', 'another invocation polls');
+    this.etag = etag;
+  }
+}

@@ -1,0 +1,64 @@
+# Reads backlogs with the credentials of the CI providers, and changes nothing there.
+
+data "aws_iam_policy_document" "scaling" {
+  dynamic "statement" {
+    # Without runner groups there is no secret, and a statement needs a resource.
+    for_each = length(local.agent_secrets) > 0 ? [1] : []
+    content {
+      sid       = "ReadAgentSecrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [for secret in aws_secretsmanager_secret.agent : secret.arn]
+    }
+  }
+  statement {
+    sid     = "ReadGroupsAndRecords"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${module.warming.bucket_arn}/config/groups.json",
+      # Whether an idle instance has a registration.
+      "${module.warming.bucket_arn}/registrations/*",
+    ]
+  }
+  statement {
+    sid     = "ManageBacklogAndBudgets"
+    actions = ["s3:GetObject", "s3:PutObject"]
+    resources = [
+      "${module.warming.bucket_arn}/backlog/*",
+      # Polls and registrations use one budget per installation.
+      "${module.warming.bucket_arn}/registrations/budgets/*",
+    ]
+  }
+  statement {
+    sid     = "ListRecords"
+    actions = ["s3:ListBucket"]
+    # No prefix condition: with this permission S3 answers 404 instead of 403 for a record that does not exist yet.
+    resources = [module.warming.bucket_arn]
+  }
+  dynamic "statement" {
+    for_each = length(local.scaled_groups) > 0 ? [1] : []
+    content {
+      sid       = "SetDesiredCapacity"
+      actions   = ["autoscaling:SetDesiredCapacity"]
+      resources = [for group in local.scaled_groups : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${group}"]
+    }
+  }
+  statement {
+    sid     = "DescribeGroups"
+    actions = ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"]
+    # Auto Scaling has no resource-level permissions for Describe actions.
+    resources = ["*"]
+  }
+  dynamic "statement" {
+    for_each = var.kms_key_arn[*]
+    content {
+      sid       = "EncryptAndDecryptWithKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+}
+
+locals {
+  # The function warming scales the warming groups.
+  scaled_groups = [for id, group in local.groups_file.groups : group.autoScalingGroup if group.takesJobs]
+}
