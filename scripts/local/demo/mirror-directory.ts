@@ -36,7 +36,7 @@ async function isSame(from: string, to: string): Promise<boolean> {
   const [a, b] = await Promise.all([lstat(from), lstat(to).catch(() => undefined)]);
   if (!b) return false;
   if (a.isSymbolicLink() && b.isSymbolicLink()) return (await readlink(from)) === (await readlink(to));
-  // Squashfs keeps whole seconds.
+  // A restore without root keeps whole seconds.
   const second = (stats: { mtimeMs: number }) => Math.floor(stats.mtimeMs / 1000);
   return a.isFile() && b.isFile() && a.size === b.size && second(a) === second(b);
 }
