@@ -548,6 +548,25 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
     }
   });
 
+  it('leaves nothing after SIGKILL of aw-runner at any moment of the start', async () => {
+    const starter = join(import.meta.dirname, 'programs/start-lazy-image.ts');
+    for (let round = 0; round < 10; round += 1) {
+      const lazy = await fresh();
+      const file = `${lazy.image}.request`;
+      await writeFile(file, JSON.stringify(lazy.request));
+      const child = spawn(process.execPath, [starter, lazy.directory, file, PROGRAM], { stdio: 'ignore' });
+      await sleep(200 + Math.random() * 1_200);
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      await removeLazyImage(lazy.directory);
+      // What had only just been started finds no request, and ends.
+      for (const deadline = performance.now() + 5_000; performance.now() < deadline; await sleep(50)) {
+        if ((await leftovers(lazy.directory)).length === 0) break;
+      }
+      expect(await leftovers(lazy.directory)).toEqual([]);
+    }
+  });
+
   it('starts lazily on a slow link only', async () => {
     const slow = await fresh();
     s3.fault = (call) => (isOfMetadata(call) ? undefined : { delayMs: 3_000 });

@@ -170,6 +170,8 @@ export async function removeLazyImage(directory: string): Promise<void> {
   await unmountLazy(paths);
   const status = await readStatus(paths);
   if (status) await ended(status.process);
+  // A process that was still starting can have mounted its file meanwhile.
+  await unmountLazy(paths);
   await rm(paths.directory, { recursive: true, force: true });
 }
 
