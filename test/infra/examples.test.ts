@@ -60,13 +60,13 @@ describe.skipIf(reason !== undefined)('examples', () => {
       for (const change of renamed) expect(change).toMatch(/gha\/(default|main)|gha-(default|main)/);
 
       const added = changes(
-        original.replace('    default = { bazel', '    nightly = {}\n    default = { bazel'),
+        original.replace('  warming_sets = {\n', '  warming_sets = {\n    nightly = {}\n'),
       );
       expect(added).toEqual(['create module.hearth.module.warming.aws_iam_policy.manage["nightly"]']);
 
       const removed = changes(
         original
-          .replace(/warming_sets = \{\n.*\n +\}/, 'warming_sets = {}')
+          .replace(/warming_sets = \{\n[^]*?\n {2}\}/, 'warming_sets = {}')
           .replace(/ +warming +=.*\n/, '')
           .replace(/ +policies +=.*\n/, ''),
       );
