@@ -66,7 +66,7 @@ describe.skipIf(reason !== undefined)('examples', () => {
 
       const removed = changes(
         original
-          .replace(/warming_sets = \{\n[^]*?\n {2}\}/, 'warming_sets = {}')
+          .replace(/warming_sets = \{\n.*?\n {2}\}/s, 'warming_sets = {}')
           .replace(/ +warming +=.*\n/, '')
           .replace(/ +policies +=.*\n/, ''),
       );
