@@ -35,6 +35,13 @@ export async function childrenOf(parent: number, pids: readonly number[]): Promi
   return found.flat();
 }
 
+/** The id of a process in the PID namespace that it was created in; undefined if there is no such process. */
+export async function pidInNamespace(pid: number): Promise<number | undefined> {
+  const status = (await gone(readFile(`/proc/${pid}/status`, 'utf8'))) ?? '';
+  const ids = /^NSpid:\s+(.+)$/m.exec(status)?.[1]?.split('\t');
+  return ids && Number(ids.at(-1));
+}
+
 /** Field 22 of `/proc/<pid>/stat`: clock ticks after boot (proc(5)). Undefined if there is no such process, or it is a zombie. */
 export async function startTime(pid: number): Promise<string | undefined> {
   if (process.platform !== 'linux') return isRunning(pid) ? 'unknown' : undefined;

@@ -207,9 +207,11 @@ export function ghaAgent(options: {
     async ended({ unit, code, sawJob }: EndedAgent): Promise<AgentEnd> {
       const text = await logs.tail(unit);
       const ranJob = sawJob || jobOf(text) !== undefined;
+      // A job can end its listener with every code. Neither a program that it has changed nor its registration is used again.
+      if (ranJob) return { ranJob, isUsedUp: code === EXIT.done };
       switch (code) {
         case EXIT.done:
-          return { ranJob, isUsedUp: ranJob };
+          return { ranJob };
         case EXIT.retryable:
           return { ranJob, again: RETRY_MS };
         case EXIT.update:

@@ -161,7 +161,7 @@ describe('the end of an agent of GitHub', () => {
     kind('gha').ended({ unit: 'x-1', version: '1', code, sawJob });
 
   test.each([
-    [0, { ranJob: false, isUsedUp: false }],
+    [0, { ranJob: false }],
     [1, { ranJob: false, isFault: true }],
     [2, { ranJob: false, again: 5_000 }],
     [3, { ranJob: false, update: true, again: 0 }],
@@ -170,6 +170,10 @@ describe('the end of an agent of GitHub', () => {
     [null, { ranJob: false, isFault: false }],
   ])('%s', async (code, expected) => {
     expect(await end(code)).toEqual(expected);
+  });
+
+  test.each([2, 3, 4, 7])('%s after a job: nothing that the job could have written is used again', async (code) => {
+    expect(await end(code, true)).toEqual({ ranJob: true, isUsedUp: false });
   });
 
   test('7 is a version that is too old', async () => {

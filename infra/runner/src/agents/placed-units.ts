@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { emptyCgroup } from '../isolation/job-cgroup.ts';
 import type { JobPlaces } from '../isolation/job-places.ts';
 import type { Linger } from '../isolation/job-root.ts';
-import { childrenOf, type ProcessIdentity, signalProcess } from '../processes.ts';
+import { childrenOf, type ProcessIdentity, pidInNamespace, signalProcess } from '../processes.ts';
 import type { AgentUnit, AgentUnits, UnitState } from './units.ts';
 
 /** A unit in a place. Two starts of an agent with one registration have the same place. */
@@ -49,8 +50,9 @@ export function sharedUnits(units: AgentUnits): PlacedUnits {
 /** A program that a signal has ended, as the exit code of a shell: 128 and the number of the signal. */
 const FIRST_SIGNAL_CODE = 129;
 
-/** Programs beside the agent below the first process of the namespaces: the one that holds Docker's socket, and the daemon. */
-const BESIDE = /(?:^|\/)(?:systemd-socket-activate|dockerd|containerd)$/;
+/** Longest time from the start of the command to the start of the agent in its place, and the time between two checks, in milliseconds. */
+const START_MS = 20_000;
+const POLL_MS = 10;
 
 /**
  * Units whose agent runs in the place of a job: a root, a tree and namespaces of its own. The main process of such a unit is the
@@ -58,11 +60,13 @@ const BESIDE = /(?:^|\/)(?:systemd-socket-activate|dockerd|containerd)$/;
  *
  * @param units of the service manager
  * @param log gets what jobs have changed in the kernel, and what was restored
+ * @param findAgent replaces the processes of this system
  */
 export function isolatedUnits(
   units: AgentUnits,
   places: JobPlaces,
   log: (line: string) => void,
+  findAgent: AgentFinder = agentAmong,
 ): PlacedUnits {
   /** The watches of disks that are too small for all that a job may write, by unit. */
   const watches = new Map<string, AbortController>();
@@ -74,38 +78,68 @@ export function isolatedUnits(
     watches.set(name, end);
     places.watchDisk(cgroup, end.signal).then(
       (isKilled) => isKilled && log(`the job of ${name} was killed: disk full`),
-      (error: unknown) => end.signal.aborted || log(`watch of the disk: ${errorText(error)}`),
+      (error: unknown) => {
+        if (end.signal.aborted) return;
+        log(`watch of the disk: ${errorText(error)}`);
+        // The next observation of the unit starts another one.
+        watches.delete(name);
+      },
     );
   }
 
   async function state(name: string): Promise<UnitState | undefined> {
     const found = await units.state(name);
-    // Also after a restart of aw-runner.
-    if (found?.main && places.isTight()) await watch(name);
-    if (found?.main) return { ...found, main: (await agentOf(found.main, found.pids)) ?? found.main };
+    if (found?.main) {
+      // Also after a restart of aw-runner.
+      if (await places.isTight()) await watch(name);
+      const agent = await findAgent(found.main, found.pids, await places.programPid());
+      // Until the agent runs, the unit has processes that build its root. None is a job.
+      return agent ? { ...found, main: agent } : { ...found, pids: [found.main.pid] };
+    }
     if (found?.ended?.code == null || found.ended.code < FIRST_SIGNAL_CODE) return found;
     return { ...found, ended: { code: null } };
+  }
+
+  /** The agent of a unit; undefined if the unit has ended, or its agent has not started. */
+  async function agentOf(name: string): Promise<{ isRunning: boolean; agent?: ProcessIdentity }> {
+    const { main, pids = [] } = (await units.state(name)) ?? {};
+    if (!main) return { isRunning: false };
+    const agent = await findAgent(main, pids, await places.programPid());
+    return { isRunning: true, ...(agent && { agent }) };
   }
 
   return {
     ...units,
     state,
-    prepare: (place) => places.open(place),
 
-    async inPlace(place, name, user) {
-      const { main } = (name === undefined ? undefined : await state(name)) ?? {};
-      if (!main) return places.command(place, user, []);
-      return ['nsenter', `--target=${main.pid}`, '--mount', '--pid', '--', ...units.asUser(user)];
+    async prepare(place) {
+      for (const line of await places.open(place)) log(`before ${place}: ${line}`);
     },
 
+    async inPlace(place, name, user) {
+      const { agent } = name === undefined ? {} : await agentOf(name);
+      if (!agent) return places.command(place, user, []);
+      return ['nsenter', `--target=${agent.pid}`, '--mount', '--pid', '--', ...units.asUser(user)];
+    },
+
+    /** Fulfilled when the agent runs, and not its command alone: a signal would be lost in between. */
     async start({ place, linger, ...unit }) {
       const [program = '', ...args] = await places.command(place, unit.user, unit.argv, linger);
       await units.start({ ...unit, argv: [program, ...args], user: 'root' });
+      const end = performance.now() + START_MS;
+      for (;;) {
+        const { isRunning, agent } = await agentOf(unit.name);
+        if (!isRunning || agent) return;
+        if (performance.now() > end)
+          return log(`the agent of ${unit.name} did not start within ${START_MS / 1000} s`);
+        await sleep(POLL_MS);
+      }
     },
 
     async signal(name, signal) {
-      const { main } = (await state(name)) ?? {};
-      if (main) await signalProcess(main, signal);
+      const { isRunning, agent } = await agentOf(name);
+      if (agent) await signalProcess(agent, signal);
+      else if (isRunning) throw new Error(`the agent of ${name} does not run yet, or any more: no ${signal}`);
     },
 
     async remove(name) {
@@ -122,10 +156,20 @@ export function isolatedUnits(
   };
 }
 
-/** The agent, below the command and the first process of the namespaces. Undefined until it has started. */
-async function agentOf(main: ProcessIdentity, pids: readonly number[]): Promise<ProcessIdentity | undefined> {
-  const [first] = await childrenOf(main.pid, pids);
-  const below = first ? await childrenOf(first.pid, pids) : [];
-  const agent = below.find(({ argv }) => !BESIDE.test(argv[0] ?? ''));
-  return agent && { pid: agent.pid, startTime: agent.startTime };
-}
+/** How the agent of a unit is found. */
+type AgentFinder = (
+  main: ProcessIdentity,
+  pids: readonly number[],
+  programPid: number | undefined,
+) => Promise<ProcessIdentity | undefined>;
+
+/**
+ * The agent is a child of the first process of the namespaces, which is the child of the unit's main process. Processes that a job
+ * has left become children of that first process too, so the number decides which one is the agent.
+ */
+const agentAmong: AgentFinder = async (main, pids, programPid) => {
+  const [first] = programPid === undefined ? [] : await childrenOf(main.pid, pids);
+  for (const { pid, startTime } of first ? await childrenOf(first.pid, pids) : [])
+    if ((await pidInNamespace(pid)) === programPid) return { pid, startTime };
+  return undefined;
+};

@@ -22,9 +22,8 @@ export async function emptyCgroup(cgroup: string, limitMs = 10_000): Promise<voi
       await writeFile(join(cgroup, 'cgroup.kill'), '1');
       if (!(await isPopulated(cgroup))) return await removeDescendants(cgroup);
     } catch (error) {
-      // systemd removes the directory of a unit that has ended.
-      if (isGone(error)) continue;
-      throw error;
+      // systemd removes the directory of a unit that has ended. EBUSY: the directory of a process that is about to be gone.
+      if (!isGone(error)) throw error;
     }
     if (performance.now() > deadline) {
       throw new CgroupNotEmpty(`processes of ${cgroup} are alive after a kill: ${await processes(cgroup)}`);
@@ -50,7 +49,9 @@ async function removeDescendants(cgroup: string): Promise<void> {
 }
 
 async function processes(cgroup: string): Promise<string> {
-  const ids = (await readFile(join(cgroup, 'cgroup.procs'), 'utf8')).split('\n').filter(Boolean);
+  const ids = (await readFile(join(cgroup, 'cgroup.procs'), 'utf8').catch(() => ''))
+    .split('\n')
+    .filter(Boolean);
   const names = ids.map(async (id) => {
     const name = await readFile(`/proc/${id}/comm`, 'utf8').catch(() => 'ended');
     return `${id} (${name.trim()})`;
@@ -59,5 +60,5 @@ async function processes(cgroup: string): Promise<string> {
 }
 
 function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ENODEV'].includes(String((error as NodeJS.ErrnoException).code));
+  return ['ENOENT', 'ENODEV', 'EBUSY'].includes(String((error as NodeJS.ErrnoException).code));
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -26,7 +26,7 @@ const trees: JobTrees = {
     return { name: String(count) };
   },
   point: (name) => `/trees/${name}`,
-  isTight: () => false,
+  isTight: async () => false,
   watchDisk: async () => false,
   problem: async () => lostWrites,
   async discard(name) {
@@ -49,7 +49,7 @@ const kernel: KernelPort = {
   bootId: async () => boot,
 };
 
-function places(change: { jobsUseInstanceRole?: boolean } = {}) {
+function places(change: { jobsUseInstanceRole?: boolean } = {}, use = trees) {
   count = 0;
   const settings = {
     stateDirectory: folder,
@@ -62,7 +62,7 @@ function places(change: { jobsUseInstanceRole?: boolean } = {}) {
     jobsUseInstanceRole: false,
     ...change,
   };
-  return jobPlaces(settings, trees, kernel);
+  return jobPlaces(settings, use, kernel);
 }
 
 test('one place after the other: rules and a clone before the job, kernel and tree after it', async () => {
@@ -120,6 +120,36 @@ test('a tree that something holds stays known, and is discarded by a later try',
   held = undefined;
   await here.close('gha-1');
   expect(calls.filter((call) => call === 'discard 1')).toHaveLength(1);
+});
+
+test('a place that the chain does not know any more is removed before the next one is made', async () => {
+  const here = places();
+  await here.open('gha-1');
+  calls = [];
+  expect(await here.open('gha-2')).toEqual(['network link docker0 removed']);
+  expect(calls).toEqual(['restore kernel /trees/1', 'discard 1', 'close metadata', 'clone 2']);
+  expect(await here.close('gha-1')).toEqual([]);
+});
+
+test('the number of the program is that of this start', async () => {
+  const point = join(folder, 'trees');
+  mkdirSync(join(point, '1'), { recursive: true });
+  const here = places({}, { ...trees, point: (name) => join(point, name) });
+  expect(await here.programPid()).toBeUndefined();
+  await here.open('gha-1');
+  expect(await here.programPid()).toBeUndefined();
+  writeFileSync(join(point, '1/agent-pid'), '37\n');
+  expect(await here.programPid()).toBe(37);
+  await here.command('gha-1', 'runner', ['agent']);
+  expect(await here.programPid()).toBeUndefined();
+});
+
+test('the mount point of the root is gone with its tree', async () => {
+  const here = places({}, { ...trees, point: (name) => join(folder, name) });
+  await here.open('gha-1');
+  mkdirSync(join(folder, '1.root'));
+  await here.close('gha-1');
+  expect(existsSync(join(folder, '1.root'))).toBe(false);
 });
 
 test('a unit without a place runs nothing, and has nothing to remove', async () => {

@@ -1,7 +1,7 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { type JobRoot, jobCommand, type Linger } from './job-root.ts';
+import { AGENT_PID, type JobRoot, jobCommand, type Linger } from './job-root.ts';
 import { type KernelState, kernelStateSchema, readKernelState, restoreKernelState } from './kernel-state.ts';
 import { closeMetadata, openMetadata } from './metadata-access.ts';
 
@@ -12,7 +12,7 @@ export interface JobTrees {
   /** Where a tree is mounted. */
   point(name: string): string;
   /** Whether the disk is too small for all that the jobs may write. */
-  isTight(): boolean;
+  isTight(): Promise<boolean>;
   /** Kills the job of a cgroup when the disk is nearly full. @returns whether it did, at the end of the watch */
   watchDisk(cgroup: string, signal: AbortSignal): Promise<boolean>;
   /** Why the kernel has lost writes of the tree, or undefined. */
@@ -35,13 +35,16 @@ export type PlaceSettings = Pick<
 /** The place of one job: its tree, and its root in it. */
 export interface JobPlaces extends Pick<JobTrees, 'isTight' | 'watchDisk'> {
   /**
-   * Makes a place for the job of a unit, before its registration is requested.
+   * Makes a place for the job of a unit, before its registration is requested. No job runs.
    *
+   * @returns as `close`, for places that an earlier aw-runner has left
    * @throws if there is none; no request may follow
    */
-  open(unit: string): Promise<void>;
+  open(unit: string): Promise<string[]>;
   /** The command that runs a program in the place. @throws if the unit has no place */
   command(unit: string, user: string, argv: readonly string[], linger?: Linger): Promise<string[]>;
+  /** Process id of the program that runs in a place, in the PID namespace of its job; undefined before its start. */
+  programPid(): Promise<number | undefined>;
   /**
    * Removes everything that the job has left in files and in the kernel. Its processes have ended.
    *
@@ -109,36 +112,61 @@ export function jobPlaces(settings: PlaceSettings, trees: JobTrees, kernel: Kern
     tree: trees.point(tree),
   });
 
+  /** Removes the tree of a unit. */
+  async function close(unit: string): Promise<string[]> {
+    const { trees: known, kernel: before } = await load();
+    const tree = known[unit];
+    if (tree === undefined) return [];
+    const restored = await kernel.restore(before, trees.point(tree));
+    const problem = await trees.problem(tree);
+    await trees.discard(tree);
+    await rmdir(rootOf(tree).mountPoint).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    delete known[unit];
+    await save();
+    return problem === undefined ? restored : [...restored, problem];
+  }
+
   return {
     isTight: trees.isTight,
     watchDisk: trees.watchDisk,
+    close,
 
     async open(unit) {
       const { trees: known } = await load();
+      // A chain that has lost its record does not know the unit any more.
+      const restored: string[] = [];
+      for (const left of Object.keys(known)) restored.push(...(await close(left)));
       // Anew before each job: a job with root can change the rules.
       if (settings.jobsUseInstanceRole) await kernel.openMetadata();
       else await kernel.closeMetadata();
       const tree = await trees.clone();
       known[unit] = tree.name;
       await save();
+      return restored;
     },
 
     async command(unit, user, argv, linger) {
       const tree = (await load()).trees[unit];
       if (tree === undefined) throw new Error(`the job of ${unit} has no place`);
+      // Of an earlier start in this place: its number can be that of another process now.
+      await rm(join(trees.point(tree), AGENT_PID), { force: true });
       return jobCommand(rootOf(tree), user, argv, linger);
     },
 
-    async close(unit) {
-      const { trees: known, kernel: before } = await load();
-      const tree = known[unit];
-      if (tree === undefined) return [];
-      const restored = await kernel.restore(before, trees.point(tree));
-      const problem = await trees.problem(tree);
-      await trees.discard(tree);
-      delete known[unit];
-      await save();
-      return problem === undefined ? restored : [...restored, problem];
+    async programPid() {
+      // There is one at most: `open` removes all others.
+      const [tree] = Object.values((await load()).trees);
+      if (tree === undefined) return undefined;
+      const text = await readFile(join(trees.point(tree), AGENT_PID), 'utf8').catch(
+        (error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error;
+          return '';
+        },
+      );
+      // Empty until the program runs.
+      return Number(text.trim()) || undefined;
     },
   };
 }

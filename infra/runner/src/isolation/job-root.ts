@@ -26,11 +26,14 @@ export type JobRoot = {
   sharedMounts: readonly string[];
   /** Directories of the instance that the job finds empty: its logs, the state and the images of aw-runner. */
   hidden: readonly string[];
-  /** Files and directories of the instance for this job: `source` on the instance, `target` below `/run` in the job. */
+  /** Files and directories of the instance, read-only: `source` on the instance, `target` below `/run` in the job. */
   files: readonly { source: string; target: string }[];
   /** Whether the job gets a Docker daemon of its own, with `/var/lib/docker` in the tree. It starts at its first use. */
   docker: boolean;
 };
+
+/** The file in the tree that gets the id of the program's process, as a number of the PID namespace of the job. */
+export const AGENT_PID = 'agent-pid';
 
 /** After one of these exit codes a process of the job goes on, and has finished when the file exists. */
 export type Linger = { codes: readonly number[]; file: string; seconds: number };
@@ -82,7 +85,7 @@ export function jobCommand(
  */
 const DOCKER = `if command -v dockerd >/dev/null && command -v systemd-socket-activate >/dev/null; then
   (exec systemd-socket-activate --listen=/run/docker.sock dockerd --host=fd:// --exec-opt=native.cgroupdriver=cgroupfs \
-    </dev/null >/var/log/docker.log 2>&1) &
+    </dev/null >/var/log/docker.log 2>&1 4>&-) &
   tries=0
   until [ -S /run/docker.sock ] || [ $tries -ge 500 ]; do sleep 0.01; tries=$((tries + 1)); done
   chmod 0660 /run/docker.sock
@@ -105,9 +108,10 @@ else
 fi
 exec 3<&0
 # A shell starts a program in the background with SIGINT and SIGQUIT ignored, and the whole job would inherit that.
-env --default-signal=INT,QUIT "$@" <&3 3<&- &
+env --default-signal=INT,QUIT "$@" <&3 3<&- 4>&- &
 child=$!
-exec 3<&-
+echo $child >&4
+exec 3<&- 4>&-
 for signal in TERM INT QUIT; do trap "kill -$signal $child 2>/dev/null || :" $signal; done
 code=0
 while :; do
@@ -136,6 +140,8 @@ export function jobRootSteps(root: JobRoot): string[] {
   return [
     'umask 022',
     'cwd=$PWD',
+    // A command that starts after the tree was discarded would otherwise write to the disk of the instance.
+    `if ! mountpoint -q ${quote(tree)}; then echo ${quote(`the tree ${tree} of the job is not mounted`)} >&2; exit 1; fi`,
     `mkdir -p ${['root/upper', 'root/work', 'dev/upper', 'dev/work', 'tmp', 'shm', 'log'].map(inTree).join(' ')} ${quote(mountPoint)}`,
     `chmod 1777 ${inTree('tmp')} ${inTree('shm')}`,
     // The instance can change files below the overlay at any time, so neither an index nor redirected metadata may depend on them.
@@ -167,6 +173,8 @@ export function jobRootSteps(root: JobRoot): string[] {
     ]),
     // Warm directories can be below hidden ones, so these become read-only when all mount points exist.
     ...root.hidden.map((path) => `if [ -d ${at(path)} ]; then mount -o remount,ro ${at(path)}; fi`),
+    // The tree itself has no place in the new root: the shell keeps this one file of it open until the program runs.
+    `exec 4>${inTree(AGENT_PID)}`,
     `cd ${quote(mountPoint)}`,
     'pivot_root . .',
     // The old root lies on top of the new one. Only this namespace loses it.
@@ -227,7 +235,7 @@ function runSteps({ mountPoint, files }: JobRoot): string[] {
     ...files.map(({ source, target }) => {
       const place = quote(`${mountPoint}${target}`);
       const parent = quote(dirname(`${mountPoint}${target}`));
-      return `mkdir -p ${parent}; if [ -d ${quote(source)} ]; then mkdir ${place}; else : >${place}; fi; mount --bind ${quote(source)} ${place}`;
+      return `mkdir -p ${parent}; if [ -d ${quote(source)} ]; then mkdir ${place}; else : >${place}; fi; mount --bind -o ro ${quote(source)} ${place}`;
     }),
   ];
 }

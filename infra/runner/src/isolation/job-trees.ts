@@ -4,6 +4,7 @@ import {
   cloneTree,
   type Directories,
   discardTree,
+  isDiskTight,
   sweepJobTrees,
   treeProblem,
   WARM,
@@ -13,7 +14,8 @@ import type { JobTrees } from './job-places.ts';
 
 /** The trees of jobs as clones of the snapshot that is restored on this instance, or empty ones. */
 export function jobTrees(directories: Directories, log: (line: string) => void): JobTrees {
-  let isTight = false;
+  /** Undefined: not known to this aw-runner, as after a restart beside a running job. */
+  let isTight: boolean | undefined;
   return {
     async clone() {
       // One job at a time: every other tree is what a killed program has left.
@@ -27,7 +29,10 @@ export function jobTrees(directories: Directories, log: (line: string) => void):
       return { name: tree.name };
     },
     point: (name) => join(directories.images, 'trees', name),
-    isTight: () => isTight,
+    async isTight() {
+      isTight ??= await isDiskTight(directories);
+      return isTight;
+    },
     watchDisk: (cgroup, signal) => watchDisk(directories.images, cgroup, signal),
     problem: (name) => treeProblem(directories, name),
     discard: (name) => discardTree(directories, name),

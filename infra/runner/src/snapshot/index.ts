@@ -4,4 +4,4 @@ export { terminalProgress } from './progress.ts';
 export { watchDisk } from './reserve.ts';
 export { isWarm, type RestoreResult, restoreSnapshot } from './restore.ts';
 export { type SaveResult, saveSnapshot } from './save.ts';
-export { cloneTree, discardTree, sweepJobTrees, treeProblem } from './trees.ts';
+export { cloneTree, discardTree, isDiskTight, sweepJobTrees, treeProblem } from './trees.ts';

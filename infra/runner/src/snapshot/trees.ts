@@ -64,6 +64,11 @@ export async function discardTree(directories: Directories, name: string): Promi
   await balanceReserve(paths);
 }
 
+/** Whether the disk is too small for all that the mounted trees may write: `watchDisk` is needed while a job runs. */
+export async function isDiskTight(directories: Directories): Promise<boolean> {
+  return balanceReserve(await snapshotPaths(directories));
+}
+
 /** Why a job that used the tree has failed and the tree must not be saved, or undefined. */
 export async function treeProblem(directories: Directories, name: string): Promise<string | undefined> {
   const paths = await snapshotPaths(directories);
