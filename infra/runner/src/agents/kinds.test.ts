@@ -172,9 +172,12 @@ describe('the end of an agent of GitHub', () => {
     expect(await end(code)).toEqual(expected);
   });
 
-  test.each([2, 3, 4, 7])('%s after a job: nothing that the job could have written is used again', async (code) => {
-    expect(await end(code, true)).toEqual({ ranJob: true, isUsedUp: false });
-  });
+  test.each([2, 3, 4, 7])(
+    '%s after a job: nothing that the job could have written is used again',
+    async (code) => {
+      expect(await end(code, true)).toEqual({ ranJob: true, isUsedUp: false });
+    },
+  );
 
   test('7 is a version that is too old', async () => {
     expect((await end(7)).problem).toMatch(/^agent too old/);
