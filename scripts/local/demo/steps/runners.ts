@@ -1,8 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { autoScalingGroupName, type Group } from '../../../../shared/fleet/names.ts';
 import { parseRegistrationName } from '../../../../shared/fleet/registration.ts';
 import type { QueuedJob } from '../../ci-providers.ts';
+import { freePort } from '../../free-port.ts';
 import { GROUPS, WARM_BUILD } from '../fleet.ts';
 import { inService, instancesOf, linesOf, restoreOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
@@ -41,15 +42,17 @@ export async function occupy(
   runners: number,
   seconds: number,
 ): Promise<QueuedJob[]> {
-  // Jobs wait for the last agent, so that all of them run at once.
-  const go = `${demo.cloud.folder}/tmp/go-${group.provider}-${performance.now()}`;
-  const command = `while [ ! -e '${go}' ]; do sleep 0.1; done; sleep ${seconds}`;
+  // Jobs wait for the last agent, so that all of them run at once. A port, since a job sees no file that is made after its start.
+  const port = await freePort();
+  const command = `until (exec 3<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.2; done; sleep ${seconds}`;
   const jobs = Array.from({ length: runners }, () => demo.cloud.providers.queueJob(group, command));
   await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
     seconds: 60,
     state: () => jobs.map(({ now }) => now.state),
   });
-  await writeFile(go, '');
+  createServer((socket) => socket.destroy())
+    .listen(port, '127.0.0.1')
+    .unref();
   return jobs;
 }
 
