@@ -1,11 +1,11 @@
-import type { JobList, QueuedJob } from '../../shared/ci/backlog.ts';
+import type { QueuedJob } from '../../shared/ci/backlog.ts';
 import { ProviderError } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { assignJobs } from './assign.ts';
 import { raiseTo } from './desired.ts';
 import { idleForMs, noteIdle } from './idle.ts';
 import type { FleetGroup, RunnerGroup, ScalingDeps } from './ports.ts';
-import { readSource } from './read-source.ts';
+import { labelsOf, readSource, type Work, workflowIds } from './read-source.ts';
 import type { HeldRecord } from './record.ts';
 import type { Source } from './sources.ts';
 import { unmatchedJobs } from './unmatched.ts';
@@ -25,10 +25,12 @@ export type PollResult = {
 type GroupView = {
   group: RunnerGroup;
   fleet: FleetGroup;
-  /** Ids of the instances in service. */
-  inService: readonly string[];
-  /** Jobs that run on them. */
-  running: JobList['running'];
+  /** Jobs that run on its instances in service. */
+  running: number;
+  /** Ids of these jobs, as far as they are known. */
+  runningIds: ReadonlySet<string>;
+  /** Instances in service that are known to run no job. */
+  idle: readonly string[];
   /** Why the group cannot launch instances at present. */
   launchFailure: string | undefined;
 };
@@ -47,31 +49,31 @@ export async function poll(
 ): Promise<PollResult> {
   const result: PollResult = { raised: {}, held: {} };
   const reads = await Promise.all(
-    sources.map(async (source) => ({ source, list: await readOrHold(source, result, signal, deps) })),
+    sources.map(async (source) => ({ source, work: await readOrHold(source, result, signal, deps) })),
   );
   // After the backlog: an instance that runs a job and is in service now is certain to be in service.
   const fleet = await deps.autoScaling.list();
-  for (const { source, list } of reads) {
-    if (list) await scaleSource(source, list, fleet, record, result, signal, deps);
+  for (const { source, work } of reads) {
+    if (work) await scaleSource(source, work, fleet, record, result, signal, deps);
   }
   deps.metrics.add('ScalingFailures', Object.keys(result.held).length, {});
   return result;
 }
 
+/** Undefined: the source cannot be read, or is not to be read yet. */
 async function readOrHold(
   source: Source,
   result: PollResult,
   signal: AbortSignal,
   deps: ScalingDeps,
-): Promise<JobList | undefined> {
-  const [{ settings }] = source.groups;
+): Promise<Work | undefined> {
+  const wait = deps.memory.notBefore.get(source.name);
+  if (wait && wait.at > deps.clock.now().getTime()) {
+    if (wait.refusal !== undefined) hold(source.name, new Error(wait.refusal), result, deps);
+    return undefined;
+  }
   try {
-    if (settings.provider !== 'gha') return undefined;
-    return await readSource(
-      (options) => deps.backlogs.github(settings, workflowsOf(source), options),
-      signal,
-      deps,
-    );
+    return await readSource(source, signal, deps);
   } catch (error) {
     hold(source.name, error, result, deps);
     if (error instanceof ProviderError && error.kind === 'credential') {
@@ -82,15 +84,9 @@ async function readOrHold(
   }
 }
 
-/** The workflows of a source, if each group of it names its own; undefined: all. */
-function workflowsOf({ groups }: Source): ReadonlySet<string> | undefined {
-  const named = groups.map((group) => workflowIds(group));
-  return named.every((ids) => ids.length > 0) ? new Set(named.flat()) : undefined;
-}
-
 async function scaleSource(
   source: Source,
-  list: JobList,
+  work: Work,
   fleet: ReadonlyMap<string, FleetGroup>,
   record: HeldRecord,
   result: PollResult,
@@ -100,22 +96,22 @@ async function scaleSource(
   const views: GroupView[] = [];
   for (const group of source.groups) {
     const found = fleet.get(group.settings.autoScalingGroup);
-    if (found) views.push(await viewOf(group, found, list, deps));
+    if (found) views.push(await viewOf(group, found, work, deps));
     else hold(group.id, new Error('Auto Scaling has no such group'), result, deps);
   }
   const { byGroup } = assignJobs(
-    list.queued,
+    work.queued,
     views.map(({ group, fleet: { max }, running, launchFailure }) => ({
       id: group.id,
       labels: labelsOf(group),
       workflows: workflowIds(group),
-      room: launchFailure === undefined ? max - running.length : 0,
+      room: launchFailure === undefined ? max - running : 0,
     })),
   );
   for (const view of views) {
     signal.throwIfAborted();
     try {
-      await scaleGroup(view, byGroup.get(view.group.id) ?? [], list.isComplete, record, result, deps);
+      await scaleGroup(view, byGroup.get(view.group.id) ?? [], record, result, deps);
     } catch (error) {
       hold(view.group.id, error, result, deps);
     }
@@ -125,14 +121,9 @@ async function scaleSource(
 async function viewOf(
   group: RunnerGroup,
   fleet: FleetGroup,
-  list: JobList,
+  work: Work,
   { autoScaling, clock }: ScalingDeps,
 ): Promise<GroupView> {
-  const inService = fleet.instances
-    .filter(({ lifecycleState }) => lifecycleState === 'InService')
-    .map(({ instanceId }) => instanceId);
-  const own = new Set(inService);
-  const running = list.running.filter(({ instanceId }) => own.has(instanceId));
   const launched = fleet.instances.filter(({ lifecycleState }) =>
     /^(Pending|InService)/.test(lifecycleState),
   );
@@ -140,25 +131,50 @@ async function viewOf(
   // A group that has what it asked for launches nothing, so there is nothing to read.
   const launchFailure =
     fleet.desired > launched.length ? await autoScaling.failedLaunch(fleet.name, since) : undefined;
-  return { group, fleet, inService, running, launchFailure };
+  return { group, fleet, launchFailure, ...runningOn(group, fleet, work) };
+}
+
+function runningOn(
+  group: RunnerGroup,
+  { instances }: FleetGroup,
+  { running, isComplete }: Work,
+): Pick<GroupView, 'running' | 'runningIds' | 'idle'> {
+  const inService = instances
+    .filter(({ lifecycleState }) => lifecycleState === 'InService')
+    .map(({ instanceId }) => instanceId);
+  if (running.kind === 'listed') {
+    const own = new Set(inService);
+    const jobs = running.jobs.filter(({ instanceId }) => own.has(instanceId));
+    const busy = new Set(jobs.map(({ instanceId }) => instanceId));
+    // A read that lacks jobs shows of no instance that it has none.
+    const idle = isComplete ? inService.filter((id) => !busy.has(id)) : [];
+    return { running: busy.size, runningIds: new Set(jobs.map(({ id }) => id)), idle };
+  }
+  // A draining instance ends with its job, so its job needs no other place.
+  const draining = instances.filter(({ lifecycleState }) => /^Terminating(:Wait)?$/.test(lifecycleState));
+  const [queue = ''] = labelsOf(group);
+  const left = Math.max(0, (running.byQueue.get(queue) ?? 0) - draining.length);
+  const own = Math.min(inService.length, left);
+  // Further groups of the queue run the rest.
+  running.byQueue.set(queue, left - own);
+  // Which of the instances run the jobs is not known.
+  return { running: own, runningIds: new Set(), idle: own === 0 ? inService : [] };
 }
 
 async function scaleGroup(
   view: GroupView,
   queued: readonly QueuedJob[],
-  isComplete: boolean,
   record: HeldRecord,
   result: PollResult,
   deps: ScalingDeps,
 ): Promise<void> {
   const { group, fleet, running } = view;
   const now = deps.clock.now();
-  const busy = new Set(running.map(({ instanceId }) => instanceId));
-  noteIdle(group.id, isComplete ? view.inService.filter((id) => !busy.has(id)) : [], deps);
+  noteIdle(group.id, view.idle, deps);
   const unmatched = unmatchedJobs(
     record.group(group.id)?.unmatched ?? [],
     queued,
-    new Set(running.map(({ id }) => id)),
+    view.runningIds,
     queued.length > 0 ? await idleForMs(group, deps) : 0,
     now.getTime(),
   );
@@ -167,14 +183,14 @@ async function scaleGroup(
   const oldest = queued.length > 0 ? { oldest: new Date(oldestOf(queued)).toISOString() } : {};
   record.note(group.id, {
     queued: queued.length,
-    running: busy.size,
+    running,
     ...oldest,
     readAt: now.toISOString(),
     unmatched,
   });
   const { minRunners: min, scaleOutFactor = 1 } = group.settings;
   const { max, desired } = fleet;
-  const target = raiseTo({ min, max, desired, running: busy.size }, counted.length, scaleOutFactor);
+  const target = raiseTo({ min, max, desired, running }, counted.length, scaleOutFactor);
   if (target === undefined) return;
   if (view.launchFailure !== undefined) throw new Error(`launches fail: ${view.launchFailure}`);
   const set = await raise(fleet.name, target, deps);
@@ -215,12 +231,4 @@ function oldestOf(jobs: readonly QueuedJob[]): number {
 function hold(name: string, error: unknown, result: PollResult, { logger }: ScalingDeps): void {
   result.held[name] = errorText(error);
   logger.warn('capacity held', { name, error: errorText(error) });
-}
-
-function labelsOf({ settings }: RunnerGroup): string[] {
-  return settings.provider === 'gha' ? settings.labels.map((label) => label.toLowerCase()) : [];
-}
-
-function workflowIds({ settings }: RunnerGroup): readonly string[] {
-  return (settings.provider === 'gha' && settings.workflowIds) || [];
 }

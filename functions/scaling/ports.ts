@@ -1,4 +1,4 @@
-import type { JobList } from '../../shared/ci/backlog.ts';
+import type { JobList, QueueCounts } from '../../shared/ci/backlog.ts';
 import type { CallOptions, SettingsOf } from '../../shared/ci/provider.ts';
 import type { Groups, RunnerGroup } from '../../shared/fleet/declared-groups.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -44,6 +44,12 @@ export interface Backlogs {
     workflows: ReadonlySet<string> | undefined,
     options: CallOptions,
   ): Promise<BacklogReader<JobList>>;
+  /** Every queue of the cluster of the group, and the least time until the next read in seconds. */
+  buildkite(
+    settings: SettingsOf<'bk'>,
+    options: CallOptions,
+  ): Promise<{ queues: ReadonlyMap<string, QueueCounts>; pollSeconds: number }>;
+  circleci(settings: SettingsOf<'cci'>, options: CallOptions): Promise<QueueCounts>;
 }
 
 /** The dependencies of this function. */
@@ -62,8 +68,12 @@ export type ScalingDeps = {
   random: () => number;
 };
 
-/** What one execution environment remembers. Nothing depends on it but the time until an unmatched job is found. */
+/** What one execution environment remembers. Without it, unmatched and old jobs are found some minutes later. */
 export type Memory = {
   /** Since when each instance without a job is so, by group and instance; milliseconds since 1970. */
   idleSince: Map<string, ReadonlyMap<string, number>>;
+  /** By queue: the last numbers of a queue without a list, and since when each of its jobs waits without progress. */
+  counted: Map<string, { counts: QueueCounts; since: readonly number[] }>;
+  /** Until when a source is not read, in milliseconds since 1970; with the provider's refusal, if it is one. */
+  notBefore: Map<string, { at: number; refusal?: string }>;
 };

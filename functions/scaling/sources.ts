@@ -9,14 +9,13 @@ export type Source = {
 };
 
 /**
- * The sources of all groups that take jobs: one per repository of GitHub. A source is read as often as the group of it that is
- * read most often.
+ * The sources of all groups that take jobs: one per repository of GitHub, per cluster of Buildkite, and per group of CircleCI. A
+ * source is read as often as the group of it that is read most often.
  */
 export function sourcesOf(groups: readonly RunnerGroup[]): Source[] {
   const sources = new Map<string, [RunnerGroup, ...RunnerGroup[]]>();
   for (const group of groups.filter(({ settings }) => settings.takesJobs)) {
     const name = sourceName(group);
-    if (name === undefined) continue;
     const sharing = sources.get(name);
     if (sharing) sharing.push(group);
     else sources.set(name, [group]);
@@ -28,11 +27,13 @@ export function sourcesOf(groups: readonly RunnerGroup[]): Source[] {
   }));
 }
 
-function sourceName({ settings }: RunnerGroup): string | undefined {
+function sourceName({ id, settings }: RunnerGroup): string {
   switch (settings.provider) {
     case 'gha':
       return `${settings.apiUrl} ${settings.owner}/${settings.jobsRepository ?? settings.repository ?? ''}`;
-    default:
-      return undefined;
+    case 'bk':
+      return `${settings.apiUrl} ${settings.tokenSecret}`;
+    case 'cci':
+      return `${settings.apiUrl} ${id}`;
   }
 }

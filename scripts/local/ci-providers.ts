@@ -57,6 +57,7 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
     privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
   });
   const agentToken = randomToken();
+  const apiToken = randomToken();
   const namesOf = (provider: CiProvider) =>
     groups.filter((one) => one.provider === provider).map(({ name }) => name);
   const classes = namesOf('cci').map((name) => ({
@@ -83,7 +84,8 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         queues: [...new Set(['default', ...namesOf('bk')])],
         agentTokens: [agentToken],
       }),
-    cci: (port: number) => startCircleci({ port, stateFile: stateFile('circleci'), resourceClasses }),
+    cci: (port: number) =>
+      startCircleci({ port, stateFile: stateFile('circleci'), resourceClasses, apiTokens: [apiToken] }),
   };
   const running = { gha: await start.gha(0), bk: await start.bk(0), cci: await start.cci(0) };
 
@@ -113,7 +115,7 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         ...Object.fromEntries(
           classes.map(({ name, resourceClass, token }) => [
             circleciSecret(name),
-            JSON.stringify({ resource_class: resourceClass, auth_token: token }),
+            JSON.stringify({ resource_class: resourceClass, auth_token: token, access_token: apiToken }),
           ]),
         ),
       },

@@ -12,6 +12,9 @@ export type QueuedJob = {
   since: number;
 };
 
+/** The numbers of jobs of a queue of Buildkite or of a resource class of CircleCI, which do not list them. */
+export type QueueCounts = { queued: number; running: number };
+
 /** The jobs of a repository of GitHub. */
 export type JobList = {
   queued: readonly QueuedJob[];

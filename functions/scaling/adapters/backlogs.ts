@@ -1,5 +1,7 @@
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { type SecretReader, secretReader } from '../../../shared/aws/secret-reader.ts';
+import { buildkiteMetrics } from '../../../shared/ci/buildkite/metrics.ts';
+import { circleciTasks } from '../../../shared/ci/circleci/tasks.ts';
 import {
   type GithubBacklogShared,
   githubBacklog,
@@ -21,5 +23,7 @@ export function backlogs(client: Pick<SecretsManagerClient, 'send'>, clock: Cloc
   return {
     github: async (settings, workflows, options) =>
       githubBacklog(withJobsRepository(settings), workflows, shared, options),
+    buildkite: (settings, options) => buildkiteMetrics(settings, shared, options),
+    circleci: (settings, options) => circleciTasks(settings, shared, options),
   };
 }

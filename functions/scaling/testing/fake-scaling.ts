@@ -1,4 +1,4 @@
-import type { JobList, QueuedJob } from '../../../shared/ci/backlog.ts';
+import type { JobList, QueueCounts, QueuedJob } from '../../../shared/ci/backlog.ts';
 import type { RunnerGroup } from '../../../shared/fleet/declared-groups.ts';
 import type { GroupSettings } from '../../../shared/fleet/group-settings.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
@@ -15,7 +15,10 @@ export type FakeScaling = {
   fleet: Map<string, FleetGroup>;
   /** What GitHub answers per repository, or its refusal. */
   jobs: Map<string, JobList | Error>;
-  /** Times of the reads of GitHub in seconds since the start, by repository. */
+  /** What Buildkite answers per queue, and CircleCI per secret, or their refusal. */
+  queues: Map<string, QueueCounts> | Error;
+  pollSeconds: number;
+  /** Times of the reads in seconds since the start, by repository, or by secret of Buildkite and CircleCI. */
   reads: { repository: string; at: number; workflows: string[] | undefined }[];
   /** `<name> <value> <dimension>` of every metric. */
   metrics: string[];
@@ -24,7 +27,8 @@ export type FakeScaling = {
   failing: Map<string, string>;
   now(): number;
   pass(seconds: number): void;
-  declare(id: string, change?: Partial<Extract<GroupSettings, { provider: 'gha' }>>): void;
+  /** A group of the provider in its id; those of Buildkite and CircleCI have the queue `q` and the secret `secret`. */
+  declare(id: string, change?: Partial<GroupSettings>): void;
   /** Puts instances in service into a group, or with another state. */
   launch(id: string, count: number, lifecycleState?: string): string[];
   /** The message of a minute. */
@@ -61,6 +65,26 @@ export function fakeScaling(): FakeScaling {
             },
           };
         },
+        async buildkite(settings) {
+          fake.reads.push({
+            repository: settings.tokenSecret,
+            at: (time - start) / 1000,
+            workflows: undefined,
+          });
+          const { queues } = fake;
+          if (queues instanceof Error) throw queues;
+          return { queues, pollSeconds: fake.pollSeconds };
+        },
+        async circleci(settings) {
+          fake.reads.push({
+            repository: settings.credentialsSecret,
+            at: (time - start) / 1000,
+            workflows: undefined,
+          });
+          const { queues } = fake;
+          if (queues instanceof Error) throw queues;
+          return queues.get(settings.credentialsSecret) ?? { queued: 0, running: 0 };
+        },
       },
       autoScaling: {
         list: async () => new Map([...fake.fleet].map(([name, group]) => [name, { ...group }])),
@@ -72,7 +96,7 @@ export function fakeScaling(): FakeScaling {
         failedLaunch: async (name) => fake.failing.get(name),
       },
       store,
-      memory: { idleSince: new Map() },
+      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map() },
       metrics: {
         add: (name, value, dimensions) =>
           fake.metrics.push([name, value, ...Object.values(dimensions)].join(' ')),
@@ -90,6 +114,8 @@ export function fakeScaling(): FakeScaling {
     groups: new Map(),
     fleet: new Map(),
     jobs: new Map(),
+    queues: new Map(),
+    pollSeconds: 10,
     reads: [],
     metrics: [],
     store,
@@ -100,8 +126,10 @@ export function fakeScaling(): FakeScaling {
       time += seconds * 1000;
     },
     declare(id, change = {}) {
-      const settings: GroupSettings = {
-        provider: 'gha',
+      const settings = {
+        provider: id.replace(/\/.*/, ''),
+        queue: 'q',
+        credentialsSecret: 'secret',
         role: nameOf(id),
         autoScalingGroup: nameOf(id),
         minRunners: 0,
@@ -114,7 +142,7 @@ export function fakeScaling(): FakeScaling {
         appSecret: 'app',
         tokenSecret: 'token',
         ...change,
-      };
+      } as GroupSettings;
       fake.groups.set(id, { id, settings });
       fake.fleet.set(nameOf(id), { name: nameOf(id), max: settings.maxRunners, desired: 0, instances: [] });
     },

@@ -2,9 +2,13 @@ import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, expect, test } from 'vitest';
 import type { SecretReader } from '../../../shared/aws/secret-reader.ts';
 import { buildkiteAgents } from '../../../shared/ci/buildkite/agents.ts';
+import { buildkiteMetrics } from '../../../shared/ci/buildkite/metrics.ts';
+import { circleciTasks } from '../../../shared/ci/circleci/tasks.ts';
+import { githubBacklog } from '../../../shared/ci/github/backlog.ts';
 import { githubRunners } from '../../../shared/ci/github/runners.ts';
 import type { KnownRegistration } from '../../../shared/ci/provider.ts';
 import { startBuildkite } from './buildkite/server.ts';
+import { startCircleci } from './circleci/server.ts';
 import { type Github, startGithub } from './github/server.ts';
 
 /** The clients of the functions against the stand-ins, over a socket. */
@@ -107,4 +111,78 @@ test('registrations of Buildkite', async () => {
   });
   await expect(client('wrong').issue({ name: 'i-1-2', agent })).rejects.toMatchObject({ kind: 'credential' });
   expect(buildkite.registrations()).toMatchObject([{ name: 'i-1-1', queue: 'q' }]);
+});
+
+test('the backlog of a repository of GitHub, again without a change, and with a token that is refused', async () => {
+  const github = await startGithub({ apps: [{ id: 12, publicKey }], repositories: ['acme/monorepo'] });
+  closing.push(github.close);
+  const job = github.queueJob({ labels: ['Hearth'], command: 'true' });
+  github.queueJob({ labels: ['Hearth'], command: 'true', held: 'waiting' });
+  const open = (appId: number) =>
+    githubBacklog(
+      {
+        ...common,
+        provider: 'gha',
+        apiUrl: github.url,
+        owner: 'acme',
+        jobsRepository: 'monorepo',
+        labels: ['hearth'],
+        appSecret: 'app',
+        tokenSecret: 'token',
+      },
+      undefined,
+      {
+        secrets: secrets({ app: JSON.stringify({ appId, privateKey }) }),
+        tokens: shared.tokens,
+        memory: shared.memory,
+        clock,
+      },
+      options,
+    );
+  const shared = { tokens: new Map(), memory: { answers: new Map(), jobs: new Map() } };
+  const backlog = await open(12);
+  const expected = { queued: [{ id: job.id, labels: ['hearth'] }], running: [], isComplete: true };
+  expect(await backlog.read(async () => {})).toMatchObject(expected);
+  expect(await backlog.read(async () => {})).toMatchObject(expected);
+  expect(github.requests().filter(({ status }) => status === 304).length).toBeGreaterThanOrEqual(3);
+  const foreign = await open(13);
+  await expect(foreign.read(async () => {})).rejects.toMatchObject({ kind: 'credential' });
+});
+
+test('the backlog of a cluster of Buildkite', async () => {
+  const buildkite = await startBuildkite({ agentTokens: ['agent-token'], queues: ['q', 'none'] });
+  closing.push(buildkite.close);
+  buildkite.queueJob({ queue: 'q', command: 'true' });
+  buildkite.queueJob({ queue: 'q', command: 'true' });
+  const read = (token: string) =>
+    buildkiteMetrics(
+      { apiUrl: `${buildkite.url}/v3/`, tokenSecret: 'bk' },
+      { secrets: secrets({ bk: token }), clock },
+      options,
+    );
+  expect(await read('agent-token')).toEqual({
+    queues: new Map([['q', { queued: 2, running: 0 }]]),
+    pollSeconds: 10,
+  });
+  await expect(read('wrong')).rejects.toMatchObject({ kind: 'credential' });
+});
+
+test('the backlog of a resource class of CircleCI', async () => {
+  const circleci = await startCircleci({
+    resourceClasses: { 'acme/q': ['class-token'] },
+    apiTokens: ['api-token'],
+  });
+  closing.push(circleci.close);
+  circleci.queueJob({ resourceClass: 'acme/q', command: 'true' });
+  const read = (secret: object) =>
+    circleciTasks(
+      { apiUrl: circleci.url, credentialsSecret: 'cci' },
+      { secrets: secrets({ cci: JSON.stringify(secret) }), clock },
+      options,
+    );
+  const own = { resource_class: 'acme/q', auth_token: 'class-token' };
+  expect(await read({ ...own, access_token: 'api-token' })).toEqual({ queued: 1, running: 0 });
+  // The token of the class can claim tasks and read nothing.
+  await expect(read({ ...own, access_token: 'class-token' })).rejects.toMatchObject({ kind: 'credential' });
+  await expect(read(own)).rejects.toThrow('secret cci access_token');
 });

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Clock } from '../../runtime/clock.ts';
 import { PermanentError } from '../../runtime/errors.ts';
-import { readSecret, type Secrets, unusableSecret } from '../credential.ts';
+import type { Secrets } from '../credential.ts';
 import {
   type CallOptions,
   type IssueRequest,
@@ -10,6 +10,7 @@ import {
   type SettingsOf,
 } from '../provider.ts';
 import { callProvider, type ProviderAnswer } from '../request.ts';
+import { withAgentToken } from './token.ts';
 
 /** The part of an agent's own `register` body that is checked. The other fields describe the agent, and pass as they are. */
 const agentSchema = v.looseObject({ meta_data: v.array(v.string()) });
@@ -35,30 +36,8 @@ export function buildkiteAgents(
 
   async function issue({ name, agent }: IssueRequest) {
     const body = { ...agentOf(agent, queue), name };
-    const token = await agentToken();
-    try {
-      return answerOf(await register(body, token), name);
-    } catch (error) {
-      if (!isUnauthorized(error)) throw error;
-    }
-    // The token may have been rotated since it was read.
-    secrets(tokenSecret).refresh();
-    try {
-      return answerOf(await register(body, await agentToken()), name);
-    } catch (error) {
-      if (!isUnauthorized(error)) throw error;
-      throw unusableSecret(secrets, tokenSecret, `is refused: ${error.message}`, { cause: error });
-    }
-  }
-
-  async function agentToken(): Promise<string> {
-    const token = await readSecret(secrets, tokenSecret);
-    if (token === undefined) throw unusableSecret(secrets, tokenSecret, 'has no Buildkite agent token yet');
-    // A header would refuse it, with an error that quotes it.
-    if (!/^[\x21-\x7e]+$/.test(token)) {
-      throw unusableSecret(secrets, tokenSecret, 'is not a token: it has spaces or other characters');
-    }
-    return token;
+    const answer = await withAgentToken(secrets, tokenSecret, (token) => register(body, token));
+    return answerOf(answer, name);
   }
 
   function register(body: object, token: string) {
@@ -77,10 +56,6 @@ export function buildkiteAgents(
 
   // Only an agent itself can end its session, and Buildkite lists agents to users of its REST API only.
   return { installation: undefined, issue, removable: undefined };
-}
-
-function isUnauthorized(error: unknown): error is ProviderError {
-  return error instanceof ProviderError && error.status === 401;
 }
 
 /** @throws {PermanentError} if the body is missing, or is for another queue than the group's */
