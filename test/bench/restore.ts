@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Bucket, startBucket } from './snapshot/bucket.ts';
+import { changeFiles } from './snapshot/change-files.ts';
 import { dropPageCache, freshXfs, unmountBelow } from './snapshot/file-systems.ts';
 import { instanceOn } from './snapshot/instance.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
@@ -60,9 +61,7 @@ async function measure(link: 'shaped' | 'unshaped', large: boolean) {
     );
     // The night after: a twentieth of the files is written again.
     await maker.snapshot('restore');
-    await timedShell(
-      `cd ${maker.warm} && find . -type f -size -100k | awk 'NR % 20 == 0' | while read -r f; do cat "$f" "$f" >x && mv x "$f"; done`,
-    );
+    await changeFiles(maker.warm, { rewritten: 20 });
     await maker.snapshot('save');
     const second = (await bucket.manifests()).find((id) => id !== first) ?? '';
 

@@ -3,6 +3,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import { type Bucket, SET, startBucket } from './snapshot/bucket.ts';
+import { changeFiles, changeInPlace } from './snapshot/change-files.ts';
 import { dropPageCache, freshXfs, unmountBelow } from './snapshot/file-systems.ts';
 import { type Instance, instanceOn } from './snapshot/instance.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
@@ -106,34 +107,29 @@ async function addedBytes({ manifests, store }: Bucket): Promise<number> {
   return read?.manifest.frames.find(({ id }) => id === newest)?.bytes ?? 0;
 }
 
-/**
- * A night of changes: files are written again, extended, touched, deleted and new; a database file changes in place; every third
- * night the packages are deleted and installed again.
- */
-function night(number: number): string {
-  const every = (of: number, command: string) =>
-    `awk 'NR % ${of} == ${number % of}' ../files | while read -r f; do [ -f "$f" ] && { ${command}; }; done || true`;
-  return [
-    'find . -type f -size -1000k >../files',
-    every(100, 'cat "$f" "$f" >x && mv x "$f"'),
-    every(400, 'echo more >>"$f"'),
-    every(15, 'touch "$f"'),
-    every(101, 'rm "$f"'),
-    `mkdir -p new-${number}; for i in $(seq 800); do head -c 5000 /dev/urandom >new-${number}/$i; done`,
-    '[ -e database ] || head -c 64000000 /dev/urandom >database',
-    `for i in $(seq 200); do dd if=/dev/urandom of=database bs=4096 count=1 seek=$((RANDOM % 15000)) conv=notrunc status=none; done`,
-    number % 3 === 2 ? `rm -rf node_modules && cp -a ${root}/node_modules/. node_modules` : 'true',
-    'rm -f ../files',
-  ].join('\n');
-}
-
 /** What a restore fetches after ten nights, each from a restored snapshot, compared with a fresh image of the same tree. */
 async function measureNights(): Promise<void> {
   const bucket = await startBucket('unshaped');
   try {
     const maker = await newTree(bucket);
     for (let number = 0; number <= NIGHTS; number += 1) {
-      if (number > 0) await timedShell(`cd ${maker.warm}\n${night(number)}`);
+      if (number > 0) {
+        const offset = number;
+        await changeFiles(maker.warm, {
+          offset,
+          rewritten: 100,
+          extended: 400,
+          touched: 15,
+          deleted: 101,
+          added: 800,
+        });
+        await changeInPlace(join(maker.warm, 'database'), 64_000_000, 200);
+        // Packages are deleted and installed again.
+        if (number % 3 === 2) {
+          const packages = join(maker.warm, 'node_modules');
+          await timedShell(`rm -rf ${packages} && cp -a ${root}/node_modules/. ${packages}`);
+        }
+      }
       const before = new Set(await bucket.manifests());
       await maker.snapshot('save');
       const id = (await bucket.manifests()).find((each) => !before.has(each)) ?? '';

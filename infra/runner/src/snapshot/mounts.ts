@@ -126,21 +126,25 @@ export async function bind(from: string, to: string): Promise<void> {
  * @throws {TreeHeld} with the names of what holds it, after ten seconds
  */
 export async function unmountImage(file: string, point: string): Promise<void> {
-  const until = performance.now() + RELEASE_MS;
-  const loop = await deviceOf(file);
-  const device = loop && (await readFile(`/sys/block/${loop}/dev`, 'utf8').catch(() => '')).trim();
+  let until = performance.now() + RELEASE_MS;
   for (;;) {
+    // Each time anew: a device that is free can be that of another image by now.
+    const loop = await deviceOf(file);
+    const device = loop && (await readFile(`/sys/block/${loop}/dev`, 'utf8').catch(() => '')).trim();
     const points = (await mounts())
-      .filter((mount) => mount.device === device || isBelow(mount.point, point))
+      .filter((mount) => (device !== undefined && mount.device === device) || isBelow(mount.point, point))
       .map((mount) => mount.point)
       .reverse();
     // The mount of the image itself is the last one: as long as another one is busy the tree stays complete.
     let busy = '';
     for (const each of points) {
       if (busy !== '') break;
+      const began = performance.now();
       await execute('umount', [each]).catch((error: unknown) => {
         busy = errorText(error);
       });
+      // What an unmount writes back first is no time for which something holds the tree.
+      if (busy === '') until += performance.now() - began;
     }
     if (points.length === 0 || busy === '') {
       const left = await loopsOf((path) => path === file);
@@ -152,7 +156,8 @@ export async function unmountImage(file: string, point: string): Promise<void> {
     }
     if (performance.now() > until) {
       const names = device ? [...(await mountsWithin(device)), ...(await holders(device, point))] : [];
-      const by = names.length > 0 ? names.join(', ') : busy || 'an unknown process';
+      // A mount that was detached in another namespace is in no table.
+      const by = names.length > 0 ? names.join(', ') : busy || `what uses its loop device ${loop ?? ''}`;
       throw new TreeHeld(`the tree ${point} is held by ${by}`);
     }
     await sleep(POLL_MS);
