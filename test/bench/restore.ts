@@ -31,9 +31,9 @@ try {
     for (const link of ['unshaped', 'shaped'] as const) {
       const size = await measure(link, large);
       if (!large) about = size;
+      console.log(table(rows));
     }
   }
-  console.log(table(rows));
   await drawIfAsked(root, 'restore', 'Restoring a warm tree', { ...about, rounds: ROUNDS }, rows);
   console.log(JSON.stringify({ bench: 'restore', rounds: ROUNDS, tree: about, rows }));
 } finally {
