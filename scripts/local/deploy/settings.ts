@@ -26,6 +26,8 @@ export type RunnerSettings = {
   idleTimeoutMinutes: number;
   heartbeatSeconds: number;
   pollSeconds: number;
+  /** `clean`: a tree, a root and namespaces of its own per job, where there is root. */
+  jobs?: { isolation: 'clean' | 'shared' };
 };
 
 export type WarmingSetSettings = {
