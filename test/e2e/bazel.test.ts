@@ -200,7 +200,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     expect(fourth.restored).toMatchObject({ outcome: 'restored', id: night.id });
     appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
     expect(actionsRun(fourth.bazel.build())).toBe(0);
-  });
+  }, 400_000);
 
   test("a set's own command may leave its server running, and what it has built is whole", async () => {
     const first = await bootMachine();
