@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -73,7 +74,7 @@ describe.skipIf(missing !== undefined)('a job in its own root', () => {
   test.each(['nobody', 'root'])('files of %s in every writable place are gone', async (user) => {
     const written = await space.run(
       `find / -xdev -maxdepth 4 -type d -writable 2>/dev/null | while read -r d; do echo x >"$d/${MARK}" 2>/dev/null && echo "$d"; done
-for d in /dev /tmp /var/tmp /dev/shm /run/lock /var/log /opt/warm "$HOME"; do echo x >"$d/${MARK}" 2>/dev/null && echo "$d"; done; :`,
+for d in /dev /tmp /var/tmp /dev/shm /run /run/lock /var/log /opt/warm "$HOME"; do echo x >"$d/${MARK}" 2>/dev/null && echo "$d"; done; :`,
       { user },
     );
     const places = written.output.split('\n').filter(Boolean);
@@ -107,12 +108,13 @@ for d in /dev /tmp /var/tmp /dev/shm /run/lock /var/log /opt/warm "$HOME"; do ec
   test('jobs for cron and at reach no daemon of the instance', async () => {
     const cron = `* * * * * root touch /var/tmp/${MARK}`;
     await space.run(
-      `mkdir -p /etc/cron.d /var/spool/cron/crontabs && echo '${cron}' | tee /etc/cron.d/${MARK} >/var/spool/cron/crontabs/root`,
+      `mkdir -p /etc/cron.d /var/spool/cron/crontabs /var/spool/cron/atjobs && echo '${cron}' | tee /etc/cron.d/${MARK} /var/spool/cron/atjobs/${MARK} >/var/spool/cron/crontabs/root`,
       {
         user: 'root',
       },
     );
-    expect(existsSync(`/etc/cron.d/${MARK}`)).toBe(false);
+    for (const folder of ['/etc/cron.d', '/var/spool/cron/atjobs'])
+      expect(existsSync(join(folder, MARK))).toBe(false);
     const crontab = '/var/spool/cron/crontabs/root';
     expect(existsSync(crontab) ? readFileSync(crontab, 'utf8') : '').not.toContain(MARK);
     expectNothingLeft();
@@ -123,6 +125,79 @@ for d in /dev /tmp /var/tmp /dev/shm /run/lock /var/log /opt/warm "$HOME"; do ec
       mostProcesses: 500,
     });
     expect(bomb.code).toBe(3);
+    expectNothingLeft();
+  });
+
+  test('memory that a job takes is taken from its job only, and free after it', async () => {
+    const hog = await space.run(
+      `python3 -c 'x = bytearray(400 << 20)'; echo "ended with $?"; dd if=/dev/zero of=/dev/shm/hog bs=1M count=900 2>/dev/null || echo full`,
+      { mostMemory: 64 << 20 },
+    );
+    // Shared memory is a part of the tree, so it is bounded by the disk and not by the memory of the instance.
+    expect(hog).toEqual({ code: 0, output: expect.stringMatching(/ended with 137\nfull\n$/) });
+    expect((await space.run('ls -A /dev/shm')).output).not.toContain('hog');
+    expectNothingLeft();
+  });
+
+  test('a tree without free inodes is ENOSPC in its job only', async () => {
+    const all = await space.run(
+      `mkdir /tmp/many && cd /tmp/many && python3 -c '
+import errno
+try:
+    for n in range(10**6): open(str(n), "x").close()
+except OSError as error: print(errno.errorcode[error.errno])'`,
+    );
+    expect(all.output).toBe('ENOSPC\n');
+    expect(await space.run('touch /tmp/next /opt/warm/next && echo room')).toEqual({
+      code: 0,
+      output: 'room\n',
+    });
+    expectNothingLeft();
+  });
+
+  test('a job that kills its agent ends with it, and so does all that it has started', async () => {
+    const job = await space.run(
+      `(setsid sh -c 'sleep 0.3; kill -9 '$$'; sleep 1000 # ${MARK}' >/dev/null 2>&1 &); sleep 30; echo late`,
+    );
+    expect(job).toEqual({ code: 137, output: expect.not.stringContaining('late') });
+    expectNothingLeft();
+  });
+
+  test('queues, shared memory and semaphores of System V and POSIX are those of one job', async () => {
+    const make = `ipcmk -Q >/dev/null && ipcmk -M 4096 >/dev/null && ipcmk -S 1 >/dev/null; touch /dev/mqueue/${MARK} /dev/shm/${MARK} 2>/dev/null
+ipcs | grep -c '^0x'; ls /dev/mqueue /dev/shm | grep -c ${MARK}`;
+    const first = await space.run(make);
+    expect(first.output).toMatch(/^3\n[12]\n$/);
+    expect((await space.run(make)).output).toBe(first.output);
+    expect(execFileSync('ipcs').toString()).not.toMatch(/nobody/);
+    expectNothingLeft();
+  });
+
+  test('an abstract socket ends with its job, although the jobs share a network', async () => {
+    const job = await space.run(
+      `(setsid python3 -c '
+import socket, time
+s = socket.socket(socket.AF_UNIX); s.bind("\\0${MARK}"); s.listen(); open("/tmp/bound", "w"); time.sleep(1000)' >/dev/null 2>&1 &)
+while [ ! -e /tmp/bound ]; do sleep 0.05; done; grep -c @${MARK} /proc/net/unix`,
+    );
+    expect(job.output).toBe('1\n');
+    expect((await space.run(`grep -c @${MARK} /proc/net/unix`)).output).toBe('0\n');
+    expectNothingLeft();
+  });
+
+  test('threads of the kernel that poll for a job end with it', async () => {
+    // io_uring_setup with IORING_SETUP_SQPOLL: x86-64 and arm64 have one number.
+    const job = await space.run(
+      `(setsid python3 -c '
+import ctypes, struct, time
+p = ctypes.create_string_buffer(120); struct.pack_into("<II", p, 8, 2, 0); struct.pack_into("<I", p, 16, 100000)
+fd = ctypes.CDLL(None).syscall(425, 8, p); open("/tmp/made", "w").write(str(fd)); time.sleep(1000)' >/dev/null 2>&1 &)
+while [ ! -s /tmp/made ]; do sleep 0.05; done; cat /proc/[0-9]*/task/*/comm | grep -c iou-sqp; cat /tmp/made`,
+      { user: 'root' },
+    );
+    const [threads, fd] = job.output.split('\n').map(Number);
+    // A kernel can have io_uring switched off.
+    expect(threads).toBe((fd ?? -1) >= 0 ? 1 : 0);
     expectNothingLeft();
   });
 
@@ -209,13 +284,20 @@ nft add table inet evil; nft add chain inet evil c '{ type filter hook output pr
     expectNothingLeft();
   });
 
-  test('a file that is passed on is in the job, and only there', async () => {
-    const source = join(FOLDER, 'settings');
-    writeFileSync(source, 'for this job');
-    const job = await space.run('cat /run/aw-runner/settings', {
-      root: { files: [{ source, target: '/run/aw-runner/settings' }] },
-    });
-    expect(job.output).toBe('for this job');
+  test('a file that is passed on is in the job, and only there; a directory can be read only, and its sockets are used', async () => {
+    const source = join(FOLDER, 'passed');
+    mkdirSync(source);
+    writeFileSync(join(source, 'settings'), 'for this job');
+    const server = createServer((socket) => socket.end('an answer')).listen(join(source, 'socket'));
+    const job = await space.run(
+      `cd /run/aw-runner; cat settings; touch new 2>&1 | grep -c Read-only; python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect("socket"); print(s.recv(100).decode())'`,
+      { user: 'root', root: { files: [{ source, target: '/run/aw-runner' }] } },
+    );
+    server.close();
+    expect(job.output).toBe('for this job1\nan answer\n');
+    expect((await space.run('ls /run/aw-runner 2>/dev/null; :')).output).toBe('');
     expectNothingLeft();
   });
 

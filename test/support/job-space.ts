@@ -17,6 +17,8 @@ export type JobOptions = {
   user?: string;
   /** Most processes of the job. */
   mostProcesses?: number;
+  /** Most bytes of memory of the job. */
+  mostMemory?: number;
   /** Parts of the root that differ. */
   root?: Partial<JobRoot>;
   environment?: Readonly<Record<string, string>>;
@@ -47,8 +49,16 @@ export type JobSpace = {
 /** Where version 2 of the cgroups is: alone, or beside version 1. */
 export const CGROUPS = existsSync('/sys/fs/cgroup/unified') ? '/sys/fs/cgroup/unified' : '/sys/fs/cgroup';
 
-/** The controller of processes, where it belongs to version 1. */
-const PIDS = existsSync('/sys/fs/cgroup/pids') ? '/sys/fs/cgroup/pids' : '';
+/** The limits of a job, and the files of the controllers that have them in version 2 and in version 1. */
+const LIMITS = [
+  { option: 'mostProcesses', file: 'pids.max', controller: '/sys/fs/cgroup/pids', fileOf1: 'pids.max' },
+  {
+    option: 'mostMemory',
+    file: 'memory.max',
+    controller: '/sys/fs/cgroup/memory',
+    fileOf1: 'memory.limit_in_bytes',
+  },
+] as const;
 
 /** @param folder an empty directory; not below `/tmp`, which a job replaces */
 export async function openJobSpace(folder: string): Promise<JobSpace> {
@@ -82,14 +92,23 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
       const image = join(images, `${jobs}.img`);
       const name = `hearth-test-job-${process.pid}-${jobs}`;
       const cgroup = join(CGROUPS, name);
-      const pids = PIDS && join(PIDS, name);
       execFileSync('cp', ['--reflink=always', base, image]);
       execFileSync('mount', ['-o', 'loop,nodev,nosuid,noatime', image, tree]);
-      for (const each of [cgroup, pids]) if (each) mkdirSync(each, { recursive: true });
-      if (options.mostProcesses !== undefined)
-        writeFileSync(join(pids || cgroup, 'pids.max'), String(options.mostProcesses));
+      const cgroups = [cgroup];
+      mkdirSync(cgroup);
+      for (const { option, file, controller, fileOf1 } of LIMITS) {
+        const limit = options[option];
+        if (limit === undefined) continue;
+        const isOf1 = existsSync(controller);
+        const place = isOf1 ? join(controller, name) : cgroup;
+        if (isOf1) {
+          mkdirSync(place);
+          cgroups.push(place);
+        }
+        writeFileSync(join(place, isOf1 ? fileOf1 : file), String(limit));
+      }
       try {
-        return await runIn([cgroup, ...(pids ? [pids] : [])], script, options, {
+        return await runIn(cgroups, script, options, {
           mountPoint: path('root'),
           tree,
           warm: [{ source: 'warm', target: '/opt/warm' }],
@@ -102,7 +121,7 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
         });
       } finally {
         await emptyCgroup(cgroup);
-        for (const each of new Set([cgroup, pids])) if (each) rmdirSync(each);
+        for (const each of cgroups) rmdirSync(each);
         space.restored = await restoreKernelState(state, tree);
         execFileSync('umount', [tree]);
         if (options.becomesBase) renameSync(image, base);

@@ -151,8 +151,12 @@ export async function unmountImage(file: string, point: string): Promise<void> {
       if (left.length === 0) return;
       // A program that was killed before its mount has left the device without its mark for removal.
       if ((await mounts()).every((mount) => mount.device !== device)) {
-        for (const each of left) await execute('losetup', ['-d', `/dev/${each}`]).catch(() => undefined);
+        for (const each of left)
+          await execute('losetup', ['-d', `/dev/${each}`]).catch((error: unknown) => {
+            busy = errorText(error);
+          });
       }
+      if (busy === '') busy = `the kernel, which uses ${left.join(', ')}`;
     }
     if (performance.now() > until) {
       const names = device ? [...(await mountsWithin(device)), ...(await holders(device, point))] : [];

@@ -104,11 +104,14 @@ export async function whyNoTrees(paths: Paths): Promise<string | undefined> {
   }
 }
 
-/** Names are numbers; the directory of a name is made by one process only. */
+/**
+ * Names are numbers; the directory of a name is made by one process only. No name is used again: what a killed program has started
+ * for an earlier tree must not find another one in its place.
+ */
 async function newName(paths: Paths): Promise<string> {
   await mkdir(paths.trees, { recursive: true });
   const used = (await readdir(paths.trees)).map((name) => Number.parseInt(name, 10) || 0);
-  for (let number = Math.max(0, ...used) + 1; ; number += 1) {
+  for (let number = Math.max(Date.now(), ...used) + 1; ; number += 1) {
     try {
       await mkdir(paths.treeMount(String(number)));
       return String(number);
