@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AgentUnit, UnitState } from '../../infra/runner/src/agents/units.ts';
+import { type JobRoot, jobCommand } from '../../infra/runner/src/isolation/job-root.ts';
 import { type Container, container, whyNoContainer } from '../support/container.ts';
 import { whyMissing } from '../support/packages.ts';
 
@@ -152,6 +153,74 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     call('remove', name);
     expect(state(name)).toBeNull();
     call('remove', name);
+  });
+
+  describe('as the root of a job', () => {
+    const root: JobRoot = {
+      mountPoint: '/var/lib/tree.root',
+      tree: '/var/lib/tree',
+      warm: [{ source: 'warm', target: '/opt/warm' }],
+      views: [],
+      sharedMounts: [],
+      hidden: [],
+      files: [],
+      docker: false,
+    };
+    const start = (name: string, script: string) =>
+      call('start', {
+        ...unit(name, ''),
+        argv: jobCommand(root, 'runner', ['/bin/sh', '-c', script]),
+        user: 'root',
+      });
+    beforeAll(() => {
+      shell('mkdir -p /var/lib/tree && mount -t tmpfs tree /var/lib/tree');
+      // The files of the resolver are passed on where they are.
+      shell('mkdir -p /run/systemd/resolve && echo resolver >/run/systemd/resolve/hearth');
+    });
+    afterAll(() => void shell('umount /var/lib/tree'));
+
+    test('runs its program with its environment and secret, and its exit code arrives', async () => {
+      start(
+        'gha-20',
+        // Neither form is one of systemd's.
+        `echo "$(id -un) $PLAIN $SECRET $(cat /run/systemd/resolve/hearth) $(ls /run) \${PLAIN}$$"; touch /var/tmp/left; exit 7`,
+      );
+      await until('gha-20');
+      expect(state('gha-20')?.ended).toEqual({ code: 7 });
+      expect(shell('cat /var/log/gha-20.log')).toMatch(
+        new RegExp(`^runner a b ${SECRET} resolver [^/]*\\bsystemd\\b[^/]* a b\\d+$`),
+      );
+      expect(shell('ls /var/tmp/left 2>&1')).toMatch(/No such file/);
+      call('remove', 'gha-20');
+    });
+
+    test('a signal reaches its agent once, and its cgroup is empty after a kill', async () => {
+      start(
+        'gha-21',
+        `trap 'echo got TERM' TERM; setsid sleep 303 & echo ready; i=0; while [ $i -lt 30 ]; do sleep 0.1; i=$((i + 1)); done; setsid sleep 303 & exec sleep 300`,
+      );
+      await expect.poll(() => shell('cat /var/log/gha-21.log'), { timeout: 10_000 }).toBe('ready');
+      // The agent is the child of the first process of the namespaces: the one that has its number.
+      const number = shell('cat /var/lib/tree/agent-pid');
+      const agent = (state('gha-21')?.pids ?? []).find((pid) =>
+        new RegExp(`^NSpid:\\s.*\\s${number}$`, 'm').test(shell(`cat /proc/${pid}/status`)),
+      );
+      shell(`kill -TERM ${agent}`);
+      await expect.poll(() => shell('cat /var/log/gha-21.log'), { timeout: 10_000 }).toBe('ready\ngot TERM');
+      const cgroup = String(call('cgroup', 'gha-21'));
+      shell(`echo 1 >${cgroup}/cgroup.kill`);
+      await until('gha-21');
+      expect(state('gha-21')).toMatchObject({ ended: { code: null }, pids: [] });
+      expect(shell("ps -eo args | grep -c '[s]leep 303'")).toBe('0');
+      call('remove', 'gha-21');
+    });
+
+    test('has no keyring: what a job puts there would stay until the instance ends', async () => {
+      start('gha-22', 'grep Seccomp: /proc/self/status; sudo -n true 2>&1 | grep -c "no new privileges"');
+      await until('gha-22');
+      expect(shell('cat /var/log/gha-22.log')).toMatch(/^Seccomp:\s+2\n0$/);
+      call('remove', 'gha-22');
+    });
   });
 
   test('a secret with two lines is refused, and no unit is left', () => {

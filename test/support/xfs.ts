@@ -19,9 +19,13 @@ export function mountXfs(point: string, size = '20G'): () => void {
   };
 }
 
-/** Mount points at or below a path, deepest last. */
-export function mountsBelow(path: string): string[] {
-  return readFileSync('/proc/self/mounts', 'utf8')
+/**
+ * Mount points at or below a path, deepest last.
+ *
+ * @param pid of a process in the mount namespace that is meant
+ */
+export function mountsBelow(path: string, pid: number | 'self' = 'self'): string[] {
+  return readFileSync(`/proc/${pid}/mounts`, 'utf8')
     .split('\n')
     .flatMap((line) => line.split(' ')[1] ?? [])
     .map((point) =>

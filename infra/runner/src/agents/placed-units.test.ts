@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { JobPlaces } from '../isolation/job-places.ts';
 import { identify, type ProcessIdentity } from '../processes.ts';
 import { fakeUnits } from '../testing/fake-units.ts';
@@ -131,6 +131,28 @@ test.each([
   await fake.port.start(unit);
   for (const each of fake.running()) fake.end(each, code);
   expect((await placed().state('gha-1'))?.ended).toEqual({ code: expected });
+});
+
+test('a unit that goes on for a minute after the end of its agent is killed, as by a job that traces its agent', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    await fake.port.start(unit);
+    const cgroup = join(folder, 'cgroup');
+    mkdirSync(cgroup);
+    writeFileSync(join(cgroup, 'cgroup.events'), 'populated 0\n');
+    programPid = 5;
+    const here = placed(cgroup);
+    await here.state('gha-1');
+    vi.advanceTimersByTime(59_000);
+    await here.state('gha-1');
+    expect(existsSync(join(cgroup, 'cgroup.kill'))).toBe(false);
+    vi.advanceTimersByTime(1_000);
+    await here.state('gha-1');
+    expect(existsSync(join(cgroup, 'cgroup.kill'))).toBe(true);
+    expect(lines).toHaveLength(1);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('before a unit is removed its cgroup is killed', async () => {

@@ -55,6 +55,12 @@ const START_MS = 20_000;
 const POLL_MS = 10;
 
 /**
+ * Longest time from the end of an agent to the end of its unit, in milliseconds: longer than every `linger`. A process of the job
+ * that traces its agent can withhold that end from the first process of the namespaces.
+ */
+const LEAVE_MS = 60_000;
+
+/**
  * Units whose agent runs in the place of a job: a root, a tree and namespaces of its own. The main process of such a unit is the
  * command that creates the namespaces. This adapter shows the agent in its place, and sends signals to the agent.
  *
@@ -70,6 +76,9 @@ export function isolatedUnits(
 ): PlacedUnits {
   /** The watches of disks that are too small for all that a job may write, by unit. */
   const watches = new Map<string, AbortController>();
+
+  /** Units whose agent has ended before them, with the time at which this was observed. */
+  const leaving = new Map<string, number>();
 
   async function watch(name: string): Promise<void> {
     const cgroup = watches.has(name) ? undefined : await units.cgroup(name);
@@ -92,12 +101,24 @@ export function isolatedUnits(
     if (found?.main) {
       // Also after a restart of aw-runner.
       if (await places.isTight()) await watch(name);
-      const agent = await findAgent(found.main, found.pids, await places.programPid());
+      const programPid = await places.programPid();
+      const agent = await findAgent(found.main, found.pids, programPid);
+      if (!agent && programPid !== undefined) await endLate(name);
       // Until the agent runs, the unit has processes that build its root. None is a job.
       return agent ? { ...found, main: agent } : { ...found, pids: [found.main.pid] };
     }
     if (found?.ended?.code == null || found.ended.code < FIRST_SIGNAL_CODE) return found;
     return { ...found, ended: { code: null } };
+  }
+
+  async function endLate(name: string): Promise<void> {
+    const since = leaving.get(name) ?? performance.now();
+    leaving.set(name, since);
+    if (performance.now() - since < LEAVE_MS) return;
+    const cgroup = await units.cgroup(name);
+    if (cgroup === undefined) return;
+    log(`the unit ${name} goes on ${LEAVE_MS / 1000} s after the end of its agent: it is killed`);
+    await emptyCgroup(cgroup);
   }
 
   /** The agent of a unit; undefined if the unit has ended, or its agent has not started. */
@@ -148,6 +169,7 @@ export function isolatedUnits(
       await units.remove(name);
       watches.get(name)?.abort();
       watches.delete(name);
+      leaving.delete(name);
     },
 
     async discard(place) {

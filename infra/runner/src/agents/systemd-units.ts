@@ -53,6 +53,12 @@ const PROPERTIES = [
   'PrivateTmp=no',
 ];
 
+/**
+ * The kernel keeps the keyring of a user for as long as the instance runs, so a job could leave keys for later ones. For units of
+ * another user a filter would imply NoNewPrivileges, which ends sudo: only commands that make the place of a job run as root.
+ */
+const NO_KEYRINGS = ['SystemCallFilter=~@keyring', 'SystemCallErrorNumber=ENOSYS'];
+
 /** Agents as transient units of systemd, which outlive aw-runner. */
 export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
   async ensureUser(user) {
@@ -140,13 +146,15 @@ function runArguments({ name, argv, user, directory, env, logFile }: AgentUnit, 
     `StandardInput=file:${pipe}`,
     `StandardOutput=append:${logFile}`,
     `StandardError=append:${logFile}`,
+    ...(user === 'root' ? NO_KEYRINGS : []),
   ];
   return [
     ...['--quiet', `--unit=${service(name)}`, `--slice=${SLICE}`, `--description=CI agent ${name}`],
     '--no-ask-password',
     ...properties.map((property) => `--property=${property}`),
     ...Object.entries(env).map(([key, value]) => `--setenv=${key}=${value}`),
-    ...['--', '/bin/sh', '-c', LAUNCHER, 'hearth-agent', ...argv],
+    // systemd replaces `${...}` in every word by a variable of its own; `$$` is a `$` (systemd.service(5)).
+    ...['--', '/bin/sh', '-c', LAUNCHER, 'hearth-agent', ...argv].map((word) => word.replaceAll('$', '$$$$')),
   ];
 }
 
