@@ -77,6 +77,14 @@ resource "terraform_data" "inputs" {
       error_message = "Wrong settings of an agent: ${join("; ", local.agent_problems)}."
     }
     precondition {
+      condition     = length(local.job_problems) == 0
+      error_message = "Wrong settings of jobs: ${join("; ", local.job_problems)}."
+    }
+    precondition {
+      condition     = length(local.groups_whose_jobs_cannot_save) == 0
+      error_message = "No job of ${join(", ", local.groups_whose_jobs_cannot_save)} can save a snapshot: job_isolation = \"clean\" shuts jobs off from aw-runner and from the role of the instance. Add command or bazel to the warming set, so that aw-runner saves the snapshot, or set job_isolation = \"shared\" for a group that runs nothing else."
+    }
+    precondition {
       condition     = length(local.plain_keys) == 0
       error_message = "${join(" and ", local.plain_keys)} would store the PagerDuty key in plain text in the Terraform state and in your repository. Remove it and apply. Then put the key into the secret that the output pagerduty_routing_secret_id names: use the console, or aws_secretsmanager_secret_version with secret_string_wo. If the key was ever committed, create a new key in PagerDuty."
     }
@@ -113,6 +121,32 @@ locals {
     } : "${where}: ${problem}" if wrong]
   ])
 
+  # Places in the root of a job that aw-runner fills. A shared directory there would undo the isolation, or hide the job's own.
+  places_of_jobs = ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/log", "/var/lib/docker", "/var/lib/aw-runner", "/etc/aw-runner", "/usr/local/lib/aw-runner", "/opt/hearth", "/var/lib/hearth-agent", "/mnt/ephemeral/aw"]
+
+  # At most 20 directories of 128 characters, so that the parameter of the group stays below the 4 KB of a standard parameter.
+  job_problems = flatten([
+    for id, group in local.stated_groups : [for problem, wrong in {
+      "job_isolation must be clean or shared"                                                                                         = !contains(["clean", "shared"], group.job_isolation)
+      "jobs_use_instance_role = false needs job_isolation = \"clean\", because shared jobs always reach the role. Remove one of them" = group.job_isolation == "shared" && group.jobs_use_instance_role == false
+      "docker = false needs job_isolation = \"clean\", because shared jobs use the Docker of the image. Remove one of them"           = group.job_isolation == "shared" && !group.docker
+      "shared_mounts must have at most 20 different directories of at most 128 characters"                                            = length(distinct(group.shared_mounts)) != length(group.shared_mounts) || length(group.shared_mounts) > 20 || anytrue([for path in group.shared_mounts : length(path) > 128])
+      "shared_mounts must be absolute paths of letters, digits, dots, - and _, without . and .. and a slash at the end"               = anytrue([for path in group.shared_mounts : !can(regex("^(/[A-Za-z0-9._-]+)+$", path)) || can(regex("/\\.{1,2}(/|$)", path))])
+      "shared_mounts must not contain or be inside ${join(", ", local.places_of_jobs)}"                                               = anytrue([for path in group.shared_mounts : anytrue([for place in local.places_of_jobs : path == place || startswith(path, "${place}/") || startswith(place, "${path}/")])])
+    } : "${id}: ${problem}" if wrong]
+  ])
+
+  # The jobs of a warming group whose set has no run create its snapshots.
+  groups_whose_jobs_cannot_save = [
+    for id in local.warming_groups : id
+    if local.stated_groups[id].job_isolation == "clean" && contains(setsubtract(keys(var.warming_sets), keys(local.warming_runs)), local.group_sets[id])
+  ]
+
+  unused_policies = [
+    for id, group in local.stated_groups : "${id} (${join(", ", setsubtract(keys(group.policies), ["warming_manage"]))})"
+    if group.jobs_use_instance_role == false && length(setsubtract(keys(group.policies), ["warming_manage"])) > 0
+  ]
+
   # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [
     for name, key in {
@@ -120,4 +154,12 @@ locals {
       "pagerduty_integration_key"         = var.pagerduty_integration_key
     } : name if key != null
   ]
+}
+
+# A warning: services of the system, such as an agent in the AMI, can need the policies.
+check "policies_of_jobs" {
+  assert {
+    condition     = length(local.unused_policies) == 0
+    error_message = "Groups whose policies their jobs cannot use: ${join("; ", local.unused_policies)}. jobs_use_instance_role = false takes precedence: only services of the system have these permissions. If jobs need them, remove jobs_use_instance_role."
+  }
 }

@@ -32,6 +32,7 @@ module "runner_group" {
   reports           = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }
   runner            = { key = one(concat(aws_s3_object.runner[*].key, aws_s3_object_copy.runner[*].key)), sha256 = local.runner_sha256 }
   agent             = local.group_agents[each.key]
+  jobs              = local.group_jobs[each.key]
   drain_timeout_min = each.value.drain_timeout_min
   registration = local.group_takes_jobs[each.key] ? {
     url = module.function["registration"].url

@@ -53,7 +53,7 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user`, and saves a snapshot. Without `command` and `bazel` a CI job must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
+  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: root), and saves a snapshot. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. Without `command` and `bazel` a CI job of a group with `job_isolation = \"shared\"` must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)

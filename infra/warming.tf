@@ -46,6 +46,10 @@ locals {
         workflowIds             = try(same[0].gha_workflow_ids, null)
         idleTimeoutMinutes      = same[0].agent_idle_timeout_min
         drainTimeoutMinutes     = same[0].drain_timeout_min
+        jobIsolation            = local.group_jobs[id].isolation
+        jobsUseInstanceRole     = local.group_jobs[id].useInstanceRole
+        sharedMounts            = local.group_jobs[id].sharedMounts
+        docker                  = local.group_jobs[id].docker
         warmingSet              = same[0].boots_set
         warming                 = same[0].makes_set
         scalingPollingFrequency = same[0].scaling_polling_frequency

@@ -1,4 +1,4 @@
-# Older and newer forms of inputs.
+# Forms of inputs that are valid, and their effects. Each run tests several inputs that do not depend on each other.
 
 # No call to AWS. Run with `terraform init -backend=false && terraform test`.
 mock_provider "aws" {
@@ -30,11 +30,38 @@ variables {
   }
 }
 
+run "defaults" {
+  command = plan
+  assert {
+    condition     = !local.ssm_access
+    error_message = "Sessions are allowed by default."
+  }
+  assert {
+    condition     = tolist(local.resource_types.default.instance_types) == tolist(["c6id.4xlarge", "c5ad.4xlarge"])
+    error_message = "instance_types does not keep its order."
+  }
+  assert {
+    condition     = output.cost_allocation_tag == "hearth-deployment" && output.cost_allocation_tag_value == "acme"
+    error_message = "The default cost allocation tag is wrong."
+  }
+  assert {
+    condition     = local.github_api_url == "https://api.github.com"
+    error_message = "github.com is not the default."
+  }
+  assert {
+    condition     = anytrue([for function in module.function : function.reserved_concurrency > 0])
+    error_message = "No function reserves concurrency."
+  }
+}
+
 run "version_5_4" {
   command = plan
   variables {
-    enable_ssm_access = true
-    resource_types    = { default = { instance_type = "t3a.small", image_id = "ami-00000000000000000", root_volume_size_gb = 32 } }
+    enable_ssm_access                    = true
+    delivery_enabled                     = false
+    resource_types                       = { default = { instance_type = "t3a.small", image_id = "ami-00000000000000000", root_volume_size_gb = 32 } }
+    enable_function_reserved_concurrency = false
+    ghes_url                             = "https://acme.ghe.com"
   }
   assert {
     condition     = local.ssm_access
@@ -44,57 +71,34 @@ run "version_5_4" {
     condition     = tolist(local.resource_types.default.instance_types) == tolist(["t3a.small"])
     error_message = "instance_type has no effect."
   }
+  assert {
+    condition     = alltrue([for function in module.function : function.reserved_concurrency == -1])
+    error_message = "A function reserves concurrency."
+  }
+  assert {
+    condition     = local.github_api_url == "https://api.acme.ghe.com"
+    error_message = "The REST API of ghe.com has the host api.<tenant>."
+  }
 }
 
 run "version_5_7" {
   command = plan
   variables {
-    support = { enable_ssm_access = true }
+    support                   = { enable_ssm_access = true }
+    cost_allocation_tag       = "cost-center"
+    cost_allocation_tag_value = "1234"
+    kms_key_arn               = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
+    permissions_boundary      = "arn:aws:iam::123456789012:policy/boundary"
+    replica_regions           = ["eu-west-1"]
+    ghes_url                  = "https://github.example.com:8443/"
   }
   assert {
     condition     = local.ssm_access
     error_message = "support.enable_ssm_access does not allow sessions."
   }
   assert {
-    condition     = tolist(local.resource_types.default.instance_types) == tolist(["c6id.4xlarge", "c5ad.4xlarge"])
-    error_message = "instance_types does not keep its order."
-  }
-}
-
-run "sessions_are_off_by_default" {
-  command = plan
-  assert {
-    condition     = !local.ssm_access
-    error_message = "Sessions are allowed by default."
-  }
-}
-
-run "cost_tag_by_default" {
-  command = plan
-  assert {
-    condition     = output.cost_allocation_tag == "hearth-deployment" && output.cost_allocation_tag_value == "acme"
-    error_message = "The default cost allocation tag is wrong."
-  }
-}
-
-run "cost_tag_as_given" {
-  command = plan
-  variables {
-    cost_allocation_tag       = "cost-center"
-    cost_allocation_tag_value = "1234"
-  }
-  assert {
     condition     = output.cost_allocation_tag == "cost-center" && output.cost_allocation_tag_value == "1234" && local.tags["cost-center"] == "1234"
     error_message = "The cost allocation tag is not the given one."
-  }
-}
-
-run "own_key_and_replica_regions" {
-  command = plan
-  variables {
-    kms_key_arn          = "arn:aws:kms:us-west-2:123456789012:key/00000000-0000-0000-0000-000000000000"
-    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
-    replica_regions      = ["eu-west-1"]
   }
   assert {
     condition     = aws_secretsmanager_secret.pagerduty.kms_key_id == var.kms_key_arn && alltrue([for secret in aws_secretsmanager_secret.agent : secret.kms_key_id == var.kms_key_arn])
@@ -104,44 +108,21 @@ run "own_key_and_replica_regions" {
     condition     = tolist(local.tree_regions) == tolist(["us-west-2", "eu-west-1"])
     error_message = "The home region or the replica region is missing."
   }
-}
-
-run "github_com" {
-  command = plan
-  assert {
-    condition     = local.github_api_url == "https://api.github.com"
-    error_message = "github.com is not the default."
-  }
-}
-
-run "github_enterprise_server" {
-  command = plan
-  variables {
-    ghes_url = "https://github.example.com:8443/"
-  }
   assert {
     condition     = local.github_api_url == "https://github.example.com:8443/api/v3"
     error_message = "The REST API of GitHub Enterprise Server is below /api/v3."
   }
 }
 
-run "tenant_of_ghe_com" {
-  command = plan
-  variables {
-    ghes_url = "https://acme.ghe.com"
-  }
-  assert {
-    condition     = local.github_api_url == "https://api.acme.ghe.com"
-    error_message = "The REST API of ghe.com has the host api.<tenant>."
-  }
-}
-
 run "a_warming_group_whose_jobs_save_takes_jobs" {
   command = plan
   variables {
-    warming_sets = { default = {}, nightly = { command = ["warm"], user = "ci" } }
+    # Both forms of one input are valid if they agree.
+    enable_ssm_access = true
+    support           = { enable_ssm_access = true }
+    warming_sets      = { default = {}, nightly = { command = ["warm"], user = "ci" } }
     gha_runner_groups = {
-      jobs    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
+      jobs    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
       command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "arn:aws:iam::123456789012:policy/b" } }
     }
   }
@@ -151,13 +132,56 @@ run "a_warming_group_whose_jobs_save_takes_jobs" {
   }
 }
 
-run "no_reserved_concurrency" {
+run "jobs" {
   command = plan
   variables {
-    enable_function_reserved_concurrency = false
+    hosts        = ["gha", "cci", "bk"]
+    warming_sets = { default = { command = ["warm"] } }
+    gha_runner_groups = {
+      plain   = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default" }
+      warming = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
+      org     = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "organization", runner_group = "release", labels = ["linux", "x64 large"], drain_timeout_min = 2880, agent = { user = "ci", program = { version = "2.336.0", url = "https://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } }
+      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", jobs_use_instance_role = true, docker = false }
+    }
+    cci_runner_groups = {
+      policies = { max_runners = 2, resource_type = "default", policies = { deploy = "arn:aws:iam::123456789012:policy/b" }, shared_mounts = ["/mnt/efs", "/home"] }
+    }
+    bk_runner_groups = {
+      shared = { max_runners = 2, queue = "q", resource_type = "default", job_isolation = "shared", shared_mounts = ["/mnt/efs"] }
+    }
   }
   assert {
-    condition     = alltrue([for function in module.function : function.reserved_concurrency == -1])
-    error_message = "A function reserves concurrency."
+    condition     = jsonencode(local.group_jobs["gha/plain"]) == jsonencode({ isolation = "clean", useInstanceRole = false, sharedMounts = [], docker = true })
+    error_message = "The defaults are not clean jobs with Docker and without the role of the instance."
   }
+  assert {
+    condition     = !local.group_jobs["gha/warming"].useInstanceRole
+    error_message = "The policy of a warming set lets jobs use the role."
+  }
+  assert {
+    condition     = local.group_jobs["gha/role"].useInstanceRole && !local.group_jobs["gha/role"].docker
+    error_message = "jobs_use_instance_role or docker has no effect."
+  }
+  assert {
+    condition     = local.group_jobs["cci/policies"].useInstanceRole && local.group_jobs["cci/policies"].sharedMounts == tolist(["/mnt/efs", "/home"])
+    error_message = "Further policies do not let jobs use the role, or shared_mounts has no effect."
+  }
+  assert {
+    condition     = local.group_jobs["bk/shared"].isolation == "shared" && local.group_jobs["bk/shared"].useInstanceRole
+    error_message = "Shared jobs always reach the role of the instance."
+  }
+  assert {
+    condition     = jsondecode(local.group_parameters["/aw/groups/cci/policies"]).jobsUseInstanceRole && jsonencode(jsondecode(local.group_parameters["/aw/groups/cci/policies"]).sharedMounts) == jsonencode(["/mnt/efs", "/home"]) && jsondecode(local.group_parameters["/aw/groups/bk/shared"]).jobIsolation == "shared"
+    error_message = "The parameter tree does not have the settings of jobs."
+  }
+}
+
+run "policies_that_jobs_cannot_use_are_a_warning" {
+  command = plan
+  variables {
+    gha_runner_groups = {
+      default = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", jobs_use_instance_role = false, policies = { deploy = "arn:aws:iam::123456789012:policy/b" } }
+    }
+  }
+  expect_failures = [check.policies_of_jobs]
 }

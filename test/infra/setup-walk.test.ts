@@ -49,7 +49,6 @@ describe.skipIf(reason !== undefined)('steps of the setup page', () => {
     expect(file).toBeDefined();
     writeFileSync(join(folder, file ?? ''), text);
     must('init', '-backend=false', '-input=false');
-    must('validate');
     must('plan', '-input=false', '-out=step.tfplan');
     must('apply', '-input=false', 'step.tfplan');
   });

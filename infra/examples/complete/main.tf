@@ -122,6 +122,9 @@ module "hearth" {
       max_runners   = 5
       queue         = "org"
       resource_type = "small"
+      # Every job sees these directories of the instance. Mount them in the AMI, or in its fstab.
+      shared_mounts          = ["/mnt/efs/toolchains"]
+      jobs_use_instance_role = true
     }
     warming = {
       agent_idle_timeout_min = 1
@@ -139,6 +142,7 @@ module "hearth" {
       resource_type = "default"
       warming       = true
       warming_set   = "ios"
+      docker        = false
     }
   }
 
@@ -148,6 +152,8 @@ module "hearth" {
       queue           = "default"
       resource_type   = "small"
       git_clone_depth = 1
+      # Every job of this queue trusts every other one.
+      job_isolation = "shared"
     }
     warm-ios = {
       max_runners   = 1

@@ -1,4 +1,4 @@
-# Permissions of a runner. A job that reaches the metadata service has them too, so there is no secret among them.
+# Permissions of a runner. A job that reaches the metadata service has them too (a job with root can), so there is no secret among them.
 
 data "aws_iam_policy_document" "assume" {
   statement {

@@ -39,6 +39,7 @@ locals {
       idleTimeoutMinutes = var.idle_timeout_min
       heartbeatSeconds   = 60
       agent              = var.agent
+      jobs               = var.jobs
     },
     # Both branches of a conditional must have one type. A for expression adds the attribute only if it has a value.
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
@@ -136,7 +137,7 @@ resource "aws_launch_template" "this" {
     precondition {
       # EC2 limits user data to 16 KB before encoding.
       condition     = length(base64encode(local.user_data.sized)) < 16384 * 4 / 3
-      error_message = "User data of ${var.group_id} is larger than 16 KB, the limit of EC2. Shorten the command of the warming set."
+      error_message = "User data of ${var.group_id} is larger than 16 KB, the limit of EC2. Shorten the command of the warming set, or shared_mounts."
     }
   }
 }

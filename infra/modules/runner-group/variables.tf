@@ -100,6 +100,11 @@ variable "agent" {
   type        = any
 }
 
+variable "jobs" {
+  description = "Isolation of the jobs, in the format of aw-runner's configuration."
+  type        = object({ isolation = string, useInstanceRole = bool, sharedMounts = list(string), docker = bool })
+}
+
 variable "drain_timeout_min" {
   description = "Time after which a drain ends the running job, in minutes, or null for the limit of Auto Scaling (48 hours)."
   type        = number

@@ -99,6 +99,15 @@ export function aboutRunners(made: Applied): void {
       expect(agentOf('aw-bk-default')).toEqual({ driver: 'bk', queue: 'default', gitCloneDepth: 1 });
       expect(agentOf('aw-cci-default')).toEqual({ driver: 'cci', apiUrl: 'https://circleci.example.com' });
       expect(configs['aw-gha-default']?.drainTimeoutSeconds).toBeUndefined();
+      const clean = { isolation: 'clean', useInstanceRole: false, sharedMounts: [], docker: true };
+      expect(configs['aw-gha-default']?.jobs).toEqual(clean);
+      expect(configs['aw-gha-org']?.jobs).toEqual({
+        ...clean,
+        useInstanceRole: true,
+        sharedMounts: ['/mnt/efs/toolchains'],
+      });
+      expect(configs['aw-cci-default']?.jobs).toEqual({ ...clean, docker: false });
+      expect(configs['aw-bk-default']?.jobs).toMatchObject({ isolation: 'shared', useInstanceRole: true });
       expect(configs['aw-gha-small-jobs']?.drainTimeoutSeconds).toBe(7200);
     });
 

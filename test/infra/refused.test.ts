@@ -1,0 +1,340 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Workspace, whyNot, workspace } from './terraform.ts';
+
+const infra = resolve(import.meta.dirname, '../../infra');
+const reason = whyNot();
+if (reason) console.warn(`refused inputs are not tested: ${reason}`);
+
+const valid = {
+  customer_id: 'acme',
+  vpc_id: 'vpc-00000000000000000',
+  vpc_subnets: ['subnet-00000000000000001'],
+  hosts: ['gha'],
+  warming_sets: { default: { command: ['warm'] } },
+  resource_types: { default: { instance_types: ['c6id.4xlarge'], image_id: 'ami-00000000000000000' } },
+  gha_runner_groups: {},
+};
+const group = { max_runners: 2, queue: 'q', gh_repo: 'acme/monorepo', resource_type: 'default' };
+const warms = { policies: { warming_manage: 'arn:aws:iam::123456789012:policy/made-up' } };
+const type = { instance_types: ['c6id.4xlarge'], image_id: 'ami-0' };
+const key = '0123456789abcdef0123456789abcdef';
+const program = { version: '2.336.0', url: 'https://example.com/r.tar.gz', sha256: 'a'.repeat(64) };
+
+/** A plan, and parts of its messages. One plan reports all of its wrong inputs, so each message must name its own. */
+type Refused = { inputs: Record<string, unknown>; messages: readonly string[] };
+
+const plans: Record<string, Refused> = {
+  variables: {
+    inputs: {
+      customer_id: '',
+      name_prefix: 'Aw',
+      vpc_id: 'subnet-1',
+      vpc_subnets: [],
+      hosts: ['gitlab'],
+      warming_sets: {
+        'a/b': {},
+        daily: { schedule: 'daily' },
+        endless: { deadline_minutes: 1441 },
+        instant: { deadline_minutes: 0 },
+        none: { keep: 0 },
+        empty: { command: [] },
+        both: { command: ['warm'], bazel: { directory: '/work' } },
+        relative: { bazel: { directory: 'work' } },
+        option: { bazel: { directory: '/work', repository: '--upload-pack=x' } },
+        user: { user: 'a b' },
+      },
+      resource_types: {
+        neither: { image_id: 'ami-0' },
+        both: { ...type, instance_type: 't3a.small' },
+        tiny: { ...type, root_volume_size_gb: 4 },
+      },
+      tags: { 'created-by': 'me' },
+      support: { alert_aspect: true },
+      pagerduty_url: 'http://events.example.com',
+      runbooks_url: 'https://example.com/#x',
+      replica_regions: ['europe'],
+      log_retention_days: 2,
+      bundles: { bucket: 'b', prefix: 'p' },
+      aspect_artifacts_bucket: 'aspect-artifacts-us-west-2',
+      remote_cache: {},
+      external_remote_cache: {},
+      remote: {},
+      delivery_enabled: true,
+      delivery: {},
+      monitoring: {},
+      monitoring_enabled: true,
+      gl_runner_groups: {},
+      agents: { github: {} },
+      ghes_url: 'https://github.com',
+      circleci_api_url: 'circleci.example.com',
+    },
+    messages: [
+      'customer_id becomes the value of a tag',
+      'name_prefix "Aw" is not valid in all AWS names',
+      'vpc_id must be the id of a VPC',
+      'Name at least one subnet',
+      'nothing else. Present value: [gitlab]',
+      'inner - or _. Wrong: a/b.',
+      'EventBridge Scheduler. Wrong in: daily.',
+      'deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: endless, instant.',
+      'keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: none.',
+      'Empty in: empty.',
+      'must not have both command and bazel. Both in: both.',
+      'do not begin with -. Wrong in: option, relative.',
+      'a user name that exists in the AMI. Wrong in: user.',
+      'instance_type (a string, the older form). Wrong in: both, neither.',
+      'root_volume_size_gb must be from 8 to 16384 (the limit of gp3 volumes). Wrong in: tiny.',
+      'created-by, which the module sets to hearth',
+      'pagerduty_url must be https://',
+      'runbooks_url must begin with https://',
+      'Present value: [europe]',
+      'log_retention_days must be a retention time that CloudWatch Logs supports',
+      'bundles.prefix must be empty or end with a slash',
+      'remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache',
+      'delivery_enabled is not supported: this module has no delivery. Remove it',
+      'agents must have no other keys than gha, cci and bk. Wrong: github.',
+      'ghes_url must be https:// and the host name of your GitHub Enterprise Server or ghe.com tenant, without a path. For github.com remove it.',
+      'circleci_api_url must be https:// and a host name, without a path.',
+    ],
+  },
+  // Second wrong forms of the inputs that have one value.
+  forms: {
+    inputs: {
+      name_prefix: 'a-w',
+      hosts: [],
+      tags: { 'aws:x': 'y' },
+      pagerduty_url: 'https://events.example.com/v2',
+      replica_regions: ['eu-west-1', 'eu-west-1'],
+      ghes_url: 'https://github.example.com/api/v3',
+      circleci_api_url: 'http://circleci.example.com',
+    },
+    messages: [
+      'name_prefix "a-w" is not valid',
+      'nothing else. Present value: []',
+      'keys that begin with aws:, which AWS reserves',
+      'pagerduty_url must be https://',
+      'Present value: [eu-west-1, eu-west-1]',
+      'ghes_url must be https://',
+      'circleci_api_url must be https://',
+    ],
+  },
+  unencrypted: {
+    inputs: { name_prefix: 'awsci', ghes_url: 'http://github.example.com' },
+    messages: ['name_prefix "awsci" is not valid', 'ghes_url must be https://'],
+  },
+  ...Object.fromEntries(
+    ['ssm1', 'abcdefghijkl', '1aw'].map((prefix) => [
+      `prefix-${prefix}`,
+      {
+        inputs: { name_prefix: prefix },
+        messages: [`name_prefix "${prefix}" is not valid in all AWS names`],
+      },
+    ]),
+  ),
+  home: {
+    inputs: { replica_regions: ['us-west-2'] },
+    messages: ['replica_regions must not contain us-west-2: it is the home region'],
+  },
+  groups: {
+    inputs: {
+      warming_sets: { default: { command: ['warm'] }, jobs: {} },
+      enable_ssm_access: true,
+      support: { enable_ssm_access: false },
+      agents: {
+        gha: { user: 'Jobs', directory: 'opt', program: { ...program, sha256: `A${'a'.repeat(63)}` } },
+      },
+      gha_runner_groups: {
+        'a.b': group,
+        a_b: group,
+        'A-b': group,
+        huge: { ...group, resource_type: 'huge' },
+        nightly: { ...group, warming: true, warming_set: 'nightly' },
+        one: { ...group, ...warms },
+        two: { ...group, ...warms, min_runners: 2 },
+        closed: { ...group, ...warms, max_runners: 0 },
+        small: { ...group, min_runners: 3 },
+        hasty: { ...group, agent_idle_timeout_min: 0 },
+        idle: { ...group, agent_idle_timeout_min: 721 },
+        polled: { ...group, scaling_polling_frequency: 4 },
+        scaled: { ...group, scale_out_factor: 0 },
+        drained: { ...group, drain_timeout_min: 0 },
+        drains: { ...group, drain_timeout_min: 2881 },
+        url: { ...group, gh_repo: 'https://github.com/acme/monorepo' },
+        ownerless: { ...group, gh_repo: 'monorepo' },
+        level: { ...group, level: 'enterprise' },
+        member: { ...group, runner_group: 'release' },
+        nameless: { ...group, level: 'organization', runner_group: '' },
+        label_twice: { ...group, labels: ['linux', 'Linux'] },
+        label_comma: { ...group, labels: ['linux,x64'] },
+        label_none: { ...group, labels: [] },
+        agent: { ...group, agent: { work_directory: 'work', program: { ...program, version: '../2' } } },
+        plain: { ...group, agent: { program: { ...program, url: 'http://example.com/r.tar.gz' } } },
+        mode: { ...group, job_isolation: 'none' },
+        open: { ...group, job_isolation: 'shared', jobs_use_instance_role: false, docker: false },
+        mounts: { ...group, shared_mounts: ['/mnt/efs', '/mnt/efs'] },
+        many: { ...group, shared_mounts: Array.from({ length: 21 }, (_, index) => `/mnt/${index}`) },
+        long: { ...group, shared_mounts: [`/${'x'.repeat(128)}`] },
+        relative: { ...group, shared_mounts: ['mnt/efs'] },
+        dotted: { ...group, shared_mounts: ['/mnt/../etc'] },
+        slash: { ...group, shared_mounts: ['/mnt/efs/'] },
+        root: { ...group, shared_mounts: ['/'] },
+        parent: { ...group, shared_mounts: ['/var'] },
+        inside: { ...group, shared_mounts: ['/tmp/shared'] },
+        saves: { ...group, ...warms, warming_set: 'jobs' },
+      },
+      bk_runner_groups: {
+        foreign: { max_runners: 1, queue: 'q', resource_type: 'default', git_clone_depth: 0.5 },
+        empty: { max_runners: 1, queue: 'q', resource_type: 'default', git_clone_depth: 0 },
+      },
+    },
+    messages: [
+      'Runner groups whose host is not in hosts: bk/empty, bk/foreign. Add the host to hosts, or remove the groups.',
+      'inner - or _. Wrong: gha/a.b.',
+      'gha/A-b and gha/a_b both become gha/a-b. Rename one of them.',
+      'Unknown resource_type: huge of gha/huge. Known resource_types: default.',
+      'gha/nightly uses nightly. warming_sets has [default, jobs]. Add the set there',
+      'default has gha/closed and gha/one and gha/two. Keep policies.warming_manage in one of these groups.',
+      'gha/closed has min_runners 0 and max_runners 0, gha/two has min_runners 2 and max_runners 2. Raise max_runners',
+      'min_runners must be from 0 to max_runners: gha/small has 3 and 2.',
+      'agent_idle_timeout_min must be from 1 to 720: gha/hasty has 0, gha/idle has 721.',
+      'must be 1, 2 or 3. Wrong in gha/polled.',
+      'scale_out_factor must be above 0. Wrong in gha/scaled.',
+      'drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): gha/drained has 0, gha/drains has 2881.',
+      'must be a whole number from 1: bk/empty has 0, bk/foreign has 0.5. Remove it for complete clones.',
+      'without a URL: gha/ownerless has monorepo, gha/url has https://github.com/acme/monorepo.',
+      'organization (they belong to the owner of gh_repo). Wrong in gha/level.',
+      'needs level = "organization". Wrong in gha/member, gha/nameless.',
+      'Wrong in gha/label_comma, gha/label_none, gha/label_twice. Remove labels for the label queue alone.',
+      'agent of gha/agent: program.version must have letters',
+      'agent of gha/agent: work_directory must be an absolute path;',
+      'agent of gha/plain: program.url must begin with https://;',
+      'agents.gha: directory must be an absolute path; agents.gha: program.sha256 must have 64 lower-case hexadecimal digits; agents.gha: user must be a user name.',
+      'gha/mode: job_isolation must be clean or shared;',
+      'gha/open: docker = false needs job_isolation = "clean", because shared jobs use the Docker of the image.',
+      'gha/open: jobs_use_instance_role = false needs job_isolation = "clean", because shared jobs always reach the role.',
+      ...['mounts', 'many', 'long'].map(
+        (name) => `gha/${name}: shared_mounts must have at most 20 different`,
+      ),
+      ...['relative', 'dotted', 'slash', 'root'].map(
+        (name) => `gha/${name}: shared_mounts must be absolute paths`,
+      ),
+      ...['parent', 'inside'].map(
+        (name) => `gha/${name}: shared_mounts must not contain or be inside /proc,`,
+      ),
+      'No job of gha/saves can save a snapshot: job_isolation = "clean" shuts jobs off',
+      'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
+    ],
+  },
+  setless: {
+    inputs: { warming_sets: {}, gha_runner_groups: { default: { ...group, warming: true } } },
+    messages: ['gha/default uses default. warming_sets has []. Add the set there'],
+  },
+  key: {
+    inputs: { support: { pagerduty_integration_key: key }, pagerduty_integration_key: key },
+    messages: [
+      'pagerduty_integration_key and support.pagerduty_integration_key would store the PagerDuty key in plain text in the Terraform state',
+      'the secret that the output pagerduty_routing_secret_id names',
+    ],
+  },
+  'user-data': {
+    inputs: {
+      warming_sets: { default: { command: ['warm', 'x'.repeat(16_000)] } },
+      gha_runner_groups: { warming: { ...group, ...warms } },
+    },
+    messages: [
+      'User data of gha/warming is larger than 16 KB, the limit of EC2. Shorten the command of the warming set',
+    ],
+  },
+};
+
+/** Rules about inputs, `<file>:<line>`: the lines at which validations and preconditions begin. */
+function rules(): string[] {
+  const files = readdirSync(infra).filter((file) => /^(variables.*|checks|iam-parameters)\.tf$/.test(file));
+  return files.flatMap((file) =>
+    readFileSync(join(infra, file), 'utf8')
+      .split('\n')
+      .flatMap((line, index) =>
+        /^ +(validation|precondition) \{$/.test(line) ? [`${file}:${index + 1}`] : [],
+      ),
+  );
+}
+
+/** Everything beside a plan that `terraform test` needs. No call reaches AWS. */
+const mocks = {
+  mock_provider: {
+    aws: {
+      mock_data: {
+        aws_caller_identity: { defaults: { account_id: '123456789012' } },
+        aws_partition: { defaults: { partition: 'aws', dns_suffix: 'amazonaws.com' } },
+        aws_region: { defaults: { region: 'us-west-2' } },
+        aws_iam_policy_document: { defaults: { json: '{}' } },
+      },
+    },
+  },
+};
+
+// The plans run as tests of terraform, which need no account. A refused plan ends its file, so each one has a file.
+describe.skipIf(reason !== undefined)('refused inputs', () => {
+  let space: Workspace;
+  let output: string;
+  let reported: Reported;
+  beforeAll(() => {
+    space = workspace();
+    const folder = join(space.path, 'infra/refused');
+    mkdirSync(folder);
+    for (const [name, { inputs }] of Object.entries(plans)) {
+      const file = { ...mocks, run: { plan: { command: 'plan', variables: { ...valid, ...inputs } } } };
+      writeFileSync(join(folder, `${name}.tftest.json`), JSON.stringify(file));
+    }
+    space.must('.', 'init', '-backend=false', '-input=false');
+    output = space.run('.', 'test', '-test-directory=refused', '-json').stdout;
+    reported = reportedBy(output);
+  }, 600_000);
+  afterAll(() => space.remove());
+
+  test.each(Object.entries(plans))(
+    'each message of the plan %s names the input and the correction',
+    (name, plan) => {
+      const found = reported.messages.get(`refused/${name}.tftest.json`) ?? '';
+      for (const message of plan.messages) expect(found).toContain(message);
+    },
+  );
+
+  test('every rule about inputs is violated in one of the plans', () => {
+    const known = rules();
+    expect(known.length).toBeGreaterThan(50);
+    expect(known.filter((rule) => !reported.rules.has(rule))).toEqual([]);
+  });
+
+  test('no message contains a key', () => {
+    expect(output).not.toContain(key);
+  });
+});
+
+/** Messages by test file, and the rules that terraform names in them. */
+type Reported = { messages: Map<string, string>; rules: Set<string> };
+
+/** @param json output of `terraform test -json`, one message per line */
+function reportedBy(json: string): Reported {
+  const messages = new Map<string, string>();
+  const rules = new Set<string>();
+  for (const line of json.trim().split('\n')) {
+    const { type, diagnostic, '@testfile': file } = JSON.parse(line);
+    if (type !== 'diagnostic') continue;
+    messages.set(file, `${messages.get(file) ?? ''} ${diagnostic.detail}`);
+    // A message about a variable names the validation. One about a resource has the position of the condition.
+    const validation = /validation rule at (\S+?:\d+),/.exec(diagnostic.detail)?.[1];
+    if (validation !== undefined) rules.add(validation);
+    else if (diagnostic.range) rules.add(blockOf(diagnostic.range.filename, diagnostic.range.start.line));
+  }
+  return { messages, rules };
+}
+
+/** The line at which the block around a line begins. */
+function blockOf(file: string, line: number): string {
+  const path = join(infra, file);
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, line) : [];
+  return `${file}:${lines.findLastIndex((text) => text.endsWith(' {')) + 1}`;
+}
