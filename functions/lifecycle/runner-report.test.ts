@@ -257,12 +257,19 @@ describe('measurements', () => {
     ['failed', 'Pending:Wait', [{ name: 'LaunchFailures', value: 1, dimensions: { Group } }]],
     ['drained', 'Terminating:Wait', [{ name: 'DrainSeconds', value: 7, dimensions: { Group } }]],
     ['idle', 'InService', []],
-    ['unhealthy', 'InService', []],
   ] as const)('%s: recorded once, however often it is received', async (name, state, measured) => {
     fleet.state = state;
     await fleet.report(REPORTS[name]);
     await fleet.report(REPORTS[name]);
     expect(fleet.measurements).toEqual(measured);
+  });
+
+  test('unhealthy: recorded once, with the termination', async () => {
+    fleet.state = 'InService';
+    await fleet.report(REPORTS.unhealthy);
+    fleet.state = 'Terminating:Wait';
+    await fleet.report(REPORTS.unhealthy);
+    expect(fleet.measurements).toEqual([{ name: 'UnhealthyRunners', value: 1, dimensions: { Group } }]);
   });
 
   test('each heartbeat of a drain records its length so far; one that extends no hook records nothing', async () => {
@@ -278,10 +285,15 @@ describe('measurements', () => {
     ]);
   });
 
-  test('a runner that is replaced for the age of its agent is recorded, and another unhealthy one is not', async () => {
+  test('a runner that is replaced for the age of its agent is recorded as such, and another unhealthy one is not', async () => {
     await fleet.report({ ...REPORTS.unhealthy, reason: 'agent too old: exit code 7 of 2.329.0' });
     await fleet.report({ ...REPORTS.unhealthy, reason: 'the agent is too old: ' });
-    expect(fleet.measurements).toEqual([{ name: 'OldAgents', value: 1, dimensions: { Group } }]);
+    const unhealthy = { name: 'UnhealthyRunners', value: 1, dimensions: { Group } };
+    expect(fleet.measurements).toEqual([
+      unhealthy,
+      { name: 'OldAgents', value: 1, dimensions: { Group } },
+      unhealthy,
+    ]);
   });
 
   test('a drain of unknown length is not recorded', async () => {

@@ -151,6 +151,7 @@ function recordMeasurements(report: Report, metrics: MetricSink): void {
       if (report.seconds) metrics.add('DrainSeconds', report.seconds.drain, { Group });
       break;
     case 'Runner Unhealthy':
+      metrics.add('UnhealthyRunners', 1, { Group });
       if (report.reason.startsWith(AGENT_TOO_OLD)) metrics.add('OldAgents', 1, { Group });
       break;
     default:

@@ -28,7 +28,7 @@ variables {
 override_data {
   target = data.aws_s3_object.bundles[0]
   values = {
-    body = "{\"runner\":{\"sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"},\"functions\":{\"alarms\":{\"code_sha256\":\"YQ==\"},\"lifecycle\":{\"code_sha256\":\"Yg==\"},\"parameters\":{\"code_sha256\":\"Yw==\"},\"registration\":{\"code_sha256\":\"ZQ==\"},\"warming\":{\"code_sha256\":\"ZA==\"}}}"
+    body = "{\"runner\":{\"sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"},\"functions\":{\"alarms\":{\"code_sha256\":\"YQ==\"},\"lifecycle\":{\"code_sha256\":\"Yg==\"},\"parameters\":{\"code_sha256\":\"Yw==\"},\"registration\":{\"code_sha256\":\"ZQ==\"},\"scaling\":{\"code_sha256\":\"Zg==\"},\"warming\":{\"code_sha256\":\"ZA==\"}}}"
   }
 }
 

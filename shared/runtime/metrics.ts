@@ -13,6 +13,8 @@ export const METRICS = {
   DrainSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
   /** Length of a drain so far, with each of its heartbeats. */
   DrainingSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  /** Runners that were replaced because of a fault that they reported. */
+  UnhealthyRunners: { unit: MetricUnit.Count, dimensions: [['Group']] },
   /** Runners that were replaced because the provider refuses the version of their agent. */
   OldAgents: { unit: MetricUnit.Count, dimensions: [['Group']] },
   LaunchFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },

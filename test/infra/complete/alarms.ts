@@ -68,6 +68,7 @@ export function aboutAlarms(made: Applied): void {
       // Only groups that take jobs have agents.
       for (const kind of [
         'old-agents',
+        'unhealthy-runners',
         'missing-agents',
         'excess-registrations',
         'failed-registrations',
@@ -160,7 +161,9 @@ export function aboutAlarms(made: Applied): void {
     test('missing data is breaching only for a metric that is always emitted', () => {
       for (const { values } of of('aws_cloudwatch_metric_alarm')) {
         expect(values.treat_missing_data, text(values.alarm_name)).toBe(
-          values.metric_name === 'SnapshotAgeSeconds' ? 'breaching' : 'notBreaching',
+          ['SnapshotAgeSeconds', 'ScalingFailures'].includes(text(values.metric_name))
+            ? 'breaching'
+            : 'notBreaching',
         );
       }
     });

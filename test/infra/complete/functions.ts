@@ -160,6 +160,7 @@ export function aboutFunctions(made: Applied): void {
       expect(names.sort()).toEqual([
         'aw-parameters-reconcile',
         'aw-registration-sweep',
+        'aw-scaling-poll',
         'aw-warming-check-default',
         'aw-warming-check-ios',
         'aw-warming-run-default',
