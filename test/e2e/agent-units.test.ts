@@ -194,6 +194,16 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
       call('remove', 'gha-20');
     });
 
+    test('sees its own cgroup as the root of the hierarchy', async () => {
+      start(
+        'gha-23',
+        'stat -f -c %T /sys/fs/cgroup; grep ^0:: /proc/self/cgroup; ls -d /sys/fs/cgroup/*.slice',
+      );
+      await until('gha-23');
+      expect(shell('cat /var/log/gha-23.log')).toMatch(/^cgroup2fs\n0::\/\nls: cannot access/);
+      call('remove', 'gha-23');
+    });
+
     test('a signal reaches its agent once, and its cgroup is empty after a kill', async () => {
       start(
         'gha-21',

@@ -220,7 +220,8 @@ function deviceSteps(root: JobRoot): string[] {
 function cgroupSteps(mountPoint: string): string[] {
   const target = quote(`${mountPoint}/sys/fs/cgroup`);
   return [
-    `if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 ${target}; fi`,
+    // The kernel refuses to mount a file system twice on one mount point, and this one is there already, from `/sys` of the instance.
+    `if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then umount -l ${target}; mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 ${target}; fi`,
   ];
 }
 
