@@ -10,6 +10,7 @@ data "aws_iam_policy_document" "parameters" {
     actions = ["s3:GetObject"]
     resources = [
       "${module.warming.bucket_arn}/config/parameters.json",
+      "${module.warming.bucket_arn}/backlog/state.json",
       "${module.warming.bucket_arn}/sets/*/pointer.json",
       "${module.warming.bucket_arn}/sets/*/snapshots/*/manifest.json",
     ]

@@ -1,20 +1,29 @@
 import * as v from 'valibot';
+import { BACKLOG_KEY, backlogRecordSchema } from '../../shared/fleet/backlog-record.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
-import { type Group, parseAutoScalingGroupName, SET_NAME } from '../../shared/fleet/names.ts';
+import { type Group, parseAutoScalingGroupName, parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
 import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
 import type { Vouched } from '../../shared/snapshot/pointer.ts';
 import { parseRecord, readPointer, readVouchedManifest } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
-import { capacityName, groupName, isCapacityName, isSnapshotName, snapshotName } from './names.ts';
+import {
+  backlogName,
+  capacityName,
+  groupName,
+  isBacklogName,
+  isCapacityName,
+  isSnapshotName,
+  snapshotName,
+} from './names.ts';
 import type { ReconcileDeps } from './ports.ts';
 
 /** The value of one parameter. */
 export type Expected = {
   value: string;
-  /** Date of the source. A later change of the parameter is not this function's. Undefined for Auto Scaling's numbers. */
+  /** Date of the source. A later change of the parameter is not this function's. Undefined for numbers of groups. */
   since?: Date;
-  /** The object of the bucket that has the value. Undefined for Auto Scaling's numbers. */
+  /** The object of the bucket that has the value. Undefined for numbers of groups. */
   source?: string;
 };
 
@@ -63,6 +72,7 @@ export async function readDesired(sources: Sources): Promise<Desired | undefined
   const live: Live = { expected, holds: [], unread: [] };
   await addSnapshots(live, sources, declared);
   await addCapacities(live, sources, declared);
+  await addBacklogs(live, sources, declared);
   const isHeld = (name: string) => live.holds.some((holds) => holds(name));
   return { expected, isHeld, declaredAt: writtenAt, unread: live.unread };
 }
@@ -95,6 +105,25 @@ async function addCapacities(live: Live, sources: Sources, declared: Declared): 
   } catch (error) {
     live.unread.push({ source: 'Auto Scaling', error });
     live.holds.push((name) => isCapacityName(sources.root, name));
+  }
+}
+
+/** The backlog of every declared group, as the function `scaling` has last read it. */
+async function addBacklogs(live: Live, { root, store }: Sources, declared: Declared): Promise<void> {
+  try {
+    const stored = await store.read(BACKLOG_KEY);
+    if (!stored) return;
+    const { groups } = parseRecord(BACKLOG_KEY, stored.text, backlogRecordSchema);
+    for (const [id, { queued, running, oldest = null, readAt }] of Object.entries(groups)) {
+      const group = parseGroupId(id);
+      if (!group || !isDeclared(root, group, declared.parameters)) continue;
+      live.expected.set(backlogName(root, group), {
+        value: JSON.stringify({ queued, running, oldest, readAt }),
+      });
+    }
+  } catch (error) {
+    live.unread.push({ source: BACKLOG_KEY, error });
+    live.holds.push((name) => isBacklogName(root, name));
   }
 }
 
@@ -160,9 +189,16 @@ const capacitySchema = v.strictObject({
   draining: v.number(),
 });
 
-/** Whether a value has the form of a capacity that this function writes. */
-export function isCapacityValue(value: string): boolean {
-  return v.is(v.pipe(v.string(), v.parseJson(), capacitySchema), value);
+const backlogSchema = v.strictObject({
+  queued: v.number(),
+  running: v.number(),
+  oldest: v.nullable(v.string()),
+  readAt: v.string(),
+});
+
+/** Whether a value has the form of a capacity or a backlog that this function writes. */
+export function isLiveValue(value: string): boolean {
+  return v.is(v.pipe(v.string(), v.parseJson(), v.union([capacitySchema, backlogSchema])), value);
 }
 
 /** The capacity of every declared group that Auto Scaling knows. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isCapacityName, isSnapshotName, parameterProblem, treeRegions } from './names.ts';
+import { isBacklogName, isCapacityName, isSnapshotName, parameterProblem, treeRegions } from './names.ts';
 
 describe('what Parameter Store does not accept is refused before the call', () => {
   test.each([
@@ -33,6 +33,8 @@ test('names of live parameters differ from declared ones', () => {
   expect(isCapacityName('/aw', '/aw/groups/gha/default')).toBe(false);
   expect(isCapacityName('/aw', '/aw/groups/jenkins/default/capacity')).toBe(false);
   expect(isCapacityName('/aw', '/other/groups/gha/default/capacity')).toBe(false);
+  expect(isBacklogName('/aw', '/aw/groups/gha/default/backlog')).toBe(true);
+  expect(isBacklogName('/aw', '/aw/groups/gha/default/capacity')).toBe(false);
   expect(isSnapshotName('/aw', '/aw/warming/default/snapshot')).toBe(true);
   expect(isSnapshotName('/aw', '/aw/warming/a/b/snapshot')).toBe(false);
   expect(isSnapshotName('/aw', '/aw/warming/snapshot')).toBe(false);

@@ -28,13 +28,26 @@ export function capacityName(root: string, group: Group): string {
   return `${groupName(root, group)}/capacity`;
 }
 
+/** The jobs of a runner group at its provider. */
+export function backlogName(root: string, group: Group): string {
+  return `${groupName(root, group)}/backlog`;
+}
+
 /** The snapshot that runners of a warming set mount. */
 export function snapshotName(root: string, set: string): string {
   return `${root}/warming/${set}/snapshot`;
 }
 
 export function isCapacityName(root: string, name: string): boolean {
-  const id = between(name, `${root}/groups/`, '/capacity');
+  return isOfGroup(root, name, '/capacity');
+}
+
+export function isBacklogName(root: string, name: string): boolean {
+  return isOfGroup(root, name, '/backlog');
+}
+
+function isOfGroup(root: string, name: string, end: string): boolean {
+  const id = between(name, `${root}/groups/`, end);
   return id !== undefined && parseGroupId(id) !== undefined;
 }
 

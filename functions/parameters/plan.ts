@@ -1,5 +1,5 @@
-import { type Desired, type Expected, isCapacityValue } from './desired.ts';
-import { isCapacityName, isSnapshotName, parameterProblem } from './names.ts';
+import { type Desired, type Expected, isLiveValue } from './desired.ts';
+import { isBacklogName, isCapacityName, isSnapshotName, parameterProblem } from './names.ts';
 import type { Parameter } from './ports.ts';
 
 /** The changes that make the tree equal to what it should be. */
@@ -53,7 +53,7 @@ export function planTree(
   for (const { name, modifiedAt } of present) {
     if (!name.startsWith(`${root}/`) || desired.expected.has(name) || desired.isHeld(name)) continue;
     plan.deletes.push(name);
-    const isLive = isCapacityName(root, name) || isSnapshotName(root, name);
+    const isLive = [isBacklogName, isCapacityName, isSnapshotName].some((isName) => isName(root, name));
     if (!isLive && modifiedAt > desired.declaredAt) drift.add(name);
   }
   return plan;
@@ -62,5 +62,5 @@ export function planTree(
 function isDrift(expected: Expected, existing: Parameter | undefined, wasDeleted: boolean): boolean {
   if (!existing) return wasDeleted;
   if (existing.type !== 'String') return true;
-  return expected.since ? existing.modifiedAt > expected.since : !isCapacityValue(existing.value);
+  return expected.since ? existing.modifiedAt > expected.since : !isLiveValue(existing.value);
 }

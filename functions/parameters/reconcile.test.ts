@@ -43,6 +43,52 @@ test('the tree is what is declared and what is live, in every region', async () 
   expect(world.replica.values()).toEqual(world.home.values());
 });
 
+describe('the backlog of a group', () => {
+  const NAME = '/aw/groups/gha/default/backlog';
+  const backlog = { queued: 3, running: 1, oldest: '2026-11-23T02:50:00Z', readAt: '2026-11-23T03:00:00Z' };
+  const record = (groups: object) =>
+    JSON.stringify({ version: 1, poll: { id: 'x', until: '2026-11-23T03:00:50Z' }, groups });
+
+  test('is in the tree as the function scaling has read it, for declared groups only', async () => {
+    const world = await reconciledWorld();
+    const unmatched = ['123'];
+    world.store.put(
+      'backlog/state.json',
+      record({ 'gha/default': { ...backlog, unmatched }, 'gha/undeclared': backlog }),
+    );
+    await reconcile(world.deps, signal);
+    expect(world.home.values()[NAME]).toBe(JSON.stringify(backlog));
+    expect(world.home.values()['/aw/groups/gha/undeclared/backlog']).toBeUndefined();
+    const { oldest: _, ...empty } = { ...backlog, queued: 0 };
+    world.store.put('backlog/state.json', record({ 'gha/default': empty }));
+    await reconcile(world.deps, signal);
+    expect(JSON.parse(world.home.values()[NAME] ?? '')).toEqual({ ...empty, oldest: null });
+    expect(world.replica.values()).toEqual(world.home.values());
+    expect(world.drift).toEqual([]);
+  });
+
+  test('stays when the record cannot be read, goes with the record of the group, and an edit is drift', async () => {
+    const world = await reconciledWorld();
+    world.store.put('backlog/state.json', record({ 'gha/default': backlog }));
+    await reconcile(world.deps, signal);
+    world.store.put('backlog/state.json', 'nonsense');
+    const { outcome } = await reconcile(world.deps, signal);
+    // The next poll replaces the record.
+    expect(outcome.outcome).toBe('done');
+    expect(world.warnings).toHaveLength(1);
+    expect(world.home.values()[NAME]).toBe(JSON.stringify(backlog));
+    world.store.put('backlog/state.json', record({ 'gha/default': backlog }));
+    world.home.edit(NAME, 'mine', world.now());
+    await reconcile(world.deps, signal);
+    expect(world.home.values()[NAME]).toBe(JSON.stringify(backlog));
+    expect(world.drift).toEqual([1]);
+    world.store.put('backlog/state.json', record({}));
+    await reconcile(world.deps, signal);
+    expect(world.home.values()[NAME]).toBeUndefined();
+    expect(world.drift).toEqual([1]);
+  });
+});
+
 test('a later pass writes nothing', async () => {
   const world = await reconciledWorld();
   world.pass(86_400_000);
