@@ -212,9 +212,11 @@ describe('unmatched jobs', () => {
   test('runners between two jobs show nothing', async () => {
     const runners = fake.launch('gha/default', 2);
     for (const runner of runners) registered(runner);
+    const waiting = queued(fake, 9);
     for (let minute = 0; minute < 10; minute += 1) {
       // One of the two is without a job in every read, and never the same one twice.
-      jobs(9, [runners[minute % 2] ?? '']);
+      const running = [{ id: `running-${minute}`, instanceId: runners[minute % 2] ?? '' }];
+      fake.jobs.set('monorepo', { queued: waiting, running, isComplete: true });
       await minutes(1);
     }
     expect(fake.metrics.join()).not.toContain('Unmatched');
