@@ -1,4 +1,4 @@
-# The only function with credentials of the CI providers for registrations, and the only one that instances call.
+# The only function that changes registrations at the CI providers, and the only one that instances call.
 
 data "aws_iam_policy_document" "registration" {
   dynamic "statement" {
