@@ -59,7 +59,7 @@ export const WARM_BUILD = [
 /** The deployment of the demo: runner groups of the three CI providers, a warming group, and two alarms. */
 export function fleet(root: string): CloudOptions {
   const runner = { pollSeconds: 0.5, heartbeatSeconds: 5 };
-  // The jobs of these groups trust each other: one agent runs them one after the other.
+  // The jobs of this group trust each other: one agent runs them one after the other.
   const shared = { ...runner, jobs: { isolation: 'shared' } } as const;
   const warm = [join(root, 'node_modules'), checkoutFolder(root)];
   return {
@@ -67,7 +67,7 @@ export function fleet(root: string): CloudOptions {
     groups: [
       { ...GROUPS.warm, min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner },
       { ...GROUPS.small, min: 0, max: 1, runner },
-      { ...GROUPS.buildkite, min: 0, max: 4, runner: shared },
+      { ...GROUPS.buildkite, min: 0, max: 4, runner },
       { ...GROUPS.circleci, min: 0, max: 4, purchase: 'spot', runner: shared },
       {
         provider: 'gha',
