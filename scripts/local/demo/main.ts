@@ -9,6 +9,7 @@ import { keepAliveText } from './keep-alive.ts';
 import { type PlannedStep, runSteps } from './run-steps.ts';
 import type { Demo, Step } from './step.ts';
 import { jobsOfTheDay, registrationsOfTheDay } from './steps/end-of-day.ts';
+import { cleanJobs } from './steps/isolation.ts';
 import { alarmToIncident, poisonedMessage } from './steps/paging.ts';
 import { handEdit } from './steps/parameters.ts';
 import { buildkite, circleci } from './steps/providers.ts';
@@ -23,7 +24,8 @@ const DAY: readonly PlannedStep[] = [
   { step: firstWarmingRun, after: [] },
   { step: scaleOut, after: [firstWarmingRun] },
   { step: warmBuilds, after: [scaleOut] },
-  { step: protectedFromScaleIn, after: [warmBuilds] },
+  { step: cleanJobs, after: [warmBuilds] },
+  { step: protectedFromScaleIn, after: [cleanJobs] },
   { step: spotReclaim, after: [protectedFromScaleIn] },
   { step: idleRelease, after: [] },
   { step: buildkite, after: [] },
