@@ -194,7 +194,10 @@ function warmDirectories({ warm, docker }: JobRoot): JobRoot['warm'] {
 function overlayStep({ tree, mountPoint }: JobRoot, directory: string, name: string): string {
   const layers = `lowerdir=${overlayPath(directory)},upperdir=${overlayPath(`${tree}/${name}/upper`)},workdir=${overlayPath(`${tree}/${name}/work`)}`;
   const target = directory === '/' ? mountPoint : `${mountPoint}${directory}`;
-  return `mount -t overlay -o ${quote(`${layers},index=off,metacopy=off,xino=off`)} aw-job ${quote(target)}`;
+  const options = `${layers},index=off,metacopy=off,xino=off,volatile`;
+  // `volatile` (Linux 5.10) writes nothing when the job ends, and marks the work directory. The mark concerns a tree after a crash
+  // of the kernel, and such a tree is never used again. A second start in the same place finds the mark of the first one.
+  return `rm -rf ${quote(`${tree}/${name}/work/work/incompat`)} && mount -t overlay -o ${quote(options)} aw-job ${quote(target)}`;
 }
 
 /**
