@@ -555,9 +555,11 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
       const file = `${lazy.image}.request`;
       await writeFile(file, JSON.stringify(lazy.request));
       const child = spawn(process.execPath, [starter, lazy.directory, file, PROGRAM], { stdio: 'ignore' });
+      // It can have ended before the kill.
+      const closed = once(child, 'close');
       await sleep(200 + Math.random() * 1_200);
       child.kill('SIGKILL');
-      await once(child, 'close');
+      await closed;
       await removeLazyImage(lazy.directory);
       // What had only just been started finds no request, and ends.
       for (const deadline = performance.now() + 5_000; performance.now() < deadline; await sleep(50)) {
