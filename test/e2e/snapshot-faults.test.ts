@@ -25,6 +25,7 @@ import { watchDisk } from '../../infra/runner/src/snapshot/reserve.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { cloneTree, discardTree, treeProblem } from '../../infra/runner/src/snapshot/trees.ts';
 import { framesKey } from '../../shared/snapshot/layout.ts';
+import { CGROUPS } from '../support/job-space.ts';
 import { whyMissing } from '../support/packages.ts';
 import { localS3 } from '../support/s3-client.ts';
 import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
@@ -292,6 +293,10 @@ describe.skipIf(reason !== undefined)('faults', () => {
       }
     }
 
+    /** The name of the only tree. */
+    const treeOf = ({ images }: { images: string }) =>
+      String(readdirSync(join(images, 'trees')).find((name) => name.endsWith('.img'))).replace('.img', '');
+
     const dropCaches = () => writeFileSync('/proc/sys/vm/drop_caches', '3');
 
     async function warmDisk(size: string) {
@@ -329,7 +334,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
     test('on a disk that is too small: the job is killed before a write is lost', async () => {
       const runner = await warmDisk('330M');
       expect(world.warnings.join()).toContain('it is watched');
-      const cgroup = '/sys/fs/cgroup/unified/hearth-test';
+      const cgroup = join(CGROUPS, 'hearth-test');
       mkdirSync(cgroup);
       const job = spawn('sh', [
         '-c',
@@ -344,7 +349,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
         expect(await watchDisk(runner.images, cgroup, stop.signal)).toBe(true);
         expect(await ended).toEqual([null, 'SIGKILL']);
         execFileSync('sync');
-        const loop = (await deviceOf(join(runner.images, 'trees/1.img'))) ?? '';
+        const loop = (await deviceOf(join(runner.images, 'trees', `${treeOf(runner)}.img`))) ?? '';
         expect(await errorsOf(loop)).toBe(0);
       } finally {
         stop.abort();
@@ -356,7 +361,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
 
     test('without the reserve: the tree is found to have lost writes, and is neither saved nor used again', async () => {
       const runner = await warmDisk('450M');
-      const loop = (await deviceOf(join(runner.images, 'trees/1.img'))) ?? '';
+      const loop = (await deviceOf(join(runner.images, 'trees', `${treeOf(runner)}.img`))) ?? '';
       writeFileSync(`/sys/fs/ext4/${loop}/reserved_clusters`, '0');
       execFileSync(
         'sh',
@@ -368,7 +373,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
         ],
         { stdio: 'ignore' },
       );
-      expect(await treeProblem(runner, '1')).toContain('lost writes');
+      expect(await treeProblem(runner, treeOf(runner))).toContain('lost writes');
       rmSync(join(runner.warm, 'new'));
       await expect(world.save(runner)).rejects.toThrow(/errors or warnings in the tree/);
     });
