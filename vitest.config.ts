@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 /** Tests that start programs, clouds or mounts. They run one file at a time: each needs two cores. */
-const slow = (name: string, include: string[]) => ({
-  test: { name, include, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
+const slow = (name: string, include: string[], exclude: string[] = []) => ({
+  test: { name, include, exclude, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
 });
 
 /** Unit tests that replace a module of Node. The replacement must not reach other files. */
@@ -10,6 +10,12 @@ const MODULE_MOCKS = ['infra/runner/src/{health,watch}.test.ts'];
 
 /** Tests beside the code that start programs. */
 const PROGRAMS = ['scripts/local/ci/{agents/*,main}.test.ts'];
+
+/** Tests of agents with the times of their providers: they wait more than they compute, and run beside the others. */
+const AGENTS = [
+  'test/e2e/{agents,agents-kill,agent-programs,registration,scaling,sigkill-fleet}.test.ts',
+  ...PROGRAMS,
+];
 
 // Unit tests are beside the code that they test. Tests with further needs are below test/.
 export default defineConfig({
@@ -42,7 +48,8 @@ export default defineConfig({
           maxWorkers: 2,
         },
       },
-      slow('e2e', ['test/e2e/**/*.test.ts', ...PROGRAMS]),
+      slow('e2e', ['test/e2e/**/*.test.ts'], AGENTS),
+      slow('agents', AGENTS),
     ],
   },
 });

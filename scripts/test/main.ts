@@ -19,13 +19,18 @@ async function main(chosen: readonly string[]): Promise<number> {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
 
-  const results: { step: Step; tally: Tally; seconds: number }[] = [];
-  for (const step of all) {
-    if (chosen.length > 0 && !chosen.includes(step.name)) continue;
-    console.log(`\n--- ${step.name}`);
-    const started = performance.now();
-    const exitCode = await run(step);
-    results.push({ step, tally: tallyOf(step, exitCode), seconds: (performance.now() - started) / 1000 });
+  const results: Result[] = [];
+  for (const [first, ...others] of groups(
+    all.filter(({ name }) => chosen.length === 0 || chosen.includes(name)),
+  )) {
+    if (!first) continue;
+    const beside = others.map((step) => timed(step, 'pipe'));
+    console.log(`\n--- ${first.name}`);
+    results.push(await timed(first, 'inherit'));
+    for (const result of await Promise.all(beside)) {
+      console.log(`\n--- ${result.step.name}\n${result.output}`);
+      results.push(result);
+    }
   }
 
   const total = sum(results.map((result) => result.tally));
@@ -37,13 +42,37 @@ async function main(chosen: readonly string[]): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-function run(step: Step): Promise<number> {
+type Result = { step: Step; tally: Tally; seconds: number; output: string };
+
+/** Each step with those that run beside it. */
+function groups(all: readonly Step[]): Step[][] {
+  const found: Step[][] = [];
+  for (const step of all) {
+    if (step.beside) found.at(-1)?.push(step) ?? found.push([step]);
+    else found.push([step]);
+  }
+  return found;
+}
+
+async function timed(step: Step, stdio: 'inherit' | 'pipe'): Promise<Result> {
+  const started = performance.now();
+  const { exitCode, output } = await run(step, stdio);
+  return { step, tally: tallyOf(step, exitCode), seconds: (performance.now() - started) / 1000, output };
+}
+
+function run(step: Step, stdio: 'inherit' | 'pipe'): Promise<{ exitCode: number; output: string }> {
   const [program, ...args] = step.command;
-  const child = spawn(`node_modules/.bin/${program}`, args, { stdio: 'inherit' });
+  const child = spawn(`node_modules/.bin/${program}`, args, { stdio: ['ignore', stdio, stdio] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (piece: string) => {
+      output += piece;
+    });
+  }
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     // A step that a signal ended has no exit code.
-    child.once('exit', (code) => resolve(code ?? 1));
+    child.once('close', (code) => resolve({ exitCode: code ?? 1, output }));
   });
 }
 

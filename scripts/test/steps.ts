@@ -3,6 +3,8 @@ export type Step = {
   name: string;
   /** Program from `node_modules/.bin`, and its arguments. */
   command: readonly [string, ...string[]];
+  /** Runs at the same time as the step before it, because it waits more than it computes. Its output follows. */
+  beside?: true;
   /** A vitest project: its own count of tests is added up, instead of one for the step. */
   counts?: true;
 };
@@ -33,5 +35,6 @@ export function steps(reports: string): Step[] {
     vitest('simulation'),
     vitest('infra'),
     vitest('e2e'),
+    { ...vitest('agents'), beside: true },
   ];
 }

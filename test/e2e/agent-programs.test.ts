@@ -364,7 +364,7 @@ describe('cci', () => {
     );
     await until('the second task', one, () => jobs[1]?.log.includes('begun') === true);
     expect(await one.status()).toMatchObject({ state: 'busy' });
-    const file = join(folder, 'state/agents/cci-1.yaml');
+    const file = join(folder, 'cci-1.yaml');
     expect(statSync(file).mode & 0o777).toBe(0o600);
     await until('drain', one, is(one, 'gone'), true);
     expect(jobs).toMatchObject(Array(2).fill({ result: 'succeeded', starts: 1 }));
