@@ -27,7 +27,12 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hearth-units-'));
-    instance = container(folder, { [NODE]: process.execPath });
+    // A container has a `/tmp` of its own, and the repository can be there.
+    const root = resolve(import.meta.dirname, '../..');
+    instance = container(folder, {
+      [NODE]: process.execPath,
+      ...(root.startsWith('/tmp/') && { [root]: root }),
+    });
     instance.boot();
     for (const end = performance.now() + 60_000; ; await sleep(200)) {
       if (/running|degraded/.test(shell('systemctl is-system-running'))) break;
