@@ -79,8 +79,11 @@ mount_file() {
   mkdir -p "$(dirname "$file")"
   if [ ! -e "$file" ]; then
     kilobytes=$(df -k --output=avail "$(dirname "$file")" | tail -n 1)
-    fallocate -l "$((kilobytes / 5 * 4))KiB" "$file.new" && mkfs.xfs -q -f -K -m reflink=1 "$file.new" &&
-      mv "$file.new" "$file" || { rm -f "$file.new"; return 1; }
+    if ! fallocate -l "$((kilobytes * 4 / 5))KiB" "$file.new" || ! mkfs.xfs -q -f -K -m reflink=1 "$file.new"; then
+      rm -f "$file.new"
+      return 1
+    fi
+    mv "$file.new" "$file"
   fi
   device=$(losetup --find --show --direct-io=on "$file" || losetup --find --show "$file") || return
   mount_disk "$device" || status=$?

@@ -25,6 +25,7 @@ if (reason) console.warn(`the test of agents on an instance is skipped: ${reason
 
 const INSTANCE = 'i-0123456789abcdef0';
 const NODE = '/usr/local/lib/aw-runner/node';
+const ROOT = resolve(import.meta.dirname, '../..');
 const program = resolve(import.meta.dirname, '../../infra/runner/src/main.ts');
 
 describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () => {
@@ -44,7 +45,12 @@ describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () 
     registration = await startRegistration();
     mkdirSync(join(folder, 'agent'));
     installFakeAgent('gha', join(folder, 'agent'));
-    instance = container(folder, { [NODE]: process.execPath, '/opt/fake-agent': join(folder, 'agent') });
+    instance = container(folder, {
+      [NODE]: process.execPath,
+      '/opt/fake-agent': join(folder, 'agent'),
+      // A container has a `/tmp` of its own, and the repository can be there.
+      ...(ROOT.startsWith('/tmp/') && { [ROOT]: ROOT }),
+    });
     const { port } = registration.address() as AddressInfo;
     instance.write(
       '/etc/aw-runner/config.json',
@@ -52,7 +58,9 @@ describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () 
         reportsUrl: `${services.url}/aw-reports`,
         metadataEndpoint: services.url,
         registrationUrl: `http://127.0.0.1:${port}/`,
-        jobSocket: '/run/aw-runner/job.sock',
+        // The disk of the container has no clones. `agent-units.test.ts` tries the root of a job in a container.
+        jobs: { isolation: 'shared' },
+        jobSocket: '/run/aw-runner/job/socket',
         pollSeconds: 1,
       }),
       0o600,
@@ -169,7 +177,7 @@ describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () 
   test('a job reports through the socket that its instance is unhealthy, without any right', async () => {
     refusal = undefined;
     const job = github.queueJob({
-      command: `'${NODE}' --no-warnings ${program} job-finished --exit-code 37; ls -l /run/aw-runner/job.sock`,
+      command: `'${NODE}' --no-warnings ${program} job-finished --exit-code 37; ls -l /run/aw-runner/job/socket`,
       labels: ['x'],
       name: 'build',
     });

@@ -65,5 +65,8 @@ const given = {
   agent: { driver: 'gha' },
   boots_set: 'default',
   warming: null,
+  jobs: { isolation: 'shared' },
+  drain_timeout_min: null,
+  registration: null,
   runner: { key: 'tools/aw-runner.mjs', sha256: '0'.repeat(64) },
 };
