@@ -15,6 +15,11 @@ export function agentDirectory(runFolder: string, provider: CiProvider): string 
   return join(runFolder, 'agents', provider);
 }
 
+/** The root of a job has a `/tmp` and a `/run` of its own: it would not show the programs of a repository that is there. */
+function canIsolate({ hasTrees, runFolder }: { hasTrees: boolean; runFolder: string }): boolean {
+  return hasTrees && !/^\/(?:tmp|run|dev)\//.test(runFolder);
+}
+
 /**
  * What user data writes to `/etc/aw-runner/config.json` on a real instance.
  *
@@ -48,7 +53,7 @@ export function runnerConfig(
     metadataEndpoint: options.metadataEndpoint,
     directories: instanceDirectories(options.folder),
     // Without clones and mounts the jobs of an instance share its root.
-    jobs: { isolation: options.hasTrees ? 'clean' : 'shared', docker: false },
+    jobs: { isolation: canIsolate(options) ? 'clean' : 'shared', docker: false },
     jobSocket: join(options.folder, 'job', 'socket'),
     ...(warming === undefined && { registrationUrl: options.registrationUrl }),
     agent: {
