@@ -34,7 +34,8 @@ export function steps(reports: string): Step[] {
     vitest('bundles'),
     vitest('simulation'),
     vitest('infra'),
-    vitest('e2e'),
+    // Not beside `e2e`: its tests wait for loop devices, which the namespaces of jobs hold for moments.
     { ...vitest('agents'), beside: true },
+    vitest('e2e'),
   ];
 }
