@@ -8,6 +8,7 @@ import {
   readKernelState,
   restoreKernelState,
 } from '../../infra/runner/src/isolation/kernel-state.ts';
+import { mountXfs } from './xfs.ts';
 
 /** What a job printed, and how it ended. */
 export type JobEnd = { code: number | null; output: string };
@@ -67,10 +68,8 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
   const base = join(mnt, 'base.img');
   const images = join(mnt, 'trees');
   const tree = path('tree');
-  for (const name of ['disk', 'tree', 'root']) mkdirSync(path(name), { recursive: true });
-  execFileSync('truncate', ['-s', '2G', path('disk.img')]);
-  execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', path('disk.img')]);
-  execFileSync('mount', ['-o', 'loop,nodev,nosuid,noatime', path('disk.img'), mnt]);
+  for (const name of ['tree', 'root']) mkdirSync(path(name), { recursive: true });
+  const endDisk = mountXfs(mnt, '2G');
   mkdirSync(images);
   execFileSync('truncate', ['-s', '512M', base]);
   execFileSync('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-m', '0', base]);
@@ -144,7 +143,7 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
     },
     async close() {
       close();
-      execFileSync('umount', [mnt]);
+      endDisk();
       rmSync(folder, { recursive: true });
     },
   };

@@ -19,6 +19,7 @@ import type { AgentLogs } from './agent-log.ts';
 import type { PlacedUnits } from './placed-units.ts';
 import { registerProxy } from './register-proxy.ts';
 import type { AgentSettings } from './settings.ts';
+import { userDirectory } from './user-directory.ts';
 
 export const BK_EXECUTABLE = 'buildkite-agent';
 
@@ -60,14 +61,7 @@ export function bkAgent(options: {
     async prepare() {
       await mkdir(home, { recursive: true, mode: 0o755 });
       for (const name of ['builds', 'plugins']) {
-        const isNew = await mkdir(join(home, name)).then(
-          () => true,
-          (error: NodeJS.ErrnoException) => {
-            if (error.code !== 'EEXIST') throw error;
-            return false;
-          },
-        );
-        if (isNew) await units.giveDirectory(join(home, name), settings.user);
+        await userDirectory(units, join(home, name), settings.user);
       }
       await logs.tidy();
     },

@@ -12,6 +12,7 @@ import type {
 import type { AgentLogs } from './agent-log.ts';
 import type { PlacedUnits } from './placed-units.ts';
 import type { AgentSettings } from './settings.ts';
+import { userDirectory } from './user-directory.ts';
 
 export const CCI_EXECUTABLE = 'circleci-runner';
 
@@ -41,14 +42,7 @@ export function cciAgent(options: {
 
     async prepare() {
       await mkdir(home, { recursive: true, mode: 0o755 });
-      const isNew = await mkdir(work).then(
-        () => true,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'EEXIST') throw error;
-          return false;
-        },
-      );
-      if (isNew) await units.giveDirectory(work, user);
+      await userDirectory(units, work, user);
       await logs.tidy();
     },
 

@@ -18,6 +18,7 @@ import type { AgentLogs } from './agent-log.ts';
 import type { PlacedUnits } from './placed-units.ts';
 import type { AgentProgram, InstalledProgram } from './program-files.ts';
 import type { AgentSettings } from './settings.ts';
+import { userDirectory } from './user-directory.ts';
 
 /** Path of the program below its directory. */
 export const GHA_EXECUTABLE = 'bin/Runner.Listener';
@@ -159,14 +160,7 @@ export function ghaAgent(options: {
 
     async prepare({ executable, version }) {
       await mkdir(home, { recursive: true, mode: 0o755 });
-      const isNew = await mkdir(work).then(
-        () => true,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'EEXIST') throw error;
-          return false;
-        },
-      );
-      if (isNew) await units.giveDirectory(work, user);
+      await userDirectory(units, work, user);
       await logs.tidy();
       const days = (now() - (await stat(executable)).mtimeMs) / 86_400_000;
       if (days > OLD_DAYS)
