@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeMetadata, openMetadata } from '../../infra/runner/src/isolation/metadata-access.ts';
+import { childrenOf, processes } from '../../infra/runner/src/processes.ts';
 import { CGROUPS, type JobSpace, networkOf, openJobSpace } from '../support/job-space.ts';
 import { whyMissing } from '../support/packages.ts';
 
@@ -160,6 +161,60 @@ except OSError as error: print(errno.errorcode[error.errno])'`,
       `(setsid sh -c 'sleep 0.3; kill -9 '$$'; sleep 1000 # ${MARK}' >/dev/null 2>&1 &); sleep 30; echo late`,
     );
     expect(job).toEqual({ code: 137, output: expect.not.stringContaining('late') });
+    expectNothingLeft();
+  });
+
+  /** Ends a job as the end of its unit does. */
+  const endUnit = (pid: number) => {
+    const [, place = ''] = /^0::(.+)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8')) ?? [];
+    writeFileSync(join(CGROUPS, place, 'cgroup.kill'), '1');
+  };
+
+  test('an agent that its job traces and stops ends with its unit', async () => {
+    const trace = `import ctypes, os, time
+PTRACE_ATTACH = 16
+libc = ctypes.CDLL(None, use_errno=True)
+attached = libc.ptrace(PTRACE_ATTACH, ctypes.c_long(int(os.environ["AGENT"])), None, None)
+print("attached" if attached == 0 else os.strerror(ctypes.get_errno()), flush=True); time.sleep(1000)`;
+    const stopped = () =>
+      execFileSync('sh', ['-c', `ps -eo stat,args | grep '^t.*${MARK}' || :`], { encoding: 'utf8' });
+    let state = '';
+    const job = await space.run(`AGENT=$$ setsid python3 -c '${trace}' & sleep 1000; sleep 1000 # ${MARK}`, {
+      user: 'root',
+      async meanwhile(pid) {
+        for (let tries = 0; tries < 100 && state === ''; tries += 1) {
+          await sleep(100);
+          state = stopped();
+        }
+        // The tracer prints its result after the stop.
+        await sleep(500);
+        endUnit(pid);
+      },
+    });
+    expect(state).toMatch(/^t/);
+    expect(job).toEqual({ code: null, output: 'attached\n' });
+    expectNothingLeft();
+  });
+
+  test('a process that has the name of a worker is no child of the agent', async () => {
+    const worker = `/tmp/Runner.Worker-${process.pid}`;
+    let children: string[] | undefined;
+    await space.run(`cp /bin/sleep ${worker}; (setsid ${worker} 1000 >/dev/null 2>&1 &); sleep 1001; :`, {
+      async meanwhile(pid) {
+        for (let tries = 0; tries < 100 && children?.join() !== 'sleep 1001'; tries += 1) {
+          await sleep(100);
+          const all = await processes();
+          const pids = all.map((each) => each.pid);
+          const [init] = await childrenOf(pid, pids);
+          const agent = (await childrenOf(init?.pid ?? 0, pids)).find(({ argv }) => argv.includes('/bin/sh'));
+          const isRunning = all.some(({ argv }) => argv[0] === worker && argv[1] === '1000');
+          if (agent && isRunning)
+            children = (await childrenOf(agent.pid, pids)).map(({ argv }) => argv.slice(0, 2).join(' '));
+        }
+        endUnit(pid);
+      },
+    });
+    expect(children).toEqual(['sleep 1001']);
     expectNothingLeft();
   });
 

@@ -29,6 +29,9 @@ const REGISTER_MS = 45_000;
 /** Longest time of one read of the agent's own status, in milliseconds. The port is local. */
 const STATUS_MS = 2_000;
 
+/** Longest status that is read, in bytes. After the end of the agent's own server a job can listen on the port. */
+const STATUS_BYTES = 65_536;
+
 /** Before a Spot interruption: a job that is cancelled now is reported, and can be retried at once; in milliseconds. */
 const SPOT_END_MS = 20_000;
 
@@ -158,9 +161,22 @@ async function jobAt(port: number | undefined): Promise<string | undefined> {
     signal: AbortSignal.timeout(STATUS_MS),
     redirect: 'error',
   });
-  const { workers } = v.parse(statusSchema, await response.json());
+  const { workers } = v.parse(statusSchema, JSON.parse(await boundedText(response, STATUS_BYTES)));
   const busy = workers.find(({ status }) => status === 'busy');
   return busy && (busy.current_job_id || 'unknown');
+}
+
+/** @throws Error if the body is longer than `limit` bytes; the rest is not received */
+async function boundedText(response: Response, limit: number): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of response.body ?? []) {
+    bytes += piece.length;
+    // The end of the loop cancels the body.
+    if (bytes > limit) throw new Error(`the status of the agent is longer than ${limit} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString();
 }
 
 async function freePort(): Promise<number> {

@@ -1,4 +1,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -146,6 +148,51 @@ describe('the activity of an agent', () => {
     });
     const children = [child('/opt/buildkite-agent', 'bootstrap')];
     expect(await kind('bk').observe(running({ name: undefined, children }))).toMatchObject({ state: 'busy' });
+  });
+
+  describe('of Buildkite, whose port a job has taken', () => {
+    let server: Server;
+    let sent = 0;
+    const answers: Record<string, (response: ServerResponse) => void> = {
+      idle: (response) => response.end('{"workers":[{"status":"idle"}]}'),
+      'no status': (response) => response.end('{"workers":"none"}'),
+      'another address': (response) => response.writeHead(302, { location: '/other' }).end(),
+      'no end': (response) => {
+        const more = () => {
+          sent += 65_536;
+          if (sent < 64 << 20 && !response.destroyed)
+            response.write(' '.repeat(65_536), () => setImmediate(more));
+        };
+        more();
+      },
+    };
+    const portOf = async (answer: string) => {
+      server = createServer((_, response) => answers[answer]?.(response));
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return (server.address() as AddressInfo).port;
+    };
+    afterEach(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+
+    test.each(Object.keys(answers))('%s: a job that has a process is a job', async (answer) => {
+      const bootstrap = child('/opt/buildkite-agent', 'bootstrap');
+      const agent = running({ port: await portOf(answer), children: [bootstrap] });
+      expect(await kind('bk').observe(agent)).toMatchObject({ state: 'busy', job: 'unknown' });
+    });
+
+    test.each(['no status', 'another address', 'no end'])('%s is no answer', async (answer) => {
+      await expect(kind('bk').observe(running({ port: await portOf(answer) }))).rejects.toThrow();
+    });
+
+    test('a status without an end is not read to the end', async () => {
+      sent = 0;
+      await expect(kind('bk').observe(running({ port: await portOf('no end') }))).rejects.toThrow(
+        /longer than 65536 bytes/,
+      );
+      expect(sent).toBeLessThan(16 << 20);
+    });
   });
 
   test('of CircleCI: any child process is a task', async () => {
