@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { type Step, steps } from './steps.ts';
-import { stepTally, sum, type Tally, tallyText, vitestTally } from './tally.ts';
+import { failures, stepTally, sum, type Tally, tallyText, vitestTally } from './tally.ts';
 
 /**
  * `npm test`: every check and every test, each step in its own process. A failed step does not stop the later ones, so
@@ -33,6 +33,8 @@ async function main(chosen: readonly string[]): Promise<number> {
     }
   }
 
+  for (const { step, failed } of results)
+    for (const text of failed) console.log(`\n--- failed in ${step.name}: ${text}`);
   const total = sum(results.map((result) => result.tally));
   console.log('');
   for (const { step, tally, seconds } of results) {
@@ -42,7 +44,7 @@ async function main(chosen: readonly string[]): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-type Result = { step: Step; tally: Tally; seconds: number; output: string };
+type Result = { step: Step; tally: Tally; failed: string[]; seconds: number; output: string };
 
 /** Each step with those that run beside it. */
 function groups(all: readonly Step[]): Step[][] {
@@ -57,7 +59,11 @@ function groups(all: readonly Step[]): Step[][] {
 async function timed(step: Step, stdio: 'inherit' | 'pipe'): Promise<Result> {
   const started = performance.now();
   const { exitCode, output } = await run(step, stdio);
-  return { step, tally: tallyOf(step, exitCode), seconds: (performance.now() - started) / 1000, output };
+  const seconds = (performance.now() - started) / 1000;
+  if (!step.counts) return { step, tally: stepTally(exitCode), failed: [], seconds, output };
+  const file = `${REPORTS}/${step.name}.json`;
+  const report = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  return { step, tally: vitestTally(report, exitCode), failed: failures(report), seconds, output };
 }
 
 function run(step: Step, stdio: 'inherit' | 'pipe'): Promise<{ exitCode: number; output: string }> {
@@ -74,12 +80,6 @@ function run(step: Step, stdio: 'inherit' | 'pipe'): Promise<{ exitCode: number;
     // A step that a signal ended has no exit code.
     child.once('close', (code) => resolve({ exitCode: code ?? 1, output }));
   });
-}
-
-function tallyOf(step: Step, exitCode: number): Tally {
-  if (!step.counts) return stepTally(exitCode);
-  const file = `${REPORTS}/${step.name}.json`;
-  return vitestTally(existsSync(file) ? readFileSync(file, 'utf8') : undefined, exitCode);
 }
 
 process.exitCode = await main(process.argv.slice(2));

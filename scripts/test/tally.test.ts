@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { stepTally, sum, tallyText, vitestTally } from './tally.ts';
+import { failures, stepTally, sum, tallyText, vitestTally } from './tally.ts';
 
 const report = (counts: object) =>
   JSON.stringify({
@@ -29,5 +29,35 @@ describe('the count of npm test', () => {
     const total = sum([stepTally(0), stepTally(2), { passed: 3, failed: 0, skipped: 4 }]);
     expect(tallyText(total)).toBe('4 passed, 1 failed, 4 skipped');
     expect(tallyText({ passed: 4, failed: 0, skipped: 0 })).toBe('4 passed, 0 failed');
+  });
+});
+
+describe('the failures of npm test', () => {
+  const text = (testResults: object[]) => report({ testResults });
+
+  test('are the failed tests with their files and messages', () => {
+    const assertionResults = [
+      { status: 'passed', fullName: 'a b', failureMessages: [] },
+      { status: 'failed', fullName: 'a c', failureMessages: [`Error: 1 is not 2${'!'.repeat(9_000)}`] },
+    ];
+    const [first, ...others] = failures(text([{ name: '/x/a.test.ts', status: 'failed', assertionResults }]));
+    expect(first).toMatch(/^\/x\/a\.test\.ts > a c\nError: 1 is not 2!/);
+    expect(first?.length).toBeLessThan(3_000);
+    expect(others).toEqual([]);
+  });
+
+  test('include a file that does not load', () => {
+    const file = {
+      name: '/x/b.test.ts',
+      status: 'failed',
+      message: 'Cannot find module',
+      assertionResults: [],
+    };
+    expect(failures(text([file]))).toEqual(['/x/b.test.ts\nCannot find module']);
+  });
+
+  test('are none without a report and in a green one', () => {
+    expect(failures(undefined)).toEqual([]);
+    expect(failures(report({}))).toEqual([]);
   });
 });

@@ -10,6 +10,23 @@ const reportSchema = v.object({
   numPendingTests: v.number(),
   numTodoTests: v.optional(v.number(), 0),
   numFailedTestSuites: v.number(),
+  testResults: v.optional(
+    v.array(
+      v.object({
+        name: v.string(),
+        status: v.optional(v.string()),
+        message: v.optional(v.string(), ''),
+        assertionResults: v.array(
+          v.object({
+            status: v.string(),
+            fullName: v.string(),
+            failureMessages: v.nullish(v.array(v.string())),
+          }),
+        ),
+      }),
+    ),
+    [],
+  ),
 });
 
 /**
@@ -24,6 +41,24 @@ export function vitestTally(report: string | undefined, exitCode: number): Tally
   const failed = counts.numFailedTests || (exitCode === 0 ? 0 : Math.max(1, counts.numFailedTestSuites));
   return { passed: counts.numPassedTests, failed, skipped: counts.numPendingTests + counts.numTodoTests };
 }
+
+/** Longest text of one failure, in characters. */
+const FAILURE_LENGTH = 2_000;
+
+/** The failed tests of a vitest report, each with its file and what it printed: they are named again at the end of a long run. */
+export function failures(report: string | undefined): string[] {
+  if (report === undefined) return [];
+  const { testResults } = v.parse(reportSchema, JSON.parse(report));
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const failed = assertionResults.filter((result) => result.status === 'failed');
+    if (failed.length === 0) return status === 'failed' ? [failure(name, message)] : [];
+    return failed.map(({ fullName, failureMessages }) =>
+      failure(`${name} > ${fullName}`, failureMessages?.[0] ?? ''),
+    );
+  });
+}
+
+const failure = (title: string, text: string) => `${title}\n${text.slice(0, FAILURE_LENGTH)}`.trimEnd();
 
 /** The count of a step that passes or fails as a whole. */
 export function stepTally(exitCode: number): Tally {
