@@ -1,4 +1,5 @@
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
@@ -36,6 +37,7 @@ export async function handleAlarmMessage(message: Message, deps: AlarmDeps): Pro
   if (!alarmEvent.name.startsWith(`${deps.prefix}-`)) {
     return skipped('foreign-alarm', { alarm: alarmEvent.name });
   }
+  addLogFields({ alarm: alarmEvent.name });
   // An alarm that was observed before the time limit can have changed since.
   const pager = untilAborted(message.signal, deps.pager, ['send']);
   return reconcileAlarm(alarmEvent, message.receiveCount, { ...deps, pager });

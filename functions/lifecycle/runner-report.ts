@@ -1,5 +1,6 @@
 import { type HookPhase, hookName } from '../../shared/fleet/names.ts';
 import { AGENT_TOO_OLD, type Report } from '../../shared/fleet/report.ts';
+import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
@@ -36,6 +37,7 @@ function isPublished(report: Report): boolean {
  */
 export async function handleReport(message: Message, context: Context): Promise<Outcome> {
   const { report, roleId } = verifyReport(message, context.prefix);
+  addLogFields({ report });
   const handled = () => handleVerified(report, roleId, message.sentAt, context);
   return report.report === 'Runner Heartbeat' ? dropWhenStale(context.ageMs, handled) : handled();
 }

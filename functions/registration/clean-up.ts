@@ -3,6 +3,7 @@ import type { KnownRegistration, RemovableRegistrations } from '../../shared/ci/
 import { parseRegistrationName } from '../../shared/fleet/registration.ts';
 import { recordKey } from '../../shared/fleet/registration-record.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
+import { addLogFields } from '../../shared/runtime/logger.ts';
 import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import type { RegistrationDeps } from './ports.ts';
 import { withProvider } from './provider-call.ts';
@@ -25,6 +26,7 @@ export async function cleanUpInstance(
   const groups = await deps.groups.all();
   const group = groups.find(({ settings }) => settings.autoScalingGroup === autoScalingGroup);
   if (!group) return skipped('foreign-group');
+  addLogFields({ terminated: instanceId });
   deps.states.delete(instanceId);
   const { record, etag } = await readRecord(instanceId, deps);
   if (!record || etag === undefined) return skipped('no-registration');

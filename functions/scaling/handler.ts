@@ -22,7 +22,7 @@ export const handler = defineFunction({
       backlogs: backlogs(new SecretsManagerClient(clientSettings('lambda')), clock),
       autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
       store,
-      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map() },
+      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map(), logged: new Set<string>() },
       metrics,
       logger,
       clock,

@@ -253,3 +253,20 @@ test('the record has the backlog of each declared group', async () => {
     },
   });
 });
+
+test('the log has what each poll read; a group that has nothing any more is named once', async () => {
+  fake.declare('gha/quiet');
+  jobs(2, fake.launch('gha/default', 1));
+  await fake.poll();
+  fake.pass(60);
+  const group = fake.fleet.get('aw-gha-default');
+  if (group) Object.assign(group, { desired: 0, instances: [] });
+  jobs(0);
+  await fake.poll();
+  fake.pass(60);
+  await fake.poll();
+  expect(fake.logged).toEqual([
+    { 'gha/default': { queued: 2, running: 1, desired: 3 } },
+    { 'gha/default': { queued: 0, running: 0, desired: 0 } },
+  ]);
+});

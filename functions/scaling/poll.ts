@@ -116,6 +116,26 @@ async function scaleSource(
       hold(view.group.id, error, result, deps);
     }
   }
+  logBacklog(views, byGroup, result, deps);
+}
+
+/** Logs what was read. Groups without instances and jobs are named once: a deployment can have hundreds of them. */
+function logBacklog(
+  views: readonly GroupView[],
+  byGroup: ReadonlyMap<string, readonly QueuedJob[]>,
+  { raised }: PollResult,
+  { logger, memory }: ScalingDeps,
+): void {
+  const groups: Record<string, { queued: number; running: number; desired: number }> = {};
+  for (const { group, fleet, running } of views) {
+    const queued = byGroup.get(group.id)?.length ?? 0;
+    const desired = raised[group.id] ?? fleet.desired;
+    const isQuiet = queued + running + desired === 0;
+    if (!isQuiet || memory.logged.has(group.id)) groups[group.id] = { queued, running, desired };
+    if (isQuiet) memory.logged.delete(group.id);
+    else memory.logged.add(group.id);
+  }
+  if (Object.keys(groups).length > 0) logger.info('backlog read', { groups });
 }
 
 async function viewOf(

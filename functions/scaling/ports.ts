@@ -76,4 +76,6 @@ export type Memory = {
   counted: Map<string, { counts: QueueCounts; since: readonly number[] }>;
   /** Until when a source is not read, in milliseconds since 1970; with the provider's refusal, if it is one. */
   notBefore: Map<string, { at: number; refusal?: string }>;
+  /** Groups that the last line with their backlog named. */
+  logged: Set<string>;
 };

@@ -1,5 +1,6 @@
 import type { Report } from '../../shared/fleet/report.ts';
 import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
@@ -72,6 +73,7 @@ function withSet(
   deps: WarmingDeps,
   action: (set: NamedSet) => Promise<Outcome>,
 ): Promise<Outcome> | Outcome {
+  addLogFields({ set: name });
   const set = findSet(name, deps);
   return set ? action(set) : skipped('unknown-set');
 }

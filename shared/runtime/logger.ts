@@ -26,7 +26,12 @@ export function createLogger(service: string): Logger {
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
 }
 
+/** Adds fields to the later log lines of the current record, so that the line with its outcome names what the record is about. */
+export function addLogFields(fields: Fields): void {
+  Object.assign(recordFields.getStore() ?? {}, fields);
+}
+
 /** Runs `work`; every log line of it, however deep, carries `fields`. */
 export function withLogFields<T>(fields: Fields, work: () => T): T {
-  return recordFields.run(fields, work);
+  return recordFields.run({ ...fields }, work);
 }

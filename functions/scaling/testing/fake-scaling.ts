@@ -22,6 +22,8 @@ export type FakeScaling = {
   reads: { repository: string; at: number; workflows: string[] | undefined }[];
   /** `<name> <value> <dimension>` of every metric. */
   metrics: string[];
+  /** The groups of each line `backlog read`. */
+  logged: unknown[];
   store: MemoryStore;
   /** Groups that cannot launch. */
   failing: Map<string, string>;
@@ -96,12 +98,12 @@ export function fakeScaling(): FakeScaling {
         failedLaunch: async (name) => fake.failing.get(name),
       },
       store,
-      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map() },
+      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map(), logged: new Set() },
       metrics: {
         add: (name, value, dimensions) =>
           fake.metrics.push([name, value, ...Object.values(dimensions)].join(' ')),
       },
-      logger: { info() {}, warn() {}, error() {} },
+      logger: { info: (_, fields) => void fake.logged.push(fields?.groups), warn() {}, error() {} },
       clock,
       sleep: async (milliseconds) => {
         time += milliseconds;
@@ -118,6 +120,7 @@ export function fakeScaling(): FakeScaling {
     pollSeconds: 10,
     reads: [],
     metrics: [],
+    logged: [],
     store,
     failing: new Map(),
     deps: undefined as unknown as ScalingDeps,
