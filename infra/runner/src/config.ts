@@ -82,7 +82,13 @@ const configSchema = (drivers: readonly string[]) =>
     warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
     /** The instance metadata service. */
     metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),
-    directories: v.strictObject({ images: path, warm: path, state: path }),
+    directories: v.strictObject({
+      images: path,
+      warm: path,
+      state: path,
+      /** Directories of the warming set beside the warm one (`directories.ts` checks them). */
+      paths: v.optional(v.array(path), []),
+    }),
     jobs: v.optional(jobSettings, {}),
     /** The socket through which jobs reach aw-runner. */
     jobSocket: v.optional(path, JOB_SOCKET),

@@ -9,12 +9,20 @@ import { registrationClient } from './agents/registration-client.ts';
 import { workDirectory } from './agents/settings.ts';
 import type { AgentUnits, AgentUnitsFactory } from './agents/units.ts';
 import { BadConfig, type RunnerConfig } from './config.ts';
+import { runnerDirectories } from './directories.ts';
 import { type Health, instanceHealth } from './health.ts';
 import { jobPlaces, type KernelPort } from './isolation/job-places.ts';
 import { jobTrees } from './isolation/job-trees.ts';
 import { instanceMetadata, type Metadata } from './metadata.ts';
 import { type Reporter, sqsReporter } from './reporter.ts';
-import { isWarm, type RestoreResult, restoreSnapshot, terminalProgress, WARM } from './snapshot/index.ts';
+import {
+  inTree,
+  isWarm,
+  type RestoreResult,
+  restoreSnapshot,
+  terminalProgress,
+  WARM,
+} from './snapshot/index.ts';
 import { type StateFile, stateFile } from './state.ts';
 import { version } from './version.ts';
 import { warmingDriver } from './warming/warming-run.ts';
@@ -47,11 +55,13 @@ export async function createRunner(
 ): Promise<Runner> {
   const metadata = instanceMetadata(config.metadataEndpoint);
   const instanceId = await metadata.instanceId();
-  const { directories } = config;
+  const directories = runnerDirectories(config);
   const client = clientSettings('daemon', config.region);
   const s3 = new S3Client(client);
   const sqs = new SQSClient(client);
   const states = stateFile(directories.state, log);
+  const { owner } = directories;
+  const agentUnits = adapters.units({ stateDirectory: directories.state, log });
   return {
     config,
     instanceId,
@@ -59,8 +69,11 @@ export async function createRunner(
     states,
     health: instanceHealth(directories.state, [directories.state, directories.images], log),
     reporter: sqsReporter(sqs, config, instanceId, log),
-    agent: createAgent(config, adapters, { instanceId, s3, states, sqs, log }),
+    agent: createAgent(config, adapters, { instanceId, s3, states, sqs, units: agentUnits, log }),
     restore: async (signal) => {
+      // New directories of the set belong to this user.
+      if (directories.paths.length > 0 && !config.warming && owner !== undefined)
+        await agentUnits.ensureUser(owner);
       const restored = await restoreSnapshot({
         s3,
         bucket: config.bucket,
@@ -87,8 +100,9 @@ async function openToJobs(warm: string): Promise<void> {
 
 function createAgent(
   config: RunnerConfig,
-  { agents, units, kernel }: AgentAdapters,
+  { agents, kernel }: AgentAdapters,
   options: {
+    units: AgentUnits;
     instanceId: string;
     s3: S3Client;
     states: StateFile;
@@ -96,7 +110,7 @@ function createAgent(
     log: (line: string) => void;
   },
 ): AgentDriver {
-  const { instanceId, s3, states, sqs, log } = options;
+  const { instanceId, s3, states, sqs, units, log } = options;
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
     return warmingDriver({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
@@ -109,7 +123,7 @@ function createAgent(
     instanceId,
     stateDirectory,
     jobSocket,
-    units: placedUnits(config, units({ stateDirectory, log }), kernel, log),
+    units: placedUnits(config, units, kernel, log),
     oneJob: isClean(config),
     // Each client of the SDK has the credentials of the instance role.
     registration:
@@ -133,11 +147,15 @@ function placedUnits(
   log: (line: string) => void,
 ): PlacedUnits {
   if (!isClean(config)) return sharedUnits(units);
-  const { directories, jobs, jobSocket } = config;
+  const { jobs, jobSocket } = config;
+  const directories = runnerDirectories(config);
   const sockets = dirname(jobSocket);
   const settings = {
     stateDirectory: directories.state,
-    warm: [{ source: WARM, target: directories.warm }],
+    warm: [
+      { source: WARM, target: directories.warm },
+      ...directories.paths.map((path) => ({ source: inTree(path), target: path, ifPresent: true })),
+    ],
     views: [workDirectory(config.agent)],
     sharedMounts: jobs.sharedMounts,
     hidden: [directories.state, directories.images],

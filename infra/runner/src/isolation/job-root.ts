@@ -15,8 +15,11 @@ export type JobRoot = {
   mountPoint: string;
   /** The mounted tree of the job, a clone of an image. */
   tree: string;
-  /** Directories of the tree and their places in the job: warm paths, Docker's data root. `source` is relative to the tree. */
-  warm: readonly { source: string; target: string }[];
+  /**
+   * Directories of the tree and their places in the job: warm paths, Docker's data root. `source` is relative to the tree. With
+   * `ifPresent`, the job sees the directory of the instance where the tree has none.
+   */
+  warm: readonly { source: string; target: string; ifPresent?: boolean }[];
   /**
    * Directories of the instance that the job sees and changes a copy of, also where they are on a file system of their own: the
    * work directory of the agent.
@@ -167,10 +170,7 @@ export function jobRootSteps(root: JobRoot): string[] {
       `mkdir -p ${at(path)}`,
       `mount --rbind ${quote(path)} ${at(path)}`,
     ]),
-    ...warmDirectories(root).flatMap(({ source, target }) => [
-      `mkdir -p ${inTree(source)} ${at(target)}`,
-      `mount --bind ${inTree(source)} ${at(target)}`,
-    ]),
+    ...warmSteps(root),
     // Warm directories can be below hidden ones, so these become read-only when all mount points exist.
     ...root.hidden.map((path) => `if [ -d ${at(path)} ]; then mount -o remount,ro ${at(path)}; fi`),
     // The tree itself has no place in the new root: the shell keeps this one file of it open until the program runs.
@@ -180,6 +180,27 @@ export function jobRootSteps(root: JobRoot): string[] {
     // The old root lies on top of the new one. Only this namespace loses it.
     'umount -l .',
     'cd "$cwd" 2>/dev/null || cd /',
+  ];
+}
+
+/**
+ * Binds the warm directories. A place is looked up on the instance, since a link in the new root would lead out of it before it is
+ * the root. What is missing of a place gets the owner of the directory that is there, so that a user can go on to write in a home.
+ */
+function warmSteps(root: JobRoot): string[] {
+  const inTree = (name: string) => quote(`${root.tree}/${name}`);
+  return [
+    `make_place() { if [ ! -d "$1" ]; then make_place "\${1%/*}"; mkdir "$1"; chown --reference="\${1%/*}" "$1"; fi; }`,
+    ...warmDirectories(root).flatMap(({ source, target, ifPresent }) => {
+      const find = `place=${quote(root.mountPoint)}$(readlink -m ${quote(target)})`;
+      const bind = `make_place "$place"; mount --bind ${inTree(source)} "$place"`;
+      if (!ifPresent) return [`mkdir -p ${inTree(source)}`, find, bind];
+      // The image can have a file there.
+      return [
+        find,
+        `if [ -d ${inTree(source)} ] && { [ -d "$place" ] || [ ! -e "$place" ]; }; then ${bind}; fi`,
+      ];
+    }),
   ];
 }
 

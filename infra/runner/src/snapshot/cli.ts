@@ -7,16 +7,20 @@ import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/s
 import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import type { RunnerConfig } from '../config.ts';
+import { runnerDirectories } from '../directories.ts';
 import { usageText } from '../usage.ts';
 import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
 import { verifyContent } from './verify-content.ts';
 
-export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--json]
+export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--path DIR]... [--json]
 
   save      sends the changes of the warm directory as a new snapshot of the set; no process may use the directory
   restore   makes the warm directory a clone of the set's current snapshot
   verify    reads all of a snapshot (the current one, or --id) in S3 and compares it with its index
-  list      lists the set's snapshots, newest first`;
+  list      lists the set's snapshots, newest first
+
+  --path    a directory beside the warm directory, in place of those of the configuration; repeat it for several. \`restore\` binds it
+            to its place; \`save\` copies one that was not restored there`;
 
 /** Flags of all subcommands. */
 function parseFlags(args: readonly string[]) {
@@ -26,6 +30,7 @@ function parseFlags(args: readonly string[]) {
     options: {
       set: { type: 'string' },
       id: { type: 'string' },
+      path: { type: 'string', multiple: true },
       json: { type: 'boolean' },
     },
   });
@@ -73,7 +78,8 @@ async function runSubcommand(
     return 2;
   }
   const s3 = new S3Client(clientSettings('daemon', config.region));
-  const { bucket, directories } = config;
+  const { bucket } = config;
+  const directories = runnerDirectories(config, values.path);
   const store = s3Store(s3, bucket);
   switch (positionals[0]) {
     case 'save': {
@@ -83,6 +89,7 @@ async function runSubcommand(
         set,
         directories,
         toolVersion,
+        adopt: values.path !== undefined,
         progress: terminalProgress(),
         ...(signal && { signal }),
       });

@@ -5,3 +5,4 @@ export { watchDisk } from './reserve.ts';
 export { isWarm, type RestoreResult, restoreSnapshot } from './restore.ts';
 export { type SaveResult, saveSnapshot } from './save.ts';
 export { cloneTree, discardTree, isDiskTight, sweepJobTrees, treeProblem } from './trees.ts';
+export { inTree, warmPathsProblem } from './warm-paths.ts';

@@ -1,5 +1,6 @@
 import { mkdir, readlink, realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { findPlaces } from './warm-paths.ts';
 
 /** The directories that a runner's configuration names. */
 export type Directories = {
@@ -9,6 +10,10 @@ export type Directories = {
   warm: string;
   /** Small files that survive a reboot. */
   state: string;
+  /** Further directories of the set, at their own places (`warm-paths.ts`). */
+  paths?: readonly string[];
+  /** User that new ones of these belong to. */
+  owner?: string;
 };
 
 /** The directory of a tree that is bound to the warm directory. */
@@ -22,12 +27,17 @@ export async function snapshotPaths(configured: Directories) {
   const images = await existing(configured.images);
   const state = await existing(configured.state);
   const warm = await existing(configured.warm);
+  const { usable, refused } = await findPlaces(configured.paths ?? [], [images, state, warm]);
   return {
     images,
     warm,
     /** The warm directory as it is configured. Where trees cannot be mounted, it is a link. */
     warmPlace: resolve(configured.warm),
     state,
+    /** The directories of the set that have a place here, and why others have none. */
+    warmPaths: usable,
+    refusedPaths: refused,
+    owner: configured.owner,
     bases: join(images, 'base'),
     trees: join(images, 'trees'),
     /** The complete image of a snapshot. */

@@ -1,9 +1,10 @@
-import { lstat, mkdir, open, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execute } from '../child-process.ts';
 import { BadImage, makeImage, readSuperblock } from './image.ts';
 import { forEachInode } from './inodes.ts';
 import { type Paths, WARM } from './paths.ts';
+import { inTree, PATHS } from './warm-paths.ts';
 
 /**
  * Trees without root or without a file system with reflink: developers' computers only. The content of the image is copied, and a
@@ -28,9 +29,15 @@ export async function extractImage(paths: Paths, image: string, signal?: AbortSi
   await rm(fresh, { recursive: true, force: true });
   await mkdir(fresh, { recursive: true });
   // debugfs ends with 0 whatever happens, and complains about owners that only root can set.
-  const output = await executeWithErrors('debugfs', ['-R', `rdump /${WARM} "${fresh}"`, image], signal);
-  const problems = output.split('\n').filter((line) => /^(rdump|dump_file|rdump_inode)/.test(line));
-  const real = problems.filter((line) => !line.includes('while changing ownership'));
+  const problems: string[] = [];
+  for (const name of [WARM, PATHS]) {
+    const output = await executeWithErrors('debugfs', ['-R', `rdump /${name} "${fresh}"`, image], signal);
+    problems.push(...output.split('\n').filter((line) => /^(rdump|dump_file|rdump_inode)/.test(line)));
+  }
+  // A set without further directories has no `paths` in its image.
+  const isExpected = (line: string) =>
+    line.includes('while changing ownership') || line.includes(`not found by ext2_lookup while`);
+  const real = problems.filter((line) => !isExpected(line));
   if (real.length > 0) throw new Error(`the image cannot be extracted: ${real.slice(0, 3).join('; ')}`);
   await mkdir(join(fresh, WARM), { recursive: true });
   await replacePlain(paths, fresh);
@@ -55,8 +62,34 @@ async function replacePlain(paths: Paths, fresh: string): Promise<void> {
   await symlink(target, paths.warmPlace);
 }
 
+/** Makes links at the places of the set's directories. A place that has files of its own stays as it is. */
+export async function linkPaths(paths: Paths, warn: (line: string) => void): Promise<void> {
+  for (const { path, place } of paths.warmPaths) {
+    const target = join(paths.plain, inTree(path));
+    await mkdir(target, { recursive: true });
+    if (place === target) continue;
+    // An empty directory gives way; rmdir removes no other one.
+    await rmdir(place).catch(() => undefined);
+    await mkdir(dirname(place), { recursive: true });
+    await symlink(target, place).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+      warn(`${path} is not warm: without root it needs a link there, and it exists`);
+    });
+  }
+}
+
+/** Removes the directories that the set does not name any more. */
+async function removeOtherPaths(paths: Paths): Promise<void> {
+  const kept = new Set(paths.warmPaths.map(({ path }) => inTree(path)));
+  for (const name of await readdir(join(paths.plain, PATHS)).catch(() => [])) {
+    const directory = join(PATHS, name);
+    if (!kept.has(directory)) await rm(join(paths.plain, directory), { recursive: true, force: true });
+  }
+}
+
 /** An image of the warm directory, in a file. @throws if a file cannot be read, or its time cannot be kept */
 export async function imageOfPlain(paths: Paths, file: string, bytes: number): Promise<void> {
+  await removeOtherPaths(paths);
   const late = ['-newermt', '2038-01-19', '-o', '!', '-newermt', '1970-01-01'];
   const [path] = (await execute('find', [paths.plain, ...late])).split('\n');
   if (path) throw new Error(`${path} has a time outside 1970 to 2038, which needs root`);

@@ -14,10 +14,11 @@ import { lockFile } from './lock.ts';
 import { isMounted } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 import { patiently } from './patience.ts';
-import { emptyPlain, extractImage, NeedsRoot } from './plain.ts';
+import { emptyPlain, extractImage, linkPaths, NeedsRoot } from './plain.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
 import { bindWarm, createTree, isBound, openTree, sweepTrees, type Tree, whyNoTrees } from './trees.ts';
+import { makePaths } from './warm-paths.ts';
 
 /** Time for which a restore repeats calls that fail, in milliseconds, unless its signal ends it earlier. */
 const PATIENCE_MS = 600_000;
@@ -77,6 +78,7 @@ async function restoreInto(
   options: RestoreOptions,
   warn: (line: string) => void,
 ): Promise<Attempt> {
+  for (const line of paths.refusedPaths) warn(line);
   const noTrees = await whyNoTrees(paths);
   if (noTrees !== undefined) warn(`the warm directory is a copy: ${noTrees}`);
   const show = noTrees !== undefined ? showCopy : options.perJob ? keepImage : showTree;
@@ -183,6 +185,7 @@ async function showTree(
   await sweepTrees(paths, kept?.name, warn);
   await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
   const tree = kept ?? (await createTree(paths, snapshot?.id));
+  await makePaths(tree.point, paths.warmPaths, 'copy', paths.owner);
   await bindWarm(paths, tree);
   await writeRestored(paths, { version: 2, set, mode: 'mounted', tree: tree.name, snapshot });
   if (tree.isTight) warn('the disk has no room for all that jobs may overwrite: it is watched');
@@ -223,7 +226,7 @@ async function showCopy(
   paths: Paths,
   set: string,
   snapshot: Vouched | null,
-  _warn: (line: string) => void,
+  warn: (line: string) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   await forgetRestored(paths);
@@ -232,6 +235,7 @@ async function showCopy(
   // The image is not used again: the next restore needs the disk.
   await sweepBases(paths, new Set());
   await rm(`${paths.plain}.new`, { recursive: true, force: true });
+  await linkPaths(paths, warn);
   await writeRestored(paths, { version: 2, set, mode: 'plain', snapshot });
 }
 

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, type FileHandle, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { type FrameIndex, IndexTooLarge, indexBuilder } from '../../../../shared/snapshot/frame-index.ts';
 import {
@@ -35,8 +35,9 @@ import { type Progress, silentProgress } from './progress.ts';
 import { balanceReserve } from './reserve.ts';
 import { type Restored, readRestored } from './restored-state.ts';
 import { markedUnits, planSave, ranges, runs } from './save-plan.ts';
-import { bindWarm, cloneFile, isBound, openTree } from './trees.ts';
+import { bindWarm, cloneFile, isBound, openTree, unboundPaths } from './trees.ts';
 import { framesUpload, putOnce, UploadConflict } from './upload.ts';
+import { copyInto, inTree, PATHS } from './warm-paths.ts';
 
 /** Time for which a save repeats a call that fails, in milliseconds: a night's run is not lost to minutes of throttling. */
 const PATIENCE_MS = 1_800_000;
@@ -53,6 +54,11 @@ export type SaveOptions = {
   set: string;
   directories: Directories;
   toolVersion: string;
+  /**
+   * Copies directories of the set that the tree is not bound to into the tree, so that a save by hand has them. Default: false,
+   * they end the save.
+   */
+  adopt?: boolean;
   progress?: Progress;
   signal?: AbortSignal;
   /** Facts for the manifest. */
@@ -90,13 +96,15 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
     const began = performance.now();
     await rm(paths.saving, { force: true });
     const restored = await readRestored(paths);
+    await refuseUnbound(options, paths, restored);
     await refuseToEmpty(options, paths, restored);
     if (restored?.mode === 'mounted') await freezeTree(paths, restored, options.signal);
     else await imageOfPlain(paths, paths.saving, PLAIN_IMAGE);
     const e2fsck = await checked(paths.saving, options.signal);
     options.signal?.throwIfAborted();
     const prepared = performance.now();
-    const sent = await send(paths, await parentOf(paths, restored, options.set), { ...options, e2fsck });
+    const saved = { ...options, e2fsck, paths: paths.warmPaths.map(({ path }) => path) };
+    const sent = await send(paths, await parentOf(paths, restored, options.set), saved);
     const seconds = { prepare: (prepared - began) / 1000, upload: (performance.now() - prepared) / 1000 };
     return { ...sent, seconds };
   } finally {
@@ -106,13 +114,12 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
 }
 
 /**
- * An empty tree on top of a snapshot is the sign of a restore or a command that failed. Every runner would restore it, so it is
- * not published.
+ * What is not bound to the tree would not be in the snapshot.
  *
  * @throws {NothingToSave}
  */
-async function refuseToEmpty(
-  { s3, bucket, set }: SaveOptions,
+async function refuseUnbound(
+  { adopt }: SaveOptions,
   paths: Paths,
   restored: Restored | undefined,
 ): Promise<void> {
@@ -131,9 +138,35 @@ async function refuseToEmpty(
       `the warm tree ${paths.warm} is not mounted any more; \`aw-runner snapshot restore\` mounts it`,
     );
   }
-  if ((await readdir(paths.warm)).length > 0) return;
+  const [refused] = paths.refusedPaths;
+  if (refused !== undefined) throw new NothingToSave(refused);
+  if (restored.mode !== 'mounted' || restored.tree === undefined) return;
+  const point = paths.treeMount(restored.tree);
+  for (const path of await unboundPaths(paths, restored.tree)) {
+    if (!adopt) throw new NothingToSave(`${path.path} does not show the tree any more: it was unmounted`);
+    await access(path.place).catch(() => {
+      throw new NothingToSave(`${path.path} does not exist`);
+    });
+    await copyInto(point, path);
+  }
+  await bindWarm(paths, { name: restored.tree, point });
+}
+
+/**
+ * An empty tree on top of a snapshot is the sign of a restore or a command that failed. Every runner would restore it, so it is
+ * not published.
+ *
+ * @throws {NothingToSave}
+ */
+async function refuseToEmpty(
+  { s3, bucket, set }: SaveOptions,
+  paths: Paths,
+  restored: Restored | undefined,
+): Promise<void> {
+  for (const place of [paths.warm, ...paths.warmPaths.map((each) => each.place)])
+    if ((await readdir(place).catch(() => [])).length > 0) return;
   const replaced =
-    restored.snapshot?.id ?? (await readPointer(s3Store(s3, bucket), set))?.pointer.current?.id;
+    restored?.snapshot?.id ?? (await readPointer(s3Store(s3, bucket), set))?.pointer.current?.id;
   if (replaced !== undefined)
     throw new NothingToSave(`the warm tree is empty, and snapshot ${replaced} is not`);
 }
@@ -150,7 +183,7 @@ async function freezeTree(paths: Paths, restored: Restored, signal: AbortSignal 
   if (loop === undefined) throw new NothingToSave(`the tree ${point} has no loop device`);
   // Also before the sync: it reports the same loss with other words.
   await refuseLosses(loop);
-  await deleteOutside(point, signal);
+  await deleteOutside(point, paths, signal);
   await execute('sync', ['--file-system', point]);
   await discardFreed(loop, point);
   await refuseLosses(loop);
@@ -180,26 +213,33 @@ async function refuseLosses(loop: string): Promise<void> {
 }
 
 /** The names of the first level that a snapshot keeps. `lost+found` belongs to the file system and must be empty. */
-const KEPT = [WARM, 'lost+found'];
+const KEPT = [WARM, PATHS, 'lost+found'];
 
 /** The root, homes and temporary files of jobs are beside the saved directories; they can hold credentials. */
-async function deleteOutside(point: string, signal: AbortSignal | undefined): Promise<void> {
-  const outside = [
-    point,
-    '-mindepth',
-    '1',
-    '-maxdepth',
-    '1',
-    ...KEPT.flatMap((name) => ['!', '-name', name]),
+async function deleteOutside(point: string, paths: Paths, signal: AbortSignal | undefined): Promise<void> {
+  await mkdir(join(point, PATHS), { recursive: true });
+  const named = paths.warmPaths.map(({ path }) => basename(inTree(path)));
+  const left = [
+    ...(await deleteOthers(point, KEPT, signal)),
+    // A directory that the set does not name any more.
+    ...(await deleteOthers(join(point, PATHS), named, signal)),
+    ...(await readdir(join(point, 'lost+found')).catch(() => [])),
   ];
+  if (left.length > 0) throw new NothingToSave(`${left.join(', ')} in the tree cannot be deleted`);
+}
+
+/** @returns the names that could not be deleted */
+async function deleteOthers(
+  directory: string,
+  kept: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<string[]> {
+  const names = kept.flatMap((name) => ['!', '-name', name]);
+  const others = [directory, '-mindepth', '1', '-maxdepth', '1', ...names];
   const abortable = signal ? { signal } : {};
   // Names can be any bytes, so they stay within find.
-  await execute('find', [...outside, '-exec', 'rm', '-rf', '--one-file-system', '--', '{}', '+'], abortable);
-  const left = [
-    ...(await execute('find', [...outside, '-printf', '%f\\n'])).trimEnd().split('\n'),
-    ...(await readdir(join(point, 'lost+found')).catch(() => [])),
-  ].filter(Boolean);
-  if (left.length > 0) throw new NothingToSave(`${left.join(', ')} in the tree cannot be deleted`);
+  await execute('find', [...others, '-exec', 'rm', '-rf', '--one-file-system', '--', '{}', '+'], abortable);
+  return (await execute('find', [...others, '-printf', '%f\\n'])).split('\n').filter(Boolean);
 }
 
 /** Freed blocks keep their content until they are discarded. */
@@ -231,7 +271,7 @@ async function parentOf(
 }
 
 type Sent = Omit<SaveResult, 'seconds'>;
-type SendOptions = SaveOptions & { e2fsck: string };
+type SendOptions = SaveOptions & { e2fsck: string; paths: readonly string[] };
 
 async function send(paths: Paths, parent: Base | undefined, options: SendOptions): Promise<Sent> {
   const { size } = await stat(paths.saving);
@@ -385,7 +425,7 @@ function manifestOf(options: SendOptions, parts: Parts): Manifest {
     platform: { os: 'linux', arch: process.arch, ext4Features: [...EXT4_FEATURES] },
     image: { bytes: parts.content.size },
     ...(parts.parent && { parent: parts.parent.id }),
-    paths: [WARM],
+    paths: [WARM, ...options.paths],
     ...(commit !== undefined && { commit }),
     ...(command && { command: [...command] }),
     ...(user !== undefined && { user }),

@@ -17,6 +17,7 @@ import {
 import { type Directories, type Paths, snapshotPaths, WARM } from './paths.ts';
 import { balanceReserve } from './reserve.ts';
 import { readRestored } from './restored-state.ts';
+import { inTree, makePaths, makePlace, type WarmPath } from './warm-paths.ts';
 
 /** A mounted clone of a snapshot's image: the files of one job, or of all jobs of an instance. */
 export type Tree = {
@@ -38,7 +39,9 @@ const LARGEST_IMAGE = 2 ** 41;
 export async function cloneTree(directories: Directories): Promise<Tree> {
   const paths = await snapshotPaths(directories);
   const restored = await readRestored(paths);
-  return createTree(paths, restored?.snapshot?.id);
+  const tree = await createTree(paths, restored?.snapshot?.id);
+  await makePaths(tree.point, paths.warmPaths, 'leave', paths.owner);
+  return tree;
 }
 
 /** @param base id of the snapshot; its image must be complete */
@@ -154,17 +157,31 @@ async function emptyImageBytes(paths: Paths): Promise<number> {
   return Math.min(LARGEST_IMAGE, Math.max(LEAST_IMAGE, whole));
 }
 
-/** Binds a tree to the warm directory, unless it is. */
+/** Binds a tree to the warm directory and to the places of the set's directories, unless it is. */
 export async function bindWarm(paths: Paths, tree: Pick<Tree, 'name' | 'point'>): Promise<void> {
-  if (await isBound(paths, tree.name)) return;
-  await bind(join(tree.point, WARM), paths.warm);
+  if (!(await shows(paths, tree.name, paths.warm))) await bind(join(tree.point, WARM), paths.warm);
+  for (const { path, place } of await unboundPaths(paths, tree.name)) {
+    await makePlace(place);
+    await bind(join(tree.point, inTree(path)), place);
+  }
 }
 
 /** Whether the warm directory shows this tree. */
 export async function isBound(paths: Paths, name: string): Promise<boolean> {
+  return shows(paths, name, paths.warm);
+}
+
+/** The directories of the set whose places do not show this tree. */
+export async function unboundPaths(paths: Paths, name: string): Promise<WarmPath[]> {
+  const unbound: WarmPath[] = [];
+  for (const path of paths.warmPaths) if (!(await shows(paths, name, path.place))) unbound.push(path);
+  return unbound;
+}
+
+async function shows(paths: Paths, name: string, place: string): Promise<boolean> {
   const table = await mounts();
   const device = table.find((mount) => mount.point === paths.treeMount(name))?.device;
-  return device !== undefined && table.findLast((mount) => mount.point === paths.warm)?.device === device;
+  return device !== undefined && table.findLast((mount) => mount.point === place)?.device === device;
 }
 
 /**

@@ -3,6 +3,7 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import type { AgentDriver, AgentStatus } from '../agents/driver.ts';
 import type { RunnerConfig, WarmingSettings } from '../config.ts';
+import { runnerDirectories } from '../directories.ts';
 import { markUnhealthy } from '../health.ts';
 import { type SaveResult, saveSnapshot, terminalProgress } from '../snapshot/index.ts';
 import type { StateFile } from '../state.ts';
@@ -78,7 +79,7 @@ function save({ config, warming, set, s3, toolVersion }: WarmingRunOptions): Pro
     s3,
     bucket: config.bucket,
     set,
-    directories: config.directories,
+    directories: runnerDirectories(config),
     toolVersion,
     facts: { ...(command && { command }), ...(user !== undefined && { user }) },
     progress: terminalProgress(),

@@ -1,0 +1,38 @@
+import { join } from 'node:path';
+import { CI_PROVIDERS } from '../../../shared/fleet/names.ts';
+import { JOB_USER, workDirectory } from './agents/settings.ts';
+import { BadConfig, type RunnerConfig } from './config.ts';
+import { type Directories, warmPathsProblem } from './snapshot/index.ts';
+
+/**
+ * The directories of the snapshot engine on this instance.
+ *
+ * @param paths in place of those of the configuration
+ * @throws {BadConfig} if a directory of the set cannot be warm, with the reason
+ */
+export function runnerDirectories(
+  config: Pick<RunnerConfig, 'directories' | 'agent' | 'warming'>,
+  paths: readonly string[] = config.directories.paths,
+): Directories & { paths: readonly string[] } {
+  const { directories, agent, warming } = config;
+  const { images, warm, state } = directories;
+  const work = workDirectory(agent);
+  const problem =
+    warmPathsProblem(paths, [images, warm, state, join(work, 'gha/runner')]) ?? aboveAgents(paths, work);
+  if (problem !== undefined) throw new BadConfig(`directories.paths: ${problem}`);
+  return { images, warm, state, paths, owner: userOf(agent, warming) };
+}
+
+/** Why a directory cannot be warm that contains everything of an agent, or undefined. */
+function aboveAgents(paths: readonly string[], work: string): string | undefined {
+  const above = paths.find((path) =>
+    CI_PROVIDERS.some((provider) => `${join(work, provider)}/`.startsWith(`${path}/`)),
+  );
+  return above && `${above} contains what agents keep: name directories inside ${work}/<provider>`;
+}
+
+/** The user that works in warm directories. */
+function userOf(agent: Readonly<Record<string, unknown>>, warming: RunnerConfig['warming']): string {
+  if (warming) return warming.user ?? 'root';
+  return typeof agent.user === 'string' ? agent.user : JOB_USER;
+}
