@@ -258,16 +258,20 @@ describe('Buildkite and CircleCI', () => {
   test('Buildkite fails while agents run: they stay, and the job that was queued meanwhile runs', async () => {
     const { buildkite } = cloud.providers;
     const [id = ''] = await fleet.scaleTo(GROUPS.bk, 1);
-    await waitFor(
-      'the agent',
-      () => buildkite.registrations().some(({ name, state }) => name === `${id}-1` && state === 'connected'),
-      { seconds: 30 },
-    );
+    // The agent of the job before can still be ending.
+    const used = cloud.providers.jobs('bk').map(({ agent }) => agent);
+    const connected = () =>
+      buildkite
+        .registrations()
+        .find(({ name, state }) => name.startsWith(`${id}-`) && state === 'connected' && !used.includes(name))
+        ?.name;
+    await waitFor('the agent', () => connected() !== undefined, { seconds: 60 });
+    const agent = connected();
     buildkite.behave({ faults: [{ path: '/v3/', effect: { kind: 'answer', status: 502 } }] });
     const job = queue(GROUPS.bk, 'sleep 1');
     await sleep(6_000);
     buildkite.behave({ faults: [] });
-    expect(await fleet.untilEnded(job)).toMatchObject({ ...OK, agent: `${id}-1` });
+    expect(await fleet.untilEnded(job)).toMatchObject({ ...OK, agent });
     expect(await fleet.inService(GROUPS.bk, 1)).toEqual([id]);
   });
 
