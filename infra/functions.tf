@@ -42,6 +42,19 @@ locals {
   }
 }
 
+locals {
+  # Runners alone send reports. Their roles have the names of their groups. The roles of functions and of their schedules, which
+  # send to all other queues, have an underscore in their names. An operator redrives by hand.
+  queue_senders = merge(
+    { reports = ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*"] },
+    { for queue in ["inbox", "dead"] : queue => concat(
+      ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}_*"],
+      [for role in var.support.operator_role_name[*] : "arn:${local.partition}:iam::${local.account}:role/${role}"],
+      var.inbox_senders,
+    ) },
+  )
+}
+
 module "function" {
   source   = "./modules/function"
   for_each = local.functions
@@ -53,8 +66,7 @@ module "function" {
   environment      = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
   policy_json      = lookup(local.function_policies, each.key, null)
   schedules_by_set = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
-  # Runners alone send reports. Their roles have the names of their groups.
-  senders              = { reports = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*" }
+  senders              = local.queue_senders
   reserve_concurrency  = var.enable_function_reserved_concurrency
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days

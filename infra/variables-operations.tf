@@ -22,6 +22,16 @@ variable "support" {
   }
 }
 
+variable "inbox_senders" {
+  description = "ARNs of IAM principals that may send messages to the inboxes and dead-letter queues by hand, in addition to `support.operator_role_name`; `*` matches any text. The queues deny every other principal. A role with a path needs its path here, for example `arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Operator_*`. Default: none."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for arn in var.inbox_senders : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(role|user)/.+$", arn))])
+    error_message = "inbox_senders must contain ARNs of IAM roles or users in accounts that are named, such as arn:aws:iam::111122223333:role/operator."
+  }
+}
+
 variable "pagerduty_url" {
   description = "Base URL of PagerDuty's Events API, without a path. Accounts in PagerDuty's EU service region need another host name. Default: `https://events.pagerduty.com`."
   type        = string

@@ -3,7 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { ConfigurationError, RetryableError } from '../../shared/runtime/errors.ts';
 import { handleBatch } from '../../shared/runtime/inbox.ts';
 import { outcomeOfError, recordHandler } from '../../shared/runtime/record.ts';
-import { message as inboxMessage, outcomeOf, queueUrl, sqsRecord } from '../../test/support/sqs.ts';
+import {
+  message as inboxMessage,
+  outcomeOf,
+  queueUrl,
+  SAMPLES_ACCOUNT,
+  sqsRecord,
+} from '../../test/support/sqs.ts';
 import type { Alarm } from './alarm.ts';
 import { handleAlarmMessage, retryForMs } from './handle.ts';
 import type { AlarmDeps, Routes } from './ports.ts';
@@ -53,7 +59,7 @@ function setting(
   return { deps, sent };
 }
 
-const message = (body: unknown) => inboxMessage(body, { sentAt: SENT_AT });
+const message = (body: unknown) => inboxMessage(body, { sentAt: SENT_AT, account: SAMPLES_ACCOUNT });
 
 const IN_ALARM = 'cloudwatch-alarm-state-change-metric-ok-to-alarm.json';
 
@@ -172,12 +178,17 @@ test('no log line contains the routing key after a failure of any kind', async (
     retryFor: retryForMs,
     clock: deps.clock,
   });
-  await handleBatch([sqsRecord(JSON.stringify(sample(IN_ALARM)), { sentAt: SENT_AT })], handle, 5_000, {
-    sqs: { send: async () => ({}) } as never,
-    inboxUrls: [queueUrl('aw-test-inbox')],
-    deadLetterUrl: queueUrl('aw-test-dead'),
-    logger: { debug: log, info: log, warn: log, error: log },
-  });
+  await handleBatch(
+    [sqsRecord(JSON.stringify(sample(IN_ALARM)), { sentAt: SENT_AT, account: SAMPLES_ACCOUNT })],
+    handle,
+    5_000,
+    {
+      sqs: { send: async () => ({}) } as never,
+      inboxUrls: [queueUrl('aw-test-inbox')],
+      deadLetterUrl: queueUrl('aw-test-dead'),
+      logger: { debug: log, info: log, warn: log, error: log },
+    },
+  );
   expect(lines.join()).toContain('unexpected-error');
   expect(lines.join()).not.toContain(KEY);
 });

@@ -1,4 +1,4 @@
-import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { ownEvent, parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
@@ -28,7 +28,7 @@ export function retryForMs({ body }: Pick<Message, 'body'>): number {
  * @throws {PermanentError} if the body is not an event, or not an alarm event of CloudWatch
  */
 export async function handleAlarmMessage(message: Message, deps: AlarmDeps): Promise<Outcome> {
-  const event = parseEnvelope(message.body);
+  const event = ownEvent(message);
   if (!isAlarmEvent(event)) {
     return dead('unknown-event', { source: event.source, detailType: event.detailType });
   }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { envelope as event } from '../../test/support/sqs.ts';
+import { envelope as event, SAMPLES_ACCOUNT } from '../../test/support/sqs.ts';
 import { FakeFleet, GROUP, INSTANCE } from './testing/fake-fleet.ts';
 
 const samples = resolve(import.meta.dirname, '../../test/fixtures/events');
@@ -29,7 +29,7 @@ describe('events as AWS documents them', () => {
     ['ec2-rebalance-recommendation', 'dead', 'unknown-event'],
     ['s3-object-created-put', 'dead', 'unknown-event'],
   ])('%s: %s, %s', async (name, outcome, reason) => {
-    const result = await fleet.event(await sample(name));
+    const result = await fleet.event(await sample(name), { account: SAMPLES_ACCOUNT });
     expect(result).toMatchObject({ outcome, ...(reason && { reason }) });
   });
 
@@ -122,6 +122,17 @@ describe('a Spot notice', () => {
       });
     },
   );
+});
+
+test('an event of another account is dead, whatever it is about', async () => {
+  for (const body of [notice(SPOT), activity('Launch Unsuccessful')]) {
+    expect(await fleet.event(body, { account: '999999999999' })).toMatchObject({
+      outcome: 'dead',
+      reason: 'foreign-account',
+    });
+  }
+  expect(fleet.calls).toEqual([]);
+  expect(fleet.measurements).toEqual([]);
 });
 
 test('a test notification is skipped', async () => {

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { ownEvent } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
@@ -39,7 +39,7 @@ export async function handleLifecycleMessage(message: Message, deps: LifecycleDe
   const context = { ...deps, autoScaling, ageMs };
   if (message.queue === deps.reportsQueue) return handleReport(message, context);
   if (v.is(testNotification, message.body)) return skipped('test-notification');
-  const event = parseEnvelope(message.body);
+  const event = ownEvent(message);
   switch (`${event.source} ${event.detailType}`) {
     case 'aws.autoscaling EC2 Instance Launch Unsuccessful':
       return handleLaunchFailure(event, context);

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
 import { parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
-import { type Envelope, parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { type Envelope, ownEvent, scheduleSource } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
@@ -48,7 +48,7 @@ const capacityChange = v.object({ AutoScalingGroupName: v.pipe(v.string(), v.max
  * @throws {PermanentError} if the body is not an event of the expected form
  */
 export async function handleParametersMessage(message: Message, deps: ParametersDeps): Promise<Outcome> {
-  const hint = hintOf(parseEnvelope(message.body), deps);
+  const hint = hintOf(ownEvent(message), deps);
   if (hint.outcome !== 'reconcile') return hint;
   const { key, mustReport } = hint;
   if (!mustReport && deps.passes.covers(message.sentAt)) return skipped('already-reconciled');
@@ -70,7 +70,7 @@ export async function handleParametersMessage(message: Message, deps: Parameters
 
 function hintOf(event: Envelope, deps: ParametersDeps): Hint {
   switch (`${event.source} ${event.detailType}`) {
-    case 'aw.schedule Parameters Due':
+    case `${scheduleSource(deps.prefix)} Parameters Due`:
       return { outcome: 'reconcile', mustReport: true };
     case 'aws.ssm Parameter Store Change':
       return hintOfEdit(event, deps);

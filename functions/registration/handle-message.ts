@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { ProviderError } from '../../shared/ci/provider.ts';
 import { INSTANCE_ID } from '../../shared/fleet/names.ts';
-import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { ownEvent, scheduleSource } from '../../shared/runtime/envelope.ts';
 import { errorText, RetryableError } from '../../shared/runtime/errors.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, type Outcome } from '../../shared/runtime/outcome.ts';
@@ -31,14 +31,14 @@ const terminatedSchema = v.object({
 /** Handles one message of the inbox: an instance has terminated, or a sweep is due. */
 export async function handleMessage(message: Message, allDeps: RegistrationDeps): Promise<Outcome> {
   const deps = { ...allDeps, store: untilAborted(message.signal, allDeps.store, ['write', 'remove']) };
-  const event = parseEnvelope(message.body);
+  const event = ownEvent(message);
   try {
     switch (`${event.source} ${event.detailType}`) {
       case 'aws.autoscaling EC2 Instance Terminate Successful': {
         const detail = parseOrReject(terminatedSchema, event.detail, 'malformed-detail');
         return await cleanUpInstance(detail.EC2InstanceId, detail.AutoScalingGroupName, message.signal, deps);
       }
-      case 'aw.schedule Registration Sweep':
+      case `${scheduleSource(deps.prefix)} Registration Sweep`:
         return await sweep(message.signal, deps);
       default:
         return dead('unknown-event', { source: event.source, detailType: event.detailType });

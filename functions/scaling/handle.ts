@@ -1,4 +1,4 @@
-import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { ownEvent, scheduleSource } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { untilAborted } from '../../shared/runtime/until-aborted.ts';
@@ -25,8 +25,8 @@ const OFFSETS_MS: Readonly<Record<number, readonly number[]>> = {
 
 /** Handles the message of one minute: polls each source as often as its groups ask for. */
 export async function handleScalingMessage(message: Message, allDeps: ScalingDeps): Promise<Outcome> {
-  const { source, detailType } = parseEnvelope(message.body);
-  if (`${source} ${detailType}` !== 'aw.schedule Backlog Poll Due') {
+  const { source, detailType } = ownEvent(message);
+  if (`${source} ${detailType}` !== `${scheduleSource(allDeps.prefix)} Backlog Poll Due`) {
     return dead('unknown-event', { source, detailType });
   }
   const start = allDeps.clock.now().getTime();

@@ -18,6 +18,7 @@ export const handler = defineFunction({
   connect: (env, { clock, logger, metrics }) => {
     const store = s3Store(new S3Client(clientSettings('lambda')), env.BUCKET);
     return {
+      prefix: env.NAME_PREFIX,
       groups: declaredGroups(store, clock),
       backlogs: backlogs(new SecretsManagerClient(clientSettings('lambda')), clock),
       autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),

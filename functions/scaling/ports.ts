@@ -54,6 +54,7 @@ export interface Backlogs {
 
 /** The dependencies of this function. */
 export type ScalingDeps = {
+  prefix: string;
   groups: Pick<Groups, 'all'>;
   backlogs: Backlogs;
   autoScaling: AutoScalingPort;

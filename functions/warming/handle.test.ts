@@ -116,7 +116,9 @@ describe('an instance of the warming group', () => {
 
   test('of another group, or of an earlier run, ends nothing', async () => {
     const warming = await running();
-    expect(await handle(warming, unhealthy({ group: 'gha/default' }))).toMatchObject({ reason: 'no-run' });
+    expect(
+      await handle(warming, unhealthy({ group: 'gha/default', autoScalingGroup: 'aw-gha-default' })),
+    ).toMatchObject({ reason: 'no-run' });
     expect(await handle(warming, unhealthy({ at: '2026-11-23T02:59:59Z' }))).toMatchObject({
       reason: 'no-run',
     });

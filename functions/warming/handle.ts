@@ -1,5 +1,5 @@
 import type { Report } from '../../shared/fleet/report.ts';
-import { parseEnvelope } from '../../shared/runtime/envelope.ts';
+import { ownEvent, parseEnvelope } from '../../shared/runtime/envelope.ts';
 import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import { type Outcome, skipped } from '../../shared/runtime/outcome.ts';
@@ -35,7 +35,7 @@ export async function handleWarmingMessage(message: Message, allDeps: WarmingDep
     store: untilAborted(message.signal, allDeps.store, ['write', 'remove']),
     capacity: untilAborted(message.signal, allDeps.capacity, ['setDesired']),
   };
-  const hint = parseHint(parseEnvelope(message.body), deps.prefix);
+  const hint = parseHint(ownEvent(message), deps.prefix);
   switch (hint.kind) {
     case 'other-object':
       return skipped('no-manifest');

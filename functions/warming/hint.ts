@@ -1,6 +1,7 @@
 import * as v from 'valibot';
+import { groupId, parseAutoScalingGroupName } from '../../shared/fleet/names.ts';
 import { type Report, reportSchema, reportSource } from '../../shared/fleet/report.ts';
-import type { Envelope } from '../../shared/runtime/envelope.ts';
+import { type Envelope, scheduleSource } from '../../shared/runtime/envelope.ts';
 import { PermanentError } from '../../shared/runtime/errors.ts';
 import { parseOrReject } from '../../shared/runtime/validate.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
@@ -24,21 +25,29 @@ const REPORTS = new Set(['Runner Ready', 'Runner Failed', 'Runner Unhealthy']);
 
 /**
  * @param prefix of the deployment: reports of another deployment are not for this function
- * @throws {PermanentError} `unknown-event`, `malformed-detail` or `malformed-report`
+ * @throws {PermanentError} `unknown-event`, `malformed-detail`, `malformed-report` or `forged-group`
  */
 export function parseHint(event: Envelope, prefix: string): WarmingHint {
   const { source, detailType, detail } = event;
   if (source === reportSource(prefix) && REPORTS.has(detailType)) {
-    return { kind: 'report', report: parseOrReject(reportSchema, detail, 'malformed-report') };
+    const report = parseOrReject(reportSchema, detail, 'malformed-report');
+    const group = parseAutoScalingGroupName(prefix, report.autoScalingGroup);
+    if (!group || groupId(group) !== report.group) {
+      throw new PermanentError(
+        'forged-group',
+        `group ${report.group} has no Auto Scaling group ${report.autoScalingGroup}`,
+      );
+    }
+    return { kind: 'report', report };
   }
   switch (`${source} ${detailType}`) {
-    case 'aw.schedule Warming Run Due':
+    case `${scheduleSource(prefix)} Warming Run Due`:
       return {
         kind: 'run-due',
         set: parseOrReject(setDetail, detail, 'malformed-detail').set,
         at: event.time,
       };
-    case 'aw.schedule Warming Check':
+    case `${scheduleSource(prefix)} Warming Check`:
       return { kind: 'check', set: parseOrReject(setDetail, detail, 'malformed-detail').set };
     case 'aws.s3 Object Created': {
       const { bucket, object } = parseOrReject(objectCreated, detail, 'malformed-detail');

@@ -59,7 +59,15 @@ function player(warming: FakeWarming, onTop: boolean) {
 
   function post(source: string, detailType: string, detail: object): Message {
     const time = `${warming.now().toISOString().slice(0, 19)}Z`;
-    const body = { id: 'x', source, 'detail-type': detailType, account: '1', region: 'r', time, detail };
+    const body = {
+      id: 'x',
+      source,
+      'detail-type': detailType,
+      account: '123456789012',
+      region: 'r',
+      time,
+      detail,
+    };
     const message = inboxMessage(body, { sentAt: warming.now() });
     messages.push(message);
     return message;

@@ -12,7 +12,8 @@ import { CloudEnded, withCloud } from './with-cloud.ts';
 /**
  * `npm run invoke -- <function> <event.json>...`: sends each file, on its own, as a message through the function's
  * inbox, in the cloud that `npm start -- --keep` left running or else in one of its own, and prints one JSON line a
- * file: how the message ended, why, and every call that the function made for it.
+ * file: how the message ended, why, and every call that the function made for it. An event gets the account of the cloud, since
+ * the functions accept events of their own account only.
  */
 const USAGE = 'usage: npm run invoke -- <function> <event.json>...';
 
@@ -91,7 +92,9 @@ async function send(cloud: Descriptor, functionName: string, body: string) {
   const QueueUrl = `${cloud.url}/${cloud.account}/${inboxName(cloud.prefix, functionName)}`;
   let messageId: string | undefined;
   try {
-    messageId = (await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: body }))).MessageId;
+    messageId = (
+      await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: inAccount(body, cloud.account) }))
+    ).MessageId;
   } catch (error) {
     // An empty file, or one that is too large for SQS, can reach no function.
     if (!(error instanceof SQSServiceException)) throw error;
@@ -104,6 +107,14 @@ async function send(cloud: Descriptor, functionName: string, body: string) {
   if (!answer.ok) throw new Error(`the gateway answered ${answer.status}: ${await answer.text()}`);
   const { handled } = v.parse(answerSchema, await answer.json());
   return handled ?? { problem: `not handled within ${PATIENCE_SECONDS} s` };
+}
+
+const eventSchema = v.looseObject({ account: v.string(), 'detail-type': v.string() });
+
+/** The text as it is, unless it is an event of EventBridge. */
+function inAccount(body: string, account: string): string {
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), eventSchema), body);
+  return parsed.success ? JSON.stringify({ ...parsed.output, account }) : body;
 }
 
 try {

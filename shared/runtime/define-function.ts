@@ -2,7 +2,7 @@ import { SQSClient } from '@aws-sdk/client-sqs';
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { clientSettings } from './client-settings.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { type Env, type EnvShape, readEnv, url } from './env.ts';
+import { DEPLOYMENT_ENV, type Env, type EnvShape, readEnv, url } from './env.ts';
 import { handleBatch, type InboxTools } from './inbox.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { Message } from './message.ts';
@@ -64,13 +64,13 @@ export function defineFunction<S extends EnvShape, Deps>(
   let connected: { handle: RecordHandler; inbox: InboxTools } | undefined;
 
   function connect() {
+    const common = readEnv(COMMON_ENV);
+    const env = readEnv({ ...DEPLOYMENT_ENV, ...definition.env });
     const tools: Tools = {
       logger: createLogger(definition.name),
-      metrics: createMetrics(definition.name),
+      metrics: createMetrics(definition.name, env.NAME_PREFIX),
       clock: systemClock,
     };
-    const common = readEnv(COMMON_ENV);
-    const env = readEnv(definition.env);
     const extra = (definition.extraInboxes ?? []).map((name) => String(env[name]));
     let sqs: SQSClient | undefined;
     const inbox: InboxTools = {

@@ -3,7 +3,7 @@ import type { Context, LambdaFunctionURLEvent, LambdaFunctionURLResult, SQSEvent
 import { isTransient } from './aws-errors.ts';
 import { systemClock } from './clock.ts';
 import type { InboxHandler, Tools } from './define-function.ts';
-import { type Env, type EnvShape, readEnv } from './env.ts';
+import { DEPLOYMENT_ENV, type Env, type EnvShape, readEnv } from './env.ts';
 import { ConfigurationError, errorText, PermanentError, RetryableError } from './errors.ts';
 import { createLogger, type Logger, withLogFields } from './logger.ts';
 import { createMetrics } from './metrics.ts';
@@ -98,13 +98,11 @@ export function defineUrlFunction<S extends EnvShape, Deps>(
   definition: UrlFunctionDefinition<S, Deps>,
 ): UrlHandler {
   const logger = once(() => createLogger(definition.name));
-  const deps = once(() =>
-    definition.connect(readEnv(definition.env), {
-      logger: logger(),
-      metrics: createMetrics(definition.name),
-      clock: systemClock,
-    }),
-  );
+  const deps = once(() => {
+    const env = readEnv({ ...DEPLOYMENT_ENV, ...definition.env });
+    const metrics = createMetrics(definition.name, env.NAME_PREFIX);
+    return definition.connect(env, { logger: logger(), metrics, clock: systemClock });
+  });
   const failureBody = definition.failureBody ?? (({ reason }) => ({ error: reason }));
   const failure = (
     status: number,

@@ -13,6 +13,9 @@ export const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 /** A URL. */
 export const url = v.pipe(text, v.url('must be a URL'));
 
+/** The environment value that every function.json names: the prefix of the deployment. Every metric carries it. */
+export const DEPLOYMENT_ENV = { NAME_PREFIX: text };
+
 /** JSON text whose value passes `schema`. */
 export function json<S extends v.GenericSchema>(schema: S) {
   return v.pipe(text, v.parseJson({}, 'must be JSON'), schema);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseEnvelope } from './envelope.ts';
+import { ownEvent, parseEnvelope, scheduleSource } from './envelope.ts';
 import { PermanentError } from './errors.ts';
 
 const event = {
@@ -41,4 +41,16 @@ test.each([
 ])('%s is dead at once', (_, body) => {
   expect(() => parseEnvelope(body)).toThrow(PermanentError);
   expect(() => parseEnvelope(body)).toThrow(/expected/);
+});
+
+test('an event of another account than that of the inbox is dead', () => {
+  expect(ownEvent({ body: event, account: '123456789012' })).toEqual(parseEnvelope(event));
+  expect(() => ownEvent({ body: event, account: '999999999999' })).toThrow(
+    expect.objectContaining({ name: 'PermanentError', reason: 'foreign-account' }),
+  );
+});
+
+test('the schedules of two deployments have two sources', () => {
+  expect(scheduleSource('aw')).toBe('aw.schedule');
+  expect(scheduleSource('ci')).toBe('ci.schedule');
 });

@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { PermanentError } from './errors.ts';
+import type { Message } from './message.ts';
 import { parseOrReject } from './validate.ts';
 
 /**
@@ -33,4 +35,27 @@ export function parseEnvelope(body: unknown): Envelope {
   const parsed = parseOrReject(envelopeSchema, body, 'malformed-envelope');
   const { 'detail-type': detailType, time, resources, ...rest } = parsed;
   return { ...rest, detailType, time: new Date(time), resources: resources ?? [] };
+}
+
+/**
+ * The event of a message, if it comes from the account of the inbox. Another account can put events on the bus once somebody
+ * gives it the permission, and its events are no facts about this deployment.
+ *
+ * @throws {PermanentError} `malformed-envelope` or `foreign-account`
+ */
+export function ownEvent({ body, account }: Pick<Message, 'body' | 'account'>): Envelope {
+  const event = parseEnvelope(body);
+  if (event.account === account) return event;
+  throw new PermanentError(
+    'foreign-account',
+    `the event is of account ${event.account}, the inbox of ${account}`,
+  );
+}
+
+/**
+ * The event source of a deployment's own schedules. EventBridge Scheduler sends what the schedule contains, so the prefix keeps
+ * two deployments of one account apart.
+ */
+export function scheduleSource(prefix: string): string {
+  return `${prefix}.schedule`;
 }

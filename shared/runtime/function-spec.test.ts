@@ -18,7 +18,7 @@ async function read(spec: object) {
   return found;
 }
 
-const common = { description: 'One.', memoryMb: 256, timeoutSeconds: 20, environment: [] };
+const common = { description: 'One.', memoryMb: 256, timeoutSeconds: 20, environment: ['NAME_PREFIX'] };
 const url = { kind: 'url', name: 'requests', auth: 'iam' };
 const events = { kind: 'events', name: 'e', pattern: { source: ['aws.ec2'] } };
 const queueKeys = { concurrency: 2, batchSize: 10, receiveLimit: 100 };

@@ -29,7 +29,7 @@ const subscription = v.variant('kind', [
     forEach: v.optional(v.literal('warmingSets')),
     /** What arrives in the inbox, shaped as an EventBridge event: source, detail-type, detail. */
     input: v.strictObject({
-      source: v.literal('aw.schedule'),
+      source: v.literal(`\${prefix}.schedule`),
       'detail-type': v.string(),
       detail: v.record(v.string(), v.unknown()),
     }),
@@ -81,6 +81,10 @@ const functionSpecSchema = v.pipe(
   v.check(
     (spec) => QUEUE_KEYS.every((key) => (spec[key] !== undefined) === hasInbox(spec)),
     'concurrency, batchSize and receiveLimit: exactly the functions with an inbox need them',
+  ),
+  v.check(
+    (spec) => spec.environment.includes('NAME_PREFIX'),
+    'environment: every function needs NAME_PREFIX, which its metrics carry',
   ),
   v.check(
     (spec) => hasInbox(spec) || spec.visibilitySeconds === undefined,

@@ -8,6 +8,8 @@ export type Message = {
   id: string;
   /** Name of the queue that the record came from (the last part of its ARN). */
   queue: string;
+  /** Account of that queue, in which the function runs. */
+  account: string;
   /** The sender as SQS stamps it: `<role id>:<session>` for a role. The sender cannot choose it. */
   senderId: string;
   /** When the message was first sent to the queue. */
@@ -27,6 +29,7 @@ export function toMessage(record: SQSRecord, signal: AbortSignal): Message {
     body: JSON.parse(record.body),
     id: record.messageId,
     queue: queueName(record.eventSourceARN),
+    account: record.eventSourceARN.split(':')[4] ?? '',
     senderId: record.attributes.SenderId,
     sentAt: sentAt(record),
     receiveCount: Number(record.attributes.ApproximateReceiveCount),

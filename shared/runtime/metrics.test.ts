@@ -23,25 +23,32 @@ const emitted = () =>
   });
 
 test('is stored once under each of its dimension sets, and under no other', () => {
-  createMetrics('lifecycle').add('RestoreSeconds', 4.2, { Group: 'gha/default', Outcome: 'restored' });
+  createMetrics('lifecycle', 'aw').add('RestoreSeconds', 4.2, { Group: 'gha/default', Outcome: 'restored' });
   expect(emitted()).toMatchObject([
-    { Namespace: METRIC_NAMESPACE, Dimensions: [['Group']], values: { RestoreSeconds: 4.2 } },
-    { Dimensions: [['Group', 'Outcome']], values: { Group: 'gha/default', Outcome: 'restored' } },
+    { Namespace: METRIC_NAMESPACE, Dimensions: [['Deployment', 'Group']], values: { RestoreSeconds: 4.2 } },
+    {
+      Dimensions: [['Deployment', 'Group', 'Outcome']],
+      values: { Group: 'gha/default', Outcome: 'restored' },
+    },
   ]);
 });
 
 test('has its unit', () => {
-  createMetrics('warming').add('SnapshotBytes', 5e9, { Set: 'default' });
+  createMetrics('warming', 'aw').add('SnapshotBytes', 5e9, { Set: 'default' });
   expect(emitted()[0]?.Metrics).toEqual([{ Name: 'SnapshotBytes', Unit: 'Bytes' }]);
 });
 
-test('without dimensions has an empty set, so that CloudWatch keeps it', () => {
-  createMetrics('alarms').add('IncidentsSent', 1, {});
-  expect(emitted()[0]?.Dimensions).toEqual([[]]);
+test('of the whole fleet has the dimension of its deployment alone', () => {
+  createMetrics('alarms', 'aw').add('IncidentsSent', 1, {});
+  createMetrics('alarms', 'ci').add('IncidentsSent', 1, {});
+  expect(emitted()).toMatchObject([
+    { Dimensions: [['Deployment']], values: { Deployment: 'aw' } },
+    { Dimensions: [['Deployment']], values: { Deployment: 'ci' } },
+  ]);
 });
 
 test('values of one call do not leak into the next', () => {
-  const metrics = createMetrics('warming');
+  const metrics = createMetrics('warming', 'aw');
   metrics.add('WarmingRunSeconds', 60, { Set: 'one' });
   metrics.add('IncidentsUnsent', 1, {});
   expect(emitted()[1]?.values).not.toHaveProperty('Set');

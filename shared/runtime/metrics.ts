@@ -3,9 +3,13 @@ import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 /** The CloudWatch namespace of every metric of Hearth. The alarms of the Terraform module use it. */
 export const METRIC_NAMESPACE = 'Hearth';
 
+/** The dimension that every metric has: the prefix of its deployment. Two deployments of one account can have groups of one name. */
+export const DEPLOYMENT_DIMENSION = 'Deployment';
+
 /**
  * Every metric that Hearth emits, with its unit and its dimension sets. Alarms and the dashboard use only metrics of this
- * catalogue; a test compares them. A metric can have several dimension sets; the empty set is the whole fleet.
+ * catalogue; a test compares them. A metric can have several dimension sets; the empty set is the whole fleet. Each set has the
+ * dimension of the deployment in addition.
  */
 export const METRICS = {
   RunnerBootSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
@@ -74,8 +78,9 @@ export interface MetricSink {
  * Metrics in CloudWatch's embedded metric format: lines on standard output, without an API call or a permission.
  *
  * @param service the function's name
+ * @param deployment the prefix of the deployment
  */
-export function createMetrics(service: string): MetricSink {
+export function createMetrics(service: string, deployment: string): MetricSink {
   let metrics: Metrics | undefined;
   return {
     add(name, value, dimensions) {
@@ -87,8 +92,7 @@ export function createMetrics(service: string): MetricSink {
         metrics.clearDefaultDimensions();
         metrics.clearDimensions();
         const named = Object.fromEntries(set.map((key) => [key, dimensions[key as keyof typeof dimensions]]));
-        // Also for the empty set: the format requires at least one set, and `[[]]` is the metric without dimensions.
-        metrics.addDimensions(named);
+        metrics.addDimensions({ [DEPLOYMENT_DIMENSION]: deployment, ...named });
         metrics.addMetric(name, unit, value);
         metrics.publishStoredMetrics();
       }

@@ -56,6 +56,15 @@ describe.each(Object.keys(FIRST_EVENTS))('%s handles', (name) => {
     expect(of(bodies.length - 1)?.outcome).toBe('skipped');
     expect(text).not.toContain(huge.slice(0, 2000));
   });
+
+  test('events of another account, and schedules of another deployment', async () => {
+    const own = FIRST_EVENTS[name]?.body as { source: string };
+    const foreign = { ...own, account: '999999999999' };
+    const scheduled = envelope('xx.schedule', 'Backlog Poll Due', {});
+    const { of } = await send(name, [foreign, scheduled]);
+    expect(of(0)).toMatchObject({ outcome: 'dead', reason: 'foreign-account' });
+    expect(of(1)).toMatchObject({ outcome: 'dead', reason: 'unknown-event' });
+  });
 });
 
 describe('names with a path in them', () => {

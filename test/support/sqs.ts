@@ -6,6 +6,9 @@ import { outcomeOfError } from '../../shared/runtime/record.ts';
 const ACCOUNT = '123456789012';
 const REGION = 'eu-west-1';
 
+/** The account of the sample events below `test/fixtures/events`. */
+export const SAMPLES_ACCOUNT = '210987654321';
+
 /** The time at which messages of tests are handled, unless a test says otherwise. */
 export const NOW = new Date('2026-11-23T08:00:00Z');
 
@@ -17,7 +20,14 @@ export function queueUrl(name: string): string {
 /** One record as the event source mapping passes it to a function. */
 export function sqsRecord(
   body: string,
-  change: { id?: string; queue?: string; senderId?: string; sentAt?: Date; receiveCount?: number } = {},
+  change: {
+    id?: string;
+    queue?: string;
+    account?: string;
+    senderId?: string;
+    sentAt?: Date;
+    receiveCount?: number;
+  } = {},
 ): SQSRecord {
   const sentAt = change.sentAt ?? new Date(NOW.getTime() - 5_000);
   const id = change.id ?? 'm-1';
@@ -34,7 +44,7 @@ export function sqsRecord(
     messageAttributes: {},
     md5OfBody: '',
     eventSource: 'aws:sqs',
-    eventSourceARN: `arn:aws:sqs:${REGION}:${ACCOUNT}:${change.queue ?? 'aw-test-inbox'}`,
+    eventSourceARN: `arn:aws:sqs:${REGION}:${change.account ?? ACCOUNT}:${change.queue ?? 'aw-test-inbox'}`,
     awsRegion: REGION,
   };
 }
@@ -45,6 +55,7 @@ export function message(body: unknown, change: Partial<Message> = {}): Message {
     body,
     id: 'm-1',
     queue: 'aw-test-inbox',
+    account: ACCOUNT,
     senderId: 'AIDAEVENTS0000000000',
     sentAt: new Date(NOW.getTime() - 5_000),
     receiveCount: 1,

@@ -119,14 +119,21 @@ export class FakeFleet {
   }
 
   /** The outcome of a message in the inbox of events. */
-  event(body: unknown, options: { ageSeconds?: number } = {}): Promise<Outcome> {
-    return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', options.ageSeconds ?? 0);
+  event(body: unknown, options: { ageSeconds?: number; account?: string } = {}): Promise<Outcome> {
+    const { ageSeconds = 0, account } = options;
+    return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', ageSeconds, account);
   }
 
-  private handle(body: unknown, queue: string, senderId: string, ageSeconds: number): Promise<Outcome> {
+  private handle(
+    body: unknown,
+    queue: string,
+    senderId: string,
+    ageSeconds: number,
+    account?: string,
+  ): Promise<Outcome> {
     const sentAt = new Date(this.now.getTime() - ageSeconds * 1000);
     const handled = handleLifecycleMessage(
-      message(body, { queue, senderId, sentAt, signal: this.limit.signal }),
+      message(body, { queue, senderId, sentAt, signal: this.limit.signal, ...(account && { account }) }),
       {
         prefix: 'aw',
         reportsQueue: 'aw-reports',

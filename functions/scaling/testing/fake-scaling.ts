@@ -51,6 +51,7 @@ export function fakeScaling(): FakeScaling {
 
   function fresh(): ScalingDeps {
     return {
+      prefix: 'aw',
       groups: { all: async () => [...fake.groups.values()] },
       backlogs: {
         async github(settings, workflows) {

@@ -30,7 +30,10 @@ locals {
     { title = "Age of oldest message in inboxes (seconds)", stat = "Maximum", metrics = flatten([for settings in values(var.functions) : [for queue in settings.queues : { row = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue] }]])[*].row },
     { title = "Messages in dead-letter queues", stat = "Maximum", metrics = [for settings in values(var.functions) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", settings.dead] if settings.dead != null] },
   ]
-  shown = [for graph in local.graphs : graph if length(graph.metrics) > 0]
+  # Each metric of Hearth has the dimension of its deployment in addition.
+  shown = [for graph in local.graphs : merge(graph, {
+    metrics = [for row in graph.metrics : row[0] == "Hearth" ? concat(slice(row, 0, 2), ["Deployment", var.name_prefix], slice(row, 2, length(row))) : row]
+  }) if length(graph.metrics) > 0]
 }
 
 resource "aws_cloudwatch_dashboard" "this" {

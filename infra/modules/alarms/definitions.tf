@@ -60,7 +60,8 @@ locals {
   alarms = { for name, alarm in merge(local.per_group, local.per_set, local.per_deployment, local.per_function) : name => {
     metric     = alarm.metric
     namespace  = alarm.namespace
-    dimensions = { for key, value in alarm.dimensions : key => value }
+    # Two deployments of one account can have groups of one name.
+    dimensions = merge({ for key, value in alarm.dimensions : key => value }, alarm.namespace == "Hearth" ? { Deployment = var.name_prefix } : {})
     statistic  = alarm.statistic
     threshold  = alarm.threshold
     period     = alarm.period

@@ -79,8 +79,9 @@ data "aws_iam_policy_document" "queue" {
     }
   }
 
-  # The function trusts the sender that SQS stamps. A principal of the account with sqs:SendMessage for all queues has no part
-  # in that. A service has no aws:PrincipalArn, and a condition on a missing key is met, so services are denied too.
+  # The function believes what is in its queues as far as their senders are trusted. A principal of the account with
+  # sqs:SendMessage for all queues has no part in that. A service has no aws:PrincipalArn, and a condition on a missing key is met,
+  # so services are denied too, except where the statement above admits one.
   dynamic "statement" {
     for_each = lookup(var.senders, each.key, null)[*]
     content {
@@ -95,7 +96,15 @@ data "aws_iam_policy_document" "queue" {
       condition {
         test     = "ArnNotLike"
         variable = "aws:PrincipalArn"
-        values   = [statement.value]
+        values   = statement.value
+      }
+      dynamic "condition" {
+        for_each = contains(["inbox", "dead"], each.key) ? [1] : []
+        content {
+          test     = "Bool"
+          variable = "aws:PrincipalIsAWSService"
+          values   = ["false"]
+        }
       }
     }
   }

@@ -39,8 +39,8 @@ variable "schedules_by_set" {
 }
 
 variable "senders" {
-  description = "Map from further inbox to the pattern of the role ARNs that may send to it. The queue denies every other principal."
-  type        = map(string)
+  description = "Map from queue (`inbox`, `dead` or a further inbox) to the patterns of the ARNs of the principals that may send to it. The queue denies every other principal. A queue that is absent denies none."
+  type        = map(list(string))
 }
 
 variable "reserve_concurrency" {

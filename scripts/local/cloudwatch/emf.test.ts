@@ -41,16 +41,23 @@ describe('parseEmbeddedMetrics', () => {
     const lines: string[] = [];
     // Powertools writes to a console of its own, made over the process's streams.
     vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => lines.push(String(chunk)) > 0);
-    createMetrics('warming').add('RestoreSeconds', 3, { Group: 'gha/default', Outcome: 'restored' });
+    createMetrics('warming', 'aw').add('RestoreSeconds', 3, { Group: 'gha/default', Outcome: 'restored' });
     vi.restoreAllMocks();
     const found = lines.flatMap((text) => parseEmbeddedMetrics(text).measurements);
     expect(found.map(({ metric, sample }) => [metric, sample.sum])).toEqual([
-      [{ namespace: 'Hearth', name: 'RestoreSeconds', dimensions: { Group: 'gha/default' } }, 3],
       [
         {
           namespace: 'Hearth',
           name: 'RestoreSeconds',
-          dimensions: { Group: 'gha/default', Outcome: 'restored' },
+          dimensions: { Deployment: 'aw', Group: 'gha/default' },
+        },
+        3,
+      ],
+      [
+        {
+          namespace: 'Hearth',
+          name: 'RestoreSeconds',
+          dimensions: { Deployment: 'aw', Group: 'gha/default', Outcome: 'restored' },
         },
         3,
       ],

@@ -96,7 +96,7 @@ export function fleet(root: string): CloudOptions {
         name: ALARMS.launchFailures,
         namespace: 'Hearth',
         metric: 'LaunchFailures',
-        dimensions: { Group: 'cci/default' },
+        dimensions: { Deployment: 'aw', Group: 'cci/default' },
         statistic: 'Sum',
         comparison: 'GreaterThanOrEqualToThreshold',
         threshold: 1,

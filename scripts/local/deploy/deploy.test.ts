@@ -91,7 +91,11 @@ test('a schedule for each warming set puts an event into the inbox', async () =>
         name: 'run',
         schedule: hole('schedule'),
         forEach: 'warmingSets',
-        input: { source: 'aw.schedule', 'detail-type': 'Warming Run Due', detail: { set: hole('set') } },
+        input: {
+          source: `\${prefix}.schedule`,
+          'detail-type': 'Warming Run Due',
+          detail: { set: hole('set') },
+        },
       },
     ],
   });

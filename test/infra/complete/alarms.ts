@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readLabels } from '../../../functions/alarms/labels.ts';
-import { METRIC_NAMESPACE, METRICS } from '../../../shared/runtime/metrics.ts';
+import { DEPLOYMENT_DIMENSION, METRIC_NAMESPACE, METRICS } from '../../../shared/runtime/metrics.ts';
 import { type Resource, statements, text } from '../state.ts';
 import type { Applied } from './applied.ts';
 
@@ -25,9 +25,10 @@ export function aboutAlarms(made: Applied): void {
         if (values.namespace === METRIC_NAMESPACE) {
           const known: Record<string, { dimensions: readonly (readonly string[])[] }> = METRICS;
           expect(
-            known[name]?.dimensions.map((set) => [...set].sort()),
+            known[name]?.dimensions.map((set) => [DEPLOYMENT_DIMENSION, ...set].sort()),
             address,
           ).toContainEqual(dimensions);
+          expect((values.dimensions as Record<string, string>)[DEPLOYMENT_DIMENSION]).toBe('aw');
           watched.add(name);
         } else {
           expect(elsewhere[`${values.namespace} ${name}`], address).toEqual(dimensions);
@@ -125,8 +126,9 @@ export function aboutAlarms(made: Applied): void {
       const ours = shown.filter(([namespace]) => namespace === METRIC_NAMESPACE);
       for (const [, name = '', ...dimensions] of ours) {
         const known: Record<string, { dimensions: readonly (readonly string[])[] }> = METRICS;
+        expect(dimensions.slice(0, 2), name).toEqual([DEPLOYMENT_DIMENSION, 'aw']);
         expect(known[name]?.dimensions, name).toContainEqual(
-          dimensions.filter((_, index) => index % 2 === 0),
+          dimensions.slice(2).filter((_, index) => index % 2 === 0),
         );
       }
       expect([...new Set(ours.map(([, name]) => name))].sort()).toEqual(Object.keys(METRICS).sort());

@@ -197,11 +197,41 @@ export function aboutFunctions(made: Applied): void {
       }
     });
 
+    const denials = (queue: string) =>
+      of('aws_sqs_queue_policy')
+        .filter(({ address }) => address.endsWith(`["${queue}"]`))
+        .flatMap(({ values }) => statements(values.policy));
+
+    test('only functions, their rules and schedules, and operators send to inboxes and dead-letter queues', () => {
+      for (const queue of ['inbox', 'dead']) {
+        const found = denials(queue).filter(({ Sid }) => Sid === 'DenyOtherSenders');
+        expect(found).toHaveLength(specs.filter((spec) => hasInbox(spec)).length);
+        for (const { Effect, Principal, Action, Condition } of found) {
+          expect({ Effect, Principal, Action }).toEqual({
+            Effect: 'Deny',
+            Principal: '*',
+            Action: ['sqs:SendMessage'],
+          });
+          expect(Condition).toEqual({
+            ArnNotLike: {
+              'aws:PrincipalArn': [
+                'arn:aws:iam::123456789012:role/aw_*',
+                'arn:aws:iam::123456789012:role/acme-operator',
+              ],
+            },
+            // The rules of the function are admitted by their ARNs.
+            Bool: { 'aws:PrincipalIsAWSService': 'false' },
+          });
+        }
+      }
+      // Neither a runner nor another deployment has such a role.
+      const roles = of('aws_iam_role').map(({ values }) => text(values.name));
+      const senders = roles.filter((name) => /^aw_/.test(name));
+      expect(senders.length).toBeGreaterThan(0);
+      for (const name of senders) expect(name).toMatch(/^aw_[a-z]+(_schedules)?$/);
+    });
+
     test('only roles with the prefix, which runners have, send to the queue of reports', () => {
-      const denials = (queue: string) =>
-        of('aws_sqs_queue_policy')
-          .filter(({ address }) => address.endsWith(`["${queue}"]`))
-          .flatMap(({ values }) => statements(values.policy));
       expect(denials('reports')).toMatchObject([
         {
           Sid: 'DenyOtherSenders',
@@ -209,12 +239,10 @@ export function aboutFunctions(made: Applied): void {
           Principal: '*',
           Action: ['sqs:SendMessage'],
           Resource: ['arn:aws:sqs:us-west-2:123456789012:aw-reports'],
-          Condition: { ArnNotLike: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:role/aw-*' } },
+          Condition: { ArnNotLike: { 'aws:PrincipalArn': ['arn:aws:iam::123456789012:role/aw-*'] } },
         },
         { Sid: 'DenyWithoutTls' },
       ]);
-      // Rules and schedules send to the other queues.
-      expect(denials('inbox').map(({ Sid }) => Sid)).not.toContain('DenyOtherSenders');
       const senders = of('aws_iam_role_policy')
         .filter(({ values }) => statements(values.policy).some(({ Sid }) => Sid === 'SendReports'))
         .map(({ values }) => text(values.role));
