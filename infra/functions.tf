@@ -26,6 +26,7 @@ locals {
     WARMING_SETS = jsonencode({
       for set, group in local.running_sets : set => {
         group           = group
+        groups          = [for id, same in local.groups : id if same[0].boots_set == set]
         deadlineMinutes = var.warming_sets[set].deadline_minutes
         keep            = var.warming_sets[set].keep
       }

@@ -7,6 +7,7 @@ const bad = {
   reason: 'a frame has another sha256',
   frame: { object: idOf(22), offset: 0 },
   instanceId: 'i-00000000000000001',
+  group: 'gha/default',
 };
 
 /** The report of the n-th instance, now. */
@@ -86,10 +87,61 @@ test('reports of ever another frame cause a bounded number of verifications, and
   warming.corrupt(idOf(22), { checksum: 'kept' });
   for (const instance of [2, 3, 4]) await report(warming, {}, instance);
   expect((await warming.pointer())?.current).toBe(idOf(21));
-  expect(warming.deps.soundSnapshots.size).toBe(8);
+});
+
+test('the verifications of a snapshot are counted per day, whatever environment handles the report', async () => {
+  const warming = threeSnapshots();
+  let verifications = 0;
+  const { readRange } = warming.store;
+  warming.store.readRange = (key, ...range) => {
+    if (key.endsWith('/index')) verifications += 1;
+    return readRange(key, ...range);
+  };
+  const flood = async (from: number) => {
+    for (let offset = from; offset < from + 12; offset += 1)
+      await report(warming, { frame: { object: idOf(22), offset } }, offset % 9);
+  };
+  await flood(0);
+  warming.pass(23 * 60);
+  await flood(100);
+  expect(verifications).toBe(8);
   warming.pass(61);
-  await report(warming, { id: idOf(21) });
-  expect(warming.deps.soundSnapshots.size).toBe(1);
+  await flood(200);
+  expect(verifications).toBe(16);
+});
+
+test('a verification that S3 ends is not a sound one', async () => {
+  const warming = threeSnapshots();
+  warming.corrupt(idOf(22), { checksum: 'kept' });
+  const { head } = warming.store;
+  warming.store.head = async () => {
+    throw new Error('SlowDown');
+  };
+  await expect(report(warming)).rejects.toThrow('SlowDown');
+  warming.store.head = head;
+  expect(await report(warming)).toMatchObject({ outcome: 'done', detail: { quarantined: idOf(22) } });
+});
+
+test('instances of a group that does not boot from the set decide nothing about it', async () => {
+  const warming = threeSnapshots();
+  warming.corrupt(idOf(22), { checksum: 'kept' });
+  for (const instance of [1, 2, 3]) {
+    expect(await report(warming, { group: 'gha/pull-requests' }, instance)).toEqual({
+      outcome: 'skipped',
+      reason: 'foreign-group',
+    });
+  }
+  expect((await warming.pointer())?.current).toBe(idOf(22));
+  expect(warming.store.keys()).not.toContain('sets/default/broken-reports.json');
+});
+
+test('the reports of one instance displace none of another one', async () => {
+  const warming = threeSnapshots();
+  for (const instance of [1, 2]) await report(warming, {}, instance);
+  for (let offset = 1; offset <= 100; offset += 1)
+    await report(warming, { frame: { object: idOf(22), offset } }, 4);
+  await report(warming, {}, 3);
+  expect((await warming.pointer())?.current).toBe(idOf(21));
 });
 
 test('a broken snapshot behind the current one is quarantined', async () => {
@@ -148,10 +200,9 @@ describe('three instances that report the same problem of a snapshot that is sou
     expect(await warming.pointer()).toMatchObject({ current: idOf(21), previous: [idOf(20)] });
   });
 
-  test('at once, also from environments that know nothing of each other', async () => {
+  test('at the same time too', async () => {
     const warming = threeSnapshots();
-    const alone = () => ({ ...warming, deps: { ...warming.deps, soundSnapshots: new Map() } });
-    await Promise.all([1, 2, 3].map((instance) => report(alone(), {}, instance)));
+    await Promise.all([1, 2, 3].map((instance) => report(warming, {}, instance)));
     expect((await warming.pointer())?.current).toBe(idOf(21));
   });
 
@@ -182,8 +233,11 @@ describe('three instances that report the same problem of a snapshot that is sou
   test('are counted anew where the record is not readable, and the record stays small', async () => {
     const warming = threeSnapshots();
     warming.store.put('sets/default/broken-reports.json', '{');
-    for (let offset = 0; offset < 100; offset += 1)
-      await report(warming, { frame: { object: 'x'.repeat(64), offset } });
+    for (let offset = 0; offset < 100; offset += 1) {
+      const instanceId = `i-${String(offset).padStart(17, '0')}`;
+      const place = { object: 'x'.repeat(64), offset };
+      await handleBrokenReport(SET, { ...bad, instanceId, frame: place }, warming.deps);
+    }
     const { text } = (await warming.store.read('sets/default/broken-reports.json')) ?? { text: '' };
     expect(JSON.parse(text).problems).toHaveLength(32);
   });

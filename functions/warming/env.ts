@@ -4,12 +4,16 @@ import { json, text } from '../../shared/runtime/env.ts';
 
 const positive = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 
+const groupId = v.pipe(
+  v.string(),
+  v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
+);
+
 const warmingSet = v.object({
   /** The warming group of the set, as `<provider>/<name>`. */
-  group: v.pipe(
-    v.string(),
-    v.check((id) => parseGroupId(id) !== undefined, 'must be <provider>/<name>'),
-  ),
+  group: groupId,
+  /** The groups whose instances boot from the set, the warming group included. Reports of other groups are ignored. */
+  groups: v.array(groupId),
   /** Minutes after which a run fails. */
   deadlineMinutes: positive(24 * 60),
   /** Number of snapshots to keep, the current one included. */

@@ -10,6 +10,7 @@ import { parseHint } from './hint.ts';
 import type { NamedSet, WarmingDeps } from './ports.ts';
 import { evaluateSnapshot } from './promote-snapshot.ts';
 import { reconcileSet } from './reconcile-set.ts';
+import { revokeSnapshots } from './revoke-snapshots.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -48,6 +49,8 @@ export async function handleWarmingMessage(message: Message, allDeps: WarmingDep
       return withSet(hint.set, deps, (set) => startRun(set, hint.at, deps));
     case 'check':
       return withSet(hint.set, deps, (set) => reconcileSet(set, deps));
+    case 'revocation':
+      return withSet(hint.set, deps, (set) => revokeSnapshots(set, hint, deps));
   }
 }
 
@@ -56,9 +59,8 @@ async function handleReport(report: Report, deps: WarmingDeps): Promise<Outcome>
     case 'Runner Ready': {
       const { broken, set } = report.snapshot;
       if (!broken) return skipped('snapshot-not-broken');
-      return withSet(set, deps, (named) =>
-        handleBrokenReport(named, { ...broken, instanceId: report.instanceId }, deps),
-      );
+      const { instanceId, group } = report;
+      return withSet(set, deps, (named) => handleBrokenReport(named, { ...broken, instanceId, group }, deps));
     }
     case 'Runner Failed':
     case 'Runner Unhealthy':

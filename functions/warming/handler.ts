@@ -17,7 +17,6 @@ export const handler = defineFunction({
     sets: env.WARMING_SETS,
     store: s3Store(new S3Client(clientSettings('lambda')), env.BUCKET),
     capacity: capacityPort(new AutoScalingClient(clientSettings('lambda'))),
-    soundSnapshots: new Map(),
     metrics,
     logger,
     clock,

@@ -10,11 +10,18 @@ import { parseSetKey } from '../../shared/snapshot/layout.ts';
 export type WarmingHint =
   | { kind: 'run-due'; set: string; at: Date }
   | { kind: 'check'; set: string }
+  | { kind: 'revocation'; set: string; since: Date; reason: string }
   | { kind: 'manifest'; bucket: string; set: string; id: string }
   | { kind: 'other-object' }
   | { kind: 'report'; report: Report };
 
 const setDetail = v.object({ set: v.pipe(v.string(), v.maxLength(64)) });
+
+const revocation = v.object({
+  set: v.pipe(v.string(), v.maxLength(64)),
+  since: v.pipe(v.string(), v.maxLength(40), v.isoTimestamp()),
+  reason: v.optional(v.pipe(v.string(), v.maxLength(100)), 'no reason given'),
+});
 
 const objectCreated = v.object({
   bucket: v.object({ name: v.string() }),
@@ -49,6 +56,11 @@ export function parseHint(event: Envelope, prefix: string): WarmingHint {
       };
     case `${scheduleSource(prefix)} Warming Check`:
       return { kind: 'check', set: parseOrReject(setDetail, detail, 'malformed-detail').set };
+    // Only an operator can send it: no rule leads to such an event.
+    case `${prefix}.operator Snapshots Revoked`: {
+      const { since, ...rest } = parseOrReject(revocation, detail, 'malformed-detail');
+      return { kind: 'revocation', ...rest, since: new Date(since) };
+    }
     case 'aws.s3 Object Created': {
       const { bucket, object } = parseOrReject(objectCreated, detail, 'malformed-detail');
       const key = parseSetKey(object.key);

@@ -22,11 +22,6 @@ export type WarmingDeps = {
   sets: Readonly<Record<string, WarmingSet>>;
   store: ObjectStore;
   capacity: CapacityPort;
-  /**
-   * `<set>/<snapshot>/<problem>` of snapshots that this execution environment found sound after a report, with the time in milliseconds
-   * since 1970. To lose the map costs a verification.
-   */
-  soundSnapshots: Map<string, number>;
   metrics: MetricSink;
   logger: Pick<Logger, 'warn'>;
   clock: Clock;

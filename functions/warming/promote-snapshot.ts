@@ -2,10 +2,12 @@ import { RetryableError } from '../../shared/runtime/errors.ts';
 import { done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
 import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { manifestKey, snapshotTime } from '../../shared/snapshot/layout.ts';
+import { predecessorOf } from '../../shared/snapshot/manifest.ts';
 import {
   emptyPointer,
   isPromotable,
   isQuarantined,
+  nextGeneration,
   type Pointer,
   promote,
   quarantine,
@@ -105,10 +107,14 @@ async function accept(
   deps: WarmingDeps,
 ): Promise<Outcome> {
   const { id, parent, totals, frames } = manifest;
+  const predecessor = predecessorOf(manifest);
   const { pointer, changed } = await updatePointer(set.name, deps, (before, at) => {
-    const after = promote(before, vouched, at);
+    const after = promote(before, { ...vouched, generation: nextGeneration(before, predecessor) }, at);
     if (after && parent !== undefined && !vouchesForSame(before, verifiedWith, parent)) {
       throw new RetryableError('parent-changed', `the parent ${parent} of ${id} is not in use any more`);
+    }
+    if (after && predecessor !== undefined && isQuarantined(before, predecessor)) {
+      throw new RetryableError('parent-changed', `${predecessor}, from which ${id} was made, is quarantined`);
     }
     // What the pointer names is never pruned, so it names no more than the set keeps.
     return after && { ...after, previous: after.previous.slice(0, set.keep - 1) };

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { FakeSnapshot } from '../../shared/snapshot/testing/fake-snapshot.ts';
 import { startRun } from './advance-run.ts';
@@ -240,12 +241,46 @@ describe('a current snapshot that is not whole is rolled back, once, without any
     warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
     await warming.store.remove(key);
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
-      detail: { rolledBack: idOf(22), current: idOf(21) },
+      detail: { quarantined: [idOf(22)], current: idOf(21) },
     });
     const after = await warming.pointer();
     expect(after).toMatchObject({ current: idOf(21), previous: [], quarantined: [{ id: idOf(22) }] });
     await reconcileSet(SET, warming.deps);
     expect(await warming.pointer()).toEqual(after);
+  });
+
+  test.each(['manifest.json', 'index'])('its %s was replaced by one of the same size', async (name) => {
+    const warming = fakeWarming();
+    warming.save(idOf(21), ['old']);
+    const evil = warming.save(idOf(22), ['new']);
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
+    const key = `sets/default/snapshots/${idOf(22)}/${name}`;
+    const bytes = name === 'index' ? Buffer.from(evil.index.bytes) : Buffer.from(evil.text);
+    bytes.writeUInt8(bytes.readUInt8(bytes.length - 20) ^ 1, bytes.length - 20);
+    warming.store.put(key, bytes, undefined, createHash('sha256').update(bytes).digest('base64'));
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
+      detail: { quarantined: [idOf(22)], current: idOf(21) },
+    });
+  });
+
+  test('a roll back does not lead to one that was replaced as well', async () => {
+    const warming = fakeWarming();
+    for (const day of [20, 21, 22]) warming.save(idOf(day), [`of ${day}`]);
+    warming.setPointer({ current: idOf(22), previous: [idOf(21), idOf(20)] });
+    for (const day of [21, 22]) warming.corrupt(idOf(day));
+    expect(await reconcileSet(SET, warming.deps)).toMatchObject({
+      detail: { quarantined: [idOf(21), idOf(22)], current: idOf(20) },
+    });
+    expect(await warming.pointer()).toMatchObject({ current: idOf(20), previous: [] });
+  });
+
+  test('one behind the current one is quarantined without a report', async () => {
+    const warming = fakeWarming();
+    for (const day of [21, 22]) warming.save(idOf(day), [`of ${day}`]);
+    warming.setPointer({ current: idOf(22), previous: [idOf(21)] });
+    warming.corrupt(idOf(21));
+    await reconcileSet(SET, warming.deps);
+    expect(await warming.pointer()).toMatchObject({ current: idOf(22), previous: [] });
   });
 
   test('but not because its format is newer than this version', async () => {

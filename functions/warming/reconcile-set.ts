@@ -17,12 +17,12 @@ import { verifyPresence } from './verification.ts';
 const EVENT_LOST_MS = 15 * 60_000;
 
 /**
- * Reconciles a set every few minutes, as if every event had been lost: rolls back a current snapshot that is not complete,
+ * Reconciles a set every few minutes, as if every event had been lost: quarantines snapshots in use that were replaced or deleted,
  * evaluates the newest snapshot whose event was lost, advances or ends the run, measures, and prunes. A retry of the evaluation
  * does not hold up the other steps: a run ends at its deadline and pruning continues while a verification fails.
  */
 export async function reconcileSet(set: NamedSet, deps: WarmingDeps): Promise<Outcome> {
-  const rolledBack = await rollBackIncomplete(set, deps);
+  const quarantined = await quarantineChanged(set, deps);
   const { missed, retry } = await evaluateMissed(set, deps);
   const stored = await readRun(set, deps);
   const failed = isRunning(stored) ? await advanceRun(set, stored, deps) : undefined;
@@ -32,21 +32,29 @@ export async function reconcileSet(set: NamedSet, deps: WarmingDeps): Promise<Ou
   return done({
     current,
     pruned,
-    ...(rolledBack !== undefined && { rolledBack }),
+    ...(quarantined.length > 0 && { quarantined }),
     ...(missed !== undefined && { missed }),
     ...(failed !== undefined && { failed }),
   });
 }
 
-/** @returns the snapshot that was current and is not complete */
-async function rollBackIncomplete(set: NamedSet, deps: WarmingDeps): Promise<string | undefined> {
-  const current = (await readPointer(deps.store, set.name))?.pointer.current;
-  if (!current) return undefined;
-  const found = await verifyPresence(deps.store, set.name, current);
-  // A snapshot of another format is complete for the version that wrote it.
-  if (found.verdict === 'sound' || found.verdict === 'unsupported') return undefined;
-  await rollBack(set, current.id, found, deps);
-  return current.id;
+/**
+ * Those behind the current one come first, so that a roll back never leads to one that was replaced or deleted.
+ *
+ * @returns the snapshots in use that are not what was promoted
+ */
+async function quarantineChanged(set: NamedSet, deps: WarmingDeps): Promise<string[]> {
+  const pointer = (await readPointer(deps.store, set.name))?.pointer;
+  if (!pointer) return [];
+  const changed: string[] = [];
+  for (const vouched of [...pointer.previous, ...(pointer.current ? [pointer.current] : [])]) {
+    const found = await verifyPresence(deps.store, set.name, vouched);
+    // A snapshot of another format is complete for the version that wrote it.
+    if (found.verdict === 'sound' || found.verdict === 'unsupported') continue;
+    await rollBack(set, vouched.id, found, deps);
+    changed.push(vouched.id);
+  }
+  return changed;
 }
 
 /**

@@ -6,6 +6,9 @@ import type { NamedSet, WarmingDeps } from './ports.ts';
 
 const instant = v.pipe(v.string(), v.isoTimestamp());
 
+/** Most bytes of the record of a run, which has less than 2 KiB. */
+const MAX_BYTES = 64 * 1024;
+
 /**
  * `sets/<set>/run.json`: the last run of a set. While its state is `running` and its deadline is ahead, it is a lock. It stays
  * after the run, so that a late copy of a schedule is recognized.
@@ -40,7 +43,7 @@ export type RunningRun = { run: Run & { state: 'running' }; etag: string };
  */
 export async function readRun(set: NamedSet, deps: WarmingDeps): Promise<StoredRun | undefined> {
   const key = runKey(set.name);
-  const stored = await deps.store.read(key);
+  const stored = await deps.store.read(key, MAX_BYTES);
   if (!stored) return undefined;
   try {
     return { run: parseRecord(key, stored.text, runSchema), etag: stored.etag };

@@ -237,7 +237,11 @@ describe('a frame of another snapshot is inherited only from the parent:', () =>
     for (const [place, record] of [...parent.index.records()].entries()) {
       builder.add(place === number ? { ...record, ...change } : record);
     }
-    replace({ ...parent, manifest: { ...manifest, id: NEW, parent: PARENT } }, builder.finish(), { frames });
+    replace(
+      { ...parent, manifest: { ...manifest, id: NEW, parent: PARENT, startedFrom: PARENT } },
+      builder.finish(),
+      { frames },
+    );
   }
 
   test('the index of the parent is fine', async () => {
@@ -266,7 +270,10 @@ describe('a frame of another snapshot is inherited only from the parent:', () =>
     const builder = indexBuilder({ imageUnits: 64, objects: 2 });
     builder.add({ ...first, units: 3 });
     for (const record of parent.index.records()) if (record.firstUnit > 2) builder.add(record);
-    replace({ ...parent, manifest: { ...parent.manifest, id: NEW, parent: PARENT } }, builder.finish());
+    replace(
+      { ...parent, manifest: { ...parent.manifest, id: NEW, parent: PARENT, startedFrom: PARENT } },
+      builder.finish(),
+    );
     await expectBroken(/its parent does not have the frame of unit 1/);
   });
 
@@ -277,9 +284,13 @@ describe('a frame of another snapshot is inherited only from the parent:', () =>
     builder.add(parent.index.record(0));
     builder.add(old);
     const frames = parent.manifest.frames.filter(({ id }) => id === GRANDPARENT);
-    replace({ ...parent, manifest: { ...parent.manifest, id: NEW, parent: PARENT } }, builder.finish(), {
-      frames,
-    });
+    replace(
+      { ...parent, manifest: { ...parent.manifest, id: NEW, parent: PARENT, startedFrom: PARENT } },
+      builder.finish(),
+      {
+        frames,
+      },
+    );
     await expectBroken(/its parent does not have the frame of unit 3/);
   });
 
@@ -293,7 +304,12 @@ describe('a frame of another snapshot is inherited only from the parent:', () =>
     save(['a', 'x'], {}, grandparent);
     const manifest = JSON.parse((await store.read(manifestKey(SET, NEW)))?.text ?? '') as Manifest;
     const stranger = { ...manifest.frames[0], id: '20261101T000000Z-00000000' };
-    const text = JSON.stringify({ ...manifest, parent: PARENT, frames: [stranger, manifest.frames[1]] });
+    const text = JSON.stringify({
+      ...manifest,
+      parent: PARENT,
+      startedFrom: PARENT,
+      frames: [stranger, manifest.frames[1]],
+    });
     store.put(manifestKey(SET, NEW), text);
     await expectBroken(/its parent does not have its object 20261101/);
   });

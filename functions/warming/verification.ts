@@ -9,8 +9,9 @@ import {
   type FramesObject,
   type Manifest,
   platformProblem,
+  predecessorOf,
 } from '../../shared/snapshot/manifest.ts';
-import { type Pointer, type Vouched, vouchedFor } from '../../shared/snapshot/pointer.ts';
+import { isQuarantined, type Pointer, type Vouched, vouchedFor } from '../../shared/snapshot/pointer.ts';
 import { readIndex, readManifest, readVouchedManifest } from '../../shared/snapshot/records.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 
@@ -64,6 +65,10 @@ export function verifySnapshot(
     if (unsupported !== undefined) throw new Found({ verdict: 'unsupported', reason: unsupported });
     const own = vouchedFor(pointer, id);
     if (own && own.manifestSha256 !== sha256) throw broken('its manifest is not the one that was promoted');
+    const predecessor = predecessorOf(manifest);
+    if (!own && predecessor !== undefined && isQuarantined(pointer, predecessor)) {
+      throw broken(`it was made from ${predecessor}, which is quarantined`);
+    }
     const { exitCode } = manifest.e2fsck;
     if (exitCode !== 0) throw broken(`e2fsck found errors in its image (exit ${exitCode})`);
     // The parent of a snapshot in use can be gone. The digest in the pointer vouches for the result of the first verification.
@@ -90,8 +95,7 @@ export function verifyPresence(
   return verdictOf(async () => {
     const manifest = await readVouchedManifest(store, set, vouched);
     if (!manifest) throw new Found({ verdict: 'missing' });
-    const bytes = (await store.head(indexKey(set, manifest.id)))?.bytes;
-    if (bytes !== manifest.index.bytes) throw broken(sizeProblem('its index', bytes, manifest.index.bytes));
+    await checkIndex(store, manifest);
     await checkObjects(store, manifest);
     return { verdict: 'sound' };
   });
@@ -207,6 +211,16 @@ function hasFrame(
     parent.storedBytes(other) === index.storedBytes(number) &&
     parent.sha256(other).equals(index.sha256(number))
   );
+}
+
+/** The index exists with its size and with the SHA-256 that S3 computed at its upload. It is not read. */
+async function checkIndex(store: ObjectStore, { set, id, index }: Manifest): Promise<void> {
+  const head = await store.head(indexKey(set, id));
+  if (head?.bytes !== index.bytes) throw broken(sizeProblem('its index', head?.bytes, index.bytes));
+  if (head.checksum === undefined) throw broken('its index has no SHA-256 in S3');
+  if (head.checksum !== Buffer.from(index.sha256, 'hex').toString('base64')) {
+    throw broken('its index has another SHA-256 in S3');
+  }
 }
 
 /** Each object of frames exists with its size and with the SHA-256 that S3 computed at its upload. */

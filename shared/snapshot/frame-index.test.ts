@@ -18,7 +18,7 @@ const tiles = fc.array(
   fc.record({
     gap: fc.nat(5),
     frameUnits: fc.integer({ min: 1, max: 16 }),
-    storedBytes: fc.integer({ min: 1, max: 2 ** 21 }),
+    storedBytes: fc.integer({ min: 1, max: 64 * 1024 }),
     object: fc.nat(2),
   }),
   { minLength: 1, maxLength: 40 },

@@ -1,5 +1,5 @@
 import { CorruptRecord } from './errors.ts';
-import { MAX_FRAME_UNITS, MAX_IMAGE_UNITS, UNIT_BYTES } from './units.ts';
+import { bytesOf, MAX_FRAME_UNITS, MAX_IMAGE_UNITS, UNIT_BYTES } from './units.ts';
 
 /**
  * The index of a snapshot: which units of the image have content, and which frame holds it. All numbers are little-endian.
@@ -280,10 +280,20 @@ function recordProblem(
   const object = objects[index.object(number)];
   if (!object) return `names object ${index.object(number)}, which the manifest does not`;
   if (index.storedBytes(number) < 1) return 'has an empty frame';
+  if (index.storedBytes(number) > mostStoredBytes(frameUnits)) return 'has a frame that no content needs';
   if (contradicts(index, number)) return 'describes its frame in another way than one before it';
   return index.offset(number) + index.storedBytes(number) <= object.bytes
     ? undefined
     : 'is beyond its object';
+}
+
+/**
+ * Most stored bytes of a frame: what zstd makes of content that it cannot compress (`ZSTD_compressBound`, zstd.h, for 64 KiB and more).
+ * So a reader that has a number of frames in memory has a known number of bytes there, whatever an index names.
+ */
+function mostStoredBytes(frameUnits: number): number {
+  const content = bytesOf(frameUnits);
+  return content + content / 256 + 64;
 }
 
 /** Whether an earlier record of the same frame gives it another size or SHA-256. */

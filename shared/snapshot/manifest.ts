@@ -77,6 +77,11 @@ export const manifestSchema = v.pipe(
     }),
     /** The snapshot whose frames this one shares. Absent if the save has sent the whole image. */
     parent: v.optional(id),
+    /**
+     * The snapshot whose content the run started with, also if the save has sent the whole image. Absent if the run started with an
+     * empty tree.
+     */
+    startedFrom: v.optional(id),
     /** The directories of the set in the image. */
     paths: v.pipe(v.array(text), v.maxLength(64)),
     /** The commit of the checkout that the run has warmed. */
@@ -104,12 +109,28 @@ export const manifestSchema = v.pipe(
   ),
   v.check(({ parent, id: own }) => parent === undefined || parent < own, 'is older than its parent'),
   v.check(
+    ({ startedFrom, id: own }) => startedFrom === undefined || startedFrom < own,
+    'is older than the snapshot that it started from',
+  ),
+  v.check(
+    ({ parent, startedFrom }) => parent === undefined || startedFrom === undefined || parent === startedFrom,
+    'has another parent than the snapshot that it started from',
+  ),
+  v.check(
     (manifest) => manifest.parent !== undefined || manifest.frames.every((each) => each.id === manifest.id),
     'has frames of other snapshots and no parent',
   ),
 );
 
 export type Manifest = v.InferOutput<typeof manifestSchema>;
+
+/** The snapshot whose content is in this one; undefined if its run started with an empty tree. */
+export function predecessorOf({
+  startedFrom,
+  parent,
+}: Pick<Manifest, 'startedFrom' | 'parent'>): string | undefined {
+  return startedFrom ?? parent;
+}
 export type FramesObject = Manifest['frames'][number];
 
 /** Processor architectures of runners, by Node's names. */

@@ -26,7 +26,12 @@ const id = v.pipe(v.string(), v.regex(SNAPSHOT_ID));
 const instant = v.pipe(v.string(), v.maxLength(40), v.isoTimestamp());
 
 /** A snapshot with the SHA-256 of its manifest: the pointer vouches for content. The manifest names the index by its SHA-256, and the index each frame. */
-const vouched = v.object({ id, manifestSha256: v.pipe(v.string(), v.regex(SHA256)) });
+const vouched = v.object({
+  id,
+  manifestSha256: v.pipe(v.string(), v.regex(SHA256)),
+  /** Warming runs between an empty tree and this snapshot: 0 if its run started with one. Absent in an older record. */
+  generation: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+});
 export type Vouched = v.InferOutput<typeof vouched>;
 
 /** `sets/<set>/pointer.json`. Written only with If-Match (or If-None-Match when there is none yet). */
@@ -50,6 +55,15 @@ export type Pointer = v.InferOutput<typeof pointerSchema>;
 /** A set that has no snapshot yet. */
 export function emptyPointer(at: Date): Pointer {
   return { version: 2, current: null, previous: [], quarantined: [], updatedAt: at.toISOString() };
+}
+
+/**
+ * The generation of a snapshot whose run started with the content of `startedFrom`. What the pointer does not name any more counts
+ * as the current one.
+ */
+export function nextGeneration(pointer: Pointer, startedFrom: string | undefined): number {
+  if (startedFrom === undefined) return 0;
+  return ((vouchedFor(pointer, startedFrom) ?? pointer.current)?.generation ?? 0) + 1;
 }
 
 /** Whether a snapshot can become current: it is newer than the current one and not quarantined. Ids sort by time. */
@@ -103,6 +117,19 @@ export function quarantine(
     updatedAt,
     ...(isCurrent && { promotedAt: updatedAt }),
   };
+}
+
+/** The pointer after the quarantine of several snapshots, or undefined if all of them are quarantined. */
+export function quarantineAll(
+  pointer: Pointer,
+  ids: readonly string[],
+  reason: string,
+  at: Date,
+): Pointer | undefined {
+  return ids.reduce<Pointer | undefined>(
+    (before, each) => quarantine(before ?? pointer, each, reason, at) ?? before,
+    undefined,
+  );
 }
 
 export function isQuarantined(pointer: Pointer, snapshotId: string): boolean {

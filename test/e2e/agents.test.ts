@@ -258,7 +258,7 @@ describe('Buildkite and CircleCI', () => {
   test('Buildkite fails while agents run: they stay, and the job that was queued meanwhile runs', async () => {
     const { buildkite } = cloud.providers;
     const [id = ''] = await fleet.scaleTo(GROUPS.bk, 1);
-    // The agent of the job before can still be ending.
+    // The agent of the job before may not have ended yet.
     const used = cloud.providers.jobs('bk').map(({ agent }) => agent);
     const connected = () =>
       buildkite

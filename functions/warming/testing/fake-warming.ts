@@ -16,7 +16,13 @@ import type { Run } from '../run.ts';
 export const BUCKET = 'snapshots';
 
 /** The set of most tests. */
-export const SET: NamedSet = { name: 'default', group: 'gha/warming', deadlineMinutes: 60, keep: 3 };
+export const SET: NamedSet = {
+  name: 'default',
+  group: 'gha/warming',
+  groups: ['gha/warming', 'gha/default'],
+  deadlineMinutes: 60,
+  keep: 3,
+};
 
 const GROUP = 'aw-gha-warming';
 
@@ -137,7 +143,6 @@ export function fakeWarming(settings: Partial<NamedSet> = {}): FakeWarming {
           warming.desiredSet.push(desired);
         },
       },
-      soundSnapshots: new Map(),
       metrics: { add: (metric, value) => warming.metrics.push(`${metric} ${value}`) },
       clock: { now },
       logger: { warn: (message) => void warming.warnings.push(message) },

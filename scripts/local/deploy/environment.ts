@@ -1,3 +1,4 @@
+import { groupId } from '../../../shared/fleet/names.ts';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import type { QueueNames } from './names.ts';
 import { type Deployment, ROUTING_SECRET } from './settings.ts';
@@ -37,7 +38,10 @@ export function environmentOf(
 }
 
 function deploymentValues(deployment: Deployment, names: QueueNames): Record<string, string> {
-  const sets = Object.entries(deployment.warmingSets).map(([name, { schedule: _, ...set }]) => [name, set]);
+  const sets = Object.entries(deployment.warmingSets).map(([name, { schedule: _, ...set }]) => {
+    const groups = deployment.groups.filter(({ warmingSet }) => warmingSet === name).map(groupId);
+    return [name, { ...set, groups }];
+  });
   return {
     NAME_PREFIX: deployment.prefix,
     BUCKET: deployment.bucket,

@@ -99,7 +99,10 @@ export function fakeSnapshot(
     createdAt: new Date(snapshotTime(id).getTime() || 0).toISOString(),
     platform: { os: 'linux', arch: 'x64', ext4Features: [...EXT4_FEATURES] },
     image: { bytes: bytesOf(imageUnits) },
-    ...(parent && { parent: parent.manifest.id }),
+    ...(parent && {
+      parent: parent.manifest.id,
+      startedFrom: options.manifest?.parent ?? parent.manifest.id,
+    }),
     paths: ['/home/runner/.cache'],
     e2fsck: { version: '1.47.0', exitCode: 0 },
     index: { sha256: sha256Of(index.bytes), bytes: index.bytes.length, records: index.count },
@@ -137,7 +140,7 @@ export function storeSnapshot(
 ) {
   const { set, id } = manifest;
   if (frames) store.put(framesKey(set, id), frames.stored, at, compositeChecksum(frames.object));
-  store.put(indexKey(set, id), index.bytes, at);
+  store.put(indexKey(set, id), index.bytes, at, createHash('sha256').update(index.bytes).digest('base64'));
   store.put(manifestKey(set, id), text, at);
 }
 

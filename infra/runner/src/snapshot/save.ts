@@ -103,7 +103,12 @@ export async function saveSnapshot(options: SaveOptions): Promise<SaveResult> {
     const e2fsck = await checked(paths.saving, options.signal);
     options.signal?.throwIfAborted();
     const prepared = performance.now();
-    const saved = { ...options, e2fsck, paths: paths.warmPaths.map(({ path }) => path) };
+    const saved = {
+      ...options,
+      e2fsck,
+      startedFrom: restored?.snapshot?.id,
+      paths: paths.warmPaths.map(({ path }) => path),
+    };
     const sent = await send(paths, await parentOf(paths, restored, options.set), saved);
     const seconds = { prepare: (prepared - began) / 1000, upload: (performance.now() - prepared) / 1000 };
     return { ...sent, seconds };
@@ -271,7 +276,11 @@ async function parentOf(
 }
 
 type Sent = Omit<SaveResult, 'seconds'>;
-type SendOptions = SaveOptions & { e2fsck: string; paths: readonly string[] };
+type SendOptions = SaveOptions & {
+  e2fsck: string;
+  startedFrom: string | undefined;
+  paths: readonly string[];
+};
 
 async function send(paths: Paths, parent: Base | undefined, options: SendOptions): Promise<Sent> {
   const { size } = await stat(paths.saving);
@@ -425,6 +434,7 @@ function manifestOf(options: SendOptions, parts: Parts): Manifest {
     platform: { os: 'linux', arch: process.arch, ext4Features: [...EXT4_FEATURES] },
     image: { bytes: parts.content.size },
     ...(parts.parent && { parent: parts.parent.id }),
+    ...(options.startedFrom !== undefined && { startedFrom: options.startedFrom }),
     paths: [WARM, ...options.paths],
     ...(commit !== undefined && { commit }),
     ...(command && { command: [...command] }),
