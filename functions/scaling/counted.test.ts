@@ -99,11 +99,22 @@ describe('unmatched jobs', () => {
     await minutes(5);
     expect(fake.metrics).toContain('UnmatchedJobs 1 bk/default');
     fake.fleet.set('aw-bk-default', { name: 'aw-bk-default', max: 20, desired: 0, instances: [] });
-    await minutes(30);
+    await minutes(20);
     expect(fake.desired('bk/default')).toBe(0);
     queues({ q: [4, 0] });
     await minutes(1);
     expect(fake.desired('bk/default')).toBe(3);
+  });
+
+  test('count again when one of them is taken', async () => {
+    queues({ q: [3, 0] });
+    await minutes(5);
+    fake.fleet.set('aw-bk-default', { name: 'aw-bk-default', max: 20, desired: 0, instances: [] });
+    await minutes(2);
+    expect(fake.desired('bk/default')).toBe(0);
+    queues({ q: [2, 1] });
+    await minutes(1);
+    expect(fake.desired('bk/default')).toBe(2);
   });
 
   test('are none as long as jobs are taken', async () => {

@@ -10,12 +10,24 @@ const MAX_RECORDS = 3;
  * Remembers since when instances are without a job. One that had a job in any read starts anew: between two jobs every instance is
  * without one for some seconds.
  *
- * @param idle instances in service that run no job; none after a read that may lack jobs
+ * @param view.idle instances in service that run no job; none after a read that may lack jobs
+ * @param view.busy instances in service that run one
  */
-export function noteIdle(group: string, idle: readonly string[], { memory, clock }: ScalingDeps): void {
-  const before = memory.idleSince.get(group);
+export function noteIdle(
+  group: string,
+  { idle, busy }: { idle: readonly string[]; busy: readonly string[] },
+  { memory, clock }: ScalingDeps,
+): void {
   const now = clock.now().getTime();
-  memory.idleSince.set(group, new Map(idle.map((id) => [id, before?.get(id) ?? now])));
+  const idleBefore = memory.idleSince.get(group);
+  memory.idleSince.set(group, new Map(idle.map((id) => [id, idleBefore?.get(id) ?? now])));
+  const busyBefore = memory.busyAt.get(group);
+  // An instance that is in neither list is forgotten: it has left, or the read may lack its job.
+  const kept = idle.flatMap((id): [string, number][] => {
+    const at = busyBefore?.get(id);
+    return at === undefined ? [] : [[id, at]];
+  });
+  memory.busyAt.set(group, new Map([...kept, ...busy.map((id): [string, number] => [id, now])]));
 }
 
 /**
@@ -36,8 +48,12 @@ export async function idleForMs(
     const stored = await store.read(recordKey(instanceId));
     const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), registrationRecordSchema), stored?.text);
     if (!parsed.success || parsed.output.removed) continue;
+    if (group.settings.provider !== 'gha') return idleMs;
     // Without an id GitHub's answer was lost, or registration fails at present.
-    if (group.settings.provider !== 'gha' || parsed.output.id !== undefined) return idleMs;
+    if (parsed.output.id === undefined) continue;
+    // The job that was seen used its registration up. The instance has no other one since.
+    if (Date.parse(parsed.output.at) <= (memory.busyAt.get(group.id)?.get(instanceId) ?? 0)) continue;
+    return idleMs;
   }
   return 0;
 }

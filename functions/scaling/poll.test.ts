@@ -187,13 +187,46 @@ describe('unmatched jobs', () => {
     fake.fleet.set('aw-gha-default', { name: 'aw-gha-default', max: 20, desired: 0, instances: [] });
     // A new execution environment knows it too.
     fake.restart();
-    await minutes(30);
+    await minutes(20);
     expect(fake.desired('gha/default')).toBe(0);
     const old = fake.jobs.get('monorepo');
     if (!old || old instanceof Error) throw new Error('no jobs');
     fake.jobs.set('monorepo', { ...old, queued: [...old.queued, ...queued(fake, 3, ['linux'], 'new')] });
     await minutes(1);
     expect(fake.desired('gha/default')).toBe(3);
+  });
+
+  test('count one by one every half hour, and all once that one runs', async () => {
+    jobs(3);
+    const [runner = ''] = fake.launch('gha/default', 1);
+    registered(runner);
+    await minutes(4);
+    fake.fleet.set('aw-gha-default', { name: 'aw-gha-default', max: 20, desired: 0, instances: [] });
+    await minutes(35);
+    expect(fake.desired('gha/default')).toBe(1);
+    const [trial = ''] = fake.launch('gha/default', 1);
+    const { queued: rest = [] } = fake.jobs.get('monorepo') as { queued?: ReturnType<typeof queued> };
+    fake.jobs.set('monorepo', {
+      queued: rest.slice(1),
+      running: [{ id: 'job-0', instanceId: trial }],
+      isComplete: true,
+    });
+    await minutes(1);
+    expect(fake.desired('gha/default')).toBe(3);
+  });
+
+  test('are none beside a runner whose registration its last job has used up', async () => {
+    const [runner = ''] = fake.launch('gha/default', 1);
+    registered(runner);
+    jobs(2, [runner]);
+    await minutes(1);
+    jobs(2);
+    await minutes(10);
+    expect(fake.metrics.join()).not.toContain('Unmatched');
+    // The next registration is one.
+    registered(runner);
+    await minutes(1);
+    expect(fake.metrics.join()).toContain('Unmatched');
   });
 
   test.each([

@@ -29,8 +29,11 @@ type GroupView = {
   running: number;
   /** Ids of these jobs, as far as they are known. */
   runningIds: ReadonlySet<string>;
-  /** Instances in service that are known to run no job. */
+  /** Whether jobs were taken from its queue since the read before, where the ids of jobs are not known. */
+  isProgress: boolean;
+  /** Instances in service that are known to run no job, and those that are known to run one. */
   idle: readonly string[];
+  busy: readonly string[];
   /** Why the group cannot launch instances at present. */
   launchFailure: string | undefined;
 };
@@ -158,7 +161,7 @@ function runningOn(
   group: RunnerGroup,
   { instances }: FleetGroup,
   { running, isComplete }: Work,
-): Pick<GroupView, 'running' | 'runningIds' | 'idle'> {
+): Pick<GroupView, 'running' | 'runningIds' | 'isProgress' | 'idle' | 'busy'> {
   const inService = instances
     .filter(({ lifecycleState }) => lifecycleState === 'InService')
     .map(({ instanceId }) => instanceId);
@@ -168,7 +171,8 @@ function runningOn(
     const busy = new Set(jobs.map(({ instanceId }) => instanceId));
     // A read that lacks jobs shows of no instance that it has none.
     const idle = isComplete ? inService.filter((id) => !busy.has(id)) : [];
-    return { running: busy.size, runningIds: new Set(jobs.map(({ id }) => id)), idle };
+    const runningIds = new Set(jobs.map(({ id }) => id));
+    return { running: busy.size, runningIds, isProgress: false, idle, busy: [...busy] };
   }
   // A draining instance ends with its job, so its job needs no other place.
   const draining = instances.filter(({ lifecycleState }) => /^Terminating(:Wait)?$/.test(lifecycleState));
@@ -178,7 +182,13 @@ function runningOn(
   // Further groups of the queue run the rest.
   running.byQueue.set(queue, left - own);
   // Which of the instances run the jobs is not known.
-  return { running: own, runningIds: new Set(), idle: own === 0 ? inService : [] };
+  return {
+    running: own,
+    runningIds: new Set(),
+    isProgress: running.progress.has(queue),
+    idle: own === 0 ? inService : [],
+    busy: [],
+  };
 }
 
 async function scaleGroup(
@@ -190,23 +200,34 @@ async function scaleGroup(
 ): Promise<void> {
   const { group, fleet, running } = view;
   const now = deps.clock.now();
-  noteIdle(group.id, view.idle, deps);
+  noteIdle(group.id, view, deps);
+  const before = record.group(group.id);
   const unmatched = unmatchedJobs(
-    record.group(group.id)?.unmatched ?? [],
-    queued,
-    view.runningIds,
-    queued.length > 0 ? await idleForMs(group, deps) : 0,
+    {
+      ids: before?.unmatched ?? [],
+      since: before?.unmatchedSince === undefined ? undefined : Date.parse(before.unmatchedSince),
+      trial: before?.trial,
+    },
+    {
+      queued,
+      running: view.runningIds,
+      isProgress: view.isProgress,
+      idleForMs: queued.length > 0 ? await idleForMs(group, deps) : 0,
+      hasIdle: view.idle.length > 0,
+    },
     now.getTime(),
   );
-  const counted = queued.filter(({ id }) => !unmatched.includes(id));
-  emit(group.id, counted, unmatched.length, deps);
+  const counted = queued.filter(({ id }) => !unmatched.ids.includes(id));
+  emit(group.id, counted, unmatched.ids.length, deps);
   const oldest = queued.length > 0 ? { oldest: new Date(oldestOf(queued)).toISOString() } : {};
   record.note(group.id, {
     queued: queued.length,
     running,
     ...oldest,
     readAt: now.toISOString(),
-    unmatched,
+    unmatched: [...unmatched.ids],
+    ...(unmatched.since !== undefined && { unmatchedSince: new Date(unmatched.since).toISOString() }),
+    ...(unmatched.trial !== undefined && { trial: unmatched.trial }),
   });
   const { minRunners: min, scaleOutFactor = 1 } = group.settings;
   const { max, desired } = fleet;

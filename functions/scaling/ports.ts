@@ -73,6 +73,8 @@ export type ScalingDeps = {
 export type Memory = {
   /** Since when each instance without a job is so, by group and instance; milliseconds since 1970. */
   idleSince: Map<string, ReadonlyMap<string, number>>;
+  /** When each of these instances was last seen with a job, if it was, in the same form. */
+  busyAt: Map<string, ReadonlyMap<string, number>>;
   /** By queue: the last numbers of a queue without a list, and since when each of its jobs waits without progress. */
   counted: Map<string, { counts: QueueCounts; since: readonly number[] }>;
   /** Until when a source is not read, in milliseconds since 1970; with the provider's refusal, if it is one. */

@@ -15,8 +15,10 @@ const READS_PER_WRITE = 5;
 /** The work of one source. */
 export type Work = {
   queued: readonly QueuedJob[];
-  /** Jobs that run, one by one, or their number by label of the group. */
-  running: { kind: 'listed'; jobs: JobList['running'] } | { kind: 'counted'; byQueue: Map<string, number> };
+  /** Jobs that run, one by one, or their number by label of the group, with the labels whose jobs were taken since the last read. */
+  running:
+    | { kind: 'listed'; jobs: JobList['running'] }
+    | { kind: 'counted'; byQueue: Map<string, number>; progress: ReadonlySet<string> };
   /** Whether a job that is not there does not exist. */
   isComplete: boolean;
 };
@@ -65,14 +67,17 @@ function countedWork(
 ): Work {
   const queued: QueuedJob[] = [];
   const byQueue = new Map<string, number>();
+  const progress = new Set<string>();
   for (const group of groups) {
     const [queue = ''] = labelsOf(group);
     if (byQueue.has(queue)) continue;
     const counts = countsOf(group.settings) || { queued: 0, running: 0 };
     byQueue.set(queue, counts.running);
-    queued.push(...countedJobs(name, queue, counts, deps));
+    const { jobs, isProgress } = countedJobs(name, queue, counts, deps);
+    queued.push(...jobs);
+    if (isProgress) progress.add(queue);
   }
-  return { queued, running: { kind: 'counted', byQueue }, isComplete: true };
+  return { queued, running: { kind: 'counted', byQueue, progress }, isComplete: true };
 }
 
 /** What a job needs of a group, in lower case. Queues of Buildkite and resource classes of CircleCI are one label each. */

@@ -18,6 +18,9 @@ const groupBacklogSchema = v.object({
   readAt: instant,
   /** Ids of queued jobs that idle runners of the group do not get. */
   unmatched: v.optional(v.array(v.string()), []),
+  /** Since when they do not count, or when one of them counted last; and that one. */
+  unmatchedSince: v.optional(instant),
+  trial: v.optional(v.string()),
 });
 
 export const backlogRecordSchema = v.object({

@@ -99,7 +99,13 @@ export function fakeScaling(): FakeScaling {
         failedLaunch: async (name) => fake.failing.get(name),
       },
       store,
-      memory: { idleSince: new Map(), counted: new Map(), notBefore: new Map(), logged: new Set() },
+      memory: {
+        idleSince: new Map(),
+        busyAt: new Map(),
+        counted: new Map(),
+        notBefore: new Map(),
+        logged: new Set(),
+      },
       metrics: {
         add: (name, value, dimensions) =>
           fake.metrics.push([name, value, ...Object.values(dimensions)].join(' ')),
