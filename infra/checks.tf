@@ -81,6 +81,10 @@ resource "terraform_data" "inputs" {
       error_message = "Wrong settings of jobs: ${join("; ", local.job_problems)}."
     }
     precondition {
+      condition     = length(local.path_problems) == 0
+      error_message = "Wrong directories of a warming set: ${join("; ", local.path_problems)}."
+    }
+    precondition {
       condition     = length(local.groups_whose_jobs_cannot_save) == 0
       error_message = "No job of ${join(", ", local.groups_whose_jobs_cannot_save)} can save a snapshot: job_isolation = \"clean\" shuts jobs off from aw-runner and from the role of the instance. Add command or bazel to the warming set, so that aw-runner saves the snapshot, or set job_isolation = \"shared\" for a group that runs nothing else."
     }
@@ -134,6 +138,27 @@ locals {
       "shared_mounts must be absolute paths of letters, digits, dots, - and _, without . and .. and a slash at the end"               = anytrue([for path in group.shared_mounts : !can(regex("^(/[A-Za-z0-9._-]+)+$", path)) || can(regex("/\\.{1,2}(/|$)", path))])
       "shared_mounts must not contain or be inside ${join(", ", local.places_of_jobs)}"                                               = anytrue([for path in group.shared_mounts : anytrue([for place in local.places_of_jobs : path == place || startswith(path, "${place}/") || startswith(place, "${path}/")])])
     } : "${id}: ${problem}" if wrong]
+  ])
+
+  # Places of the system, of jobs and of aw-runner. aw-runner has the same rules (infra/runner/src/snapshot/warm-paths.ts); there
+  # they would fail a boot.
+  places_of_system = ["/proc", "/sys", "/dev", "/run", "/tmp", "/boot", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/var/log", "/var/lib/aw-runner", "/usr/local/lib/aw-runner", "/opt/hearth", "/mnt/ephemeral/aw", "/var/lib/hearth-agent/gha/runner"]
+
+  path_problems = flatten([
+    for set, paths in local.set_paths : concat(
+      length(paths) > 30 ? ["${set} has ${length(paths)} directories, and at most 30 are possible"] : [],
+      [for path in paths : "${set}: ${path} must be an absolute path of at most 200 letters, digits and . _ @ + -, without . and .. and a slash at the end" if !can(regex("^(/[A-Za-z0-9._@+-]+)+$", path)) || can(regex("/\\.{1,2}(/|$)", path)) || length(path) > 200],
+      [for path in paths : "${set}: ${path} is a home directory, which can hold credentials; name directories inside it" if can(regex("^/(root|home|home/[^/]+)$", path))],
+      [for path in paths : "${set}: ${path} contains what agents keep; name directories inside it" if contains(["/var/lib/hearth-agent/gha", "/var/lib/hearth-agent/bk", "/var/lib/hearth-agent/cci"], path)],
+      [for pair in setproduct(paths, local.places_of_system) : "${set}: ${pair[0]} overlaps ${pair[1]}, which is not for jobs to share" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
+      length(distinct(paths)) < length(paths) ? ["${set} names a directory twice"] : [],
+      [for pair in setproduct(paths, paths) : "${set}: ${pair[0]} is inside ${pair[1]}; name ${pair[1]} alone" if pair[0] != pair[1] && startswith("${pair[0]}/", "${pair[1]}/")],
+      [for checkout in try([local.checkouts[set]], []) : "${set}: the repository of a checkout must not have a password, which would be in the snapshot; use credential_command" if can(regex("^[a-z+]+://[^/@]*:[^/]*@", checkout.repository))],
+      [for checkout in try([local.checkouts[set]], []) : "${set}: credential_command needs a repository with https://" if checkout.credential_command != null && !startswith(checkout.repository, "https://")],
+      [for checkout in try([local.checkouts[set]], []) : "${set}: repository and ref of a checkout must not begin with -, and depth is a whole number from 0" if startswith(checkout.repository, "-") || startswith(checkout.ref, "-") || (checkout.depth == null ? false : checkout.depth < 0 || floor(checkout.depth) != checkout.depth)],
+      try(var.warming_sets[set].checkout, null) != null && try(var.warming_sets[set].bazel.repository, null) != null ? ["${set} must not have both checkout and the repository of bazel"] : [],
+      [for pair in setproduct(paths, flatten([for id, group in local.stated_groups : group.shared_mounts if local.group_sets[id] == set])) : "${set}: ${pair[0]} overlaps ${pair[1]} of shared_mounts" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
+    )
   ])
 
   # The jobs of a warming group whose set has no run create its snapshots.

@@ -53,7 +53,7 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: root), and saves a snapshot. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. Without `command` and `bazel` a CI job of a group with `job_isolation = \"shared\"` must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
+  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: root), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. Without `command` and `bazel` a CI job of a group with `job_isolation = \"shared\"` must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)
@@ -61,6 +61,8 @@ variable "warming_sets" {
     command          = optional(list(string))
     bazel            = optional(object({ directory = string, repository = optional(string), ref = optional(string, "HEAD"), targets = optional(list(string), ["//..."]), build = optional(bool, false), program = optional(string, "bazel") }))
     user             = optional(string)
+    paths            = optional(list(string), [])
+    checkout         = optional(object({ directory = string, repository = string, ref = optional(string, "HEAD"), depth = optional(number), submodules = optional(bool, false), credential_command = optional(list(string)) }))
   }))
   default = {}
   validation {

@@ -10,6 +10,26 @@ module "warming" {
 }
 
 locals {
+  # The checkout of each set that has one. The repository of a Bazel workspace is one, too.
+  checkouts = {
+    for name, set in var.warming_sets : name => set.checkout != null ? set.checkout : {
+      directory          = set.bazel.directory
+      repository         = set.bazel.repository
+      ref                = set.bazel.ref
+      depth              = null
+      submodules         = false
+      credential_command = null
+    } if set.checkout != null || try(set.bazel.repository, null) != null
+  }
+
+  # The directories of each set: a checkout is one, unless another one contains it.
+  set_paths = {
+    for name, set in var.warming_sets : name => concat(set.paths, [
+      for checkout in try([local.checkouts[name]], []) : checkout.directory
+      if !anytrue([for path in set.paths : startswith("${checkout.directory}/", "${path}/")])
+    ])
+  }
+
   # Warming run of each set, in the format of aw-runner's configuration. A set whose snapshots a CI job saves has none.
   warming_runs = {
     for name, set in var.warming_sets : name => {
@@ -20,10 +40,19 @@ locals {
         bazel = set.bazel == null ? null : {
           for setting, value in {
             directory = set.bazel.directory
-            git       = set.bazel.repository == null ? null : { url = set.bazel.repository, ref = set.bazel.ref }
             targets   = set.bazel.targets
             build     = set.bazel.build
             program   = set.bazel.program
+          } : setting => value if value != null
+        }
+        checkout = !contains(keys(local.checkouts), name) ? null : {
+          for setting, value in {
+            directory         = local.checkouts[name].directory
+            repository        = local.checkouts[name].repository
+            ref               = local.checkouts[name].ref
+            depth             = local.checkouts[name].depth
+            submodules        = local.checkouts[name].submodules
+            credentialCommand = local.checkouts[name].credential_command
           } : setting => value if value != null
         }
       } : setting => value if value != null

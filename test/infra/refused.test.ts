@@ -137,6 +137,63 @@ const plans: Record<string, Refused> = {
     inputs: { replica_regions: ['us-west-2'] },
     messages: ['replica_regions must not contain us-west-2: it is the home region'],
   },
+  paths: {
+    inputs: {
+      warming_sets: {
+        nested: { command: ['warm'], paths: ['/opt/cache/go', '/opt/cache'] },
+        twice: { command: ['warm'], paths: ['/opt/cache', '/opt/cache'] },
+        system: { command: ['warm'], paths: ['/usr', '/tmp/cache', '/etc/x'] },
+        home: { command: ['warm'], paths: ['/home/runner', '/root'] },
+        form: { command: ['warm'], paths: ['cache', '/opt/../etc', '/opt/', '/with space'] },
+        agents: { command: ['warm'], paths: ['/var/lib/hearth-agent', '/var/lib/hearth-agent/bk'] },
+        many: { command: ['warm'], paths: Array.from({ length: 31 }, (_, index) => `/opt/${index}`) },
+        mounts: { command: ['warm'], paths: ['/mnt/efs/cache'] },
+        checkout: {
+          command: ['warm'],
+          paths: ['/srv/app/deep'],
+          checkout: { directory: '/srv/app', repository: 'https://a:b@example.com/app' },
+        },
+        ssh: {
+          command: ['warm'],
+          checkout: {
+            directory: '/srv/app',
+            repository: 'git@example.com:app',
+            depth: -1,
+            credential_command: ['x'],
+          },
+        },
+        twofold: {
+          bazel: { directory: '/srv/a', repository: 'https://example.com/a' },
+          checkout: { directory: '/srv/b', repository: 'https://example.com/b' },
+        },
+      },
+      gha_runner_groups: {
+        efs: { ...group, warming: true, warming_set: 'mounts', shared_mounts: ['/mnt/efs'] },
+      },
+    },
+    messages: [
+      'nested: /opt/cache/go is inside /opt/cache; name /opt/cache alone',
+      'twice names a directory twice',
+      'system: /usr overlaps /usr/bin, which is not for jobs to share',
+      'system: /tmp/cache overlaps /tmp,',
+      'system: /etc/x overlaps /etc,',
+      'home: /home/runner is a home directory, which can hold credentials; name directories inside it',
+      'home: /root is a home directory',
+      'form: cache must be an absolute path',
+      'form: /opt/../etc must be an absolute path',
+      'form: /opt/ must be an absolute path',
+      'form: /with space must be an absolute path',
+      'agents: /var/lib/hearth-agent overlaps /var/lib/hearth-agent/gha/runner',
+      'agents: /var/lib/hearth-agent/bk contains what agents keep',
+      'many has 31 directories, and at most 30 are possible',
+      'mounts: /mnt/efs/cache overlaps /mnt/efs of shared_mounts',
+      'checkout: /srv/app/deep is inside /srv/app; name /srv/app alone',
+      'checkout: the repository of a checkout must not have a password',
+      'ssh: credential_command needs a repository with https://',
+      'ssh: repository and ref of a checkout must not begin with -, and depth is a whole number from 0',
+      'twofold must not have both checkout and the repository of bazel',
+    ],
+  },
   groups: {
     inputs: {
       warming_sets: { default: { command: ['warm'] }, jobs: {} },

@@ -58,6 +58,7 @@ module "hearth" {
     default = {
       bazel = { directory = "/home/ci/monorepo", repository = "https://github.com/acme/monorepo" }
       user  = "ci"
+      paths = ["/home/ci/.cache/pip"]
     }
     ios = {
       schedule         = "cron(30 2 * * ? *)"

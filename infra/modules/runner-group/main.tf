@@ -35,7 +35,7 @@ locals {
       reportsUrl         = var.reports.url
       group              = var.group_id
       autoScalingGroup   = var.name
-      directories        = local.directories
+      directories        = merge(local.directories, { for key, paths in { paths = var.paths } : key => paths if length(paths) > 0 })
       idleTimeoutMinutes = var.idle_timeout_min
       heartbeatSeconds   = 60
       agent              = var.agent

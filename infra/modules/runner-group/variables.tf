@@ -70,6 +70,11 @@ variable "boots_set" {
   type        = string
 }
 
+variable "paths" {
+  description = "Directories that the snapshot has beside the warm directory. They are empty for a group without a set."
+  type        = list(string)
+}
+
 variable "warming" {
   description = "Warming run in the format of aw-runner's configuration, or null for a group without warming runs."
   type        = any

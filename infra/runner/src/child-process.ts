@@ -21,6 +21,7 @@ export class ChildProcessFailed extends Error {
  * Runs a program to its end, without a shell.
  *
  * @param options.input its standard input; empty if absent
+ * @param options.env its whole environment; that of aw-runner if absent
  * @returns its standard output
  * @throws {ChildProcessFailed} on any exit code but 0
  */
@@ -31,7 +32,13 @@ export function execute(
     encoding = 'utf8',
     input,
     ...options
-  }: { signal?: AbortSignal; cwd?: string; encoding?: 'utf8' | 'latin1'; input?: string } = {},
+  }: {
+    signal?: AbortSignal;
+    cwd?: string;
+    env?: NodeJS.ProcessEnv;
+    encoding?: 'utf8' | 'latin1';
+    input?: string;
+  } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });

@@ -10,18 +10,36 @@ export const CONFIG_FILE = '/etc/aw-runner/config.json';
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
 
+/** A text that git does not treat as an option. */
+const noOption = v.pipe(v.string(), v.regex(/^[^-]/));
+
+/** The checkout of a set: part of the snapshot, at the place where jobs check out. */
+const checkout = v.pipe(
+  v.strictObject({
+    directory: path,
+    /** What would be in it stays in the snapshot and in the metadata of the instance. */
+    repository: v.pipe(
+      noOption,
+      v.regex(/^(?![a-z+]+:\/\/[^/@]*:[^/]*@)/, 'must have no password: use credentialCommand'),
+    ),
+    ref: v.optional(noOption, 'HEAD'),
+    /** The number of commits; 0: the whole history. Absent: as the checkout of the CI provider has it. */
+    depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0))),
+    /** Also checks out the submodules. */
+    submodules: v.optional(v.boolean(), false),
+    /** A program and arguments that print credentials as git's helpers do. It runs with the rights of aw-runner. */
+    credentialCommand: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
+  }),
+  v.check(
+    ({ credentialCommand, repository }) => credentialCommand === undefined || /^https?:\/\//.test(repository),
+    'credentialCommand needs a repository with https://',
+  ),
+);
+
 /** Settings of the default warming command: a Bazel workspace. */
 const bazelWarming = v.strictObject({
   /** The workspace, at the same path as in jobs: Bazel derives the name of an output base from that path. */
   directory: path,
-  /** Checked out there first; absent if the image contains the workspace. */
-  git: v.optional(
-    v.strictObject({
-      // Git treats a text that starts with a hyphen as an option.
-      url: v.pipe(v.string(), v.regex(/^[^-]/)),
-      ref: v.optional(v.pipe(v.string(), v.regex(/^[^-]/)), 'HEAD'),
-    }),
-  ),
   targets: v.optional(v.pipe(v.array(v.string()), v.minLength(1)), ['//...']),
   /** Also builds. The first build elsewhere then runs no action; the snapshot grows by the bytes of all outputs. */
   build: v.optional(v.boolean(), false),
@@ -35,6 +53,8 @@ const warmingSettings = v.pipe(
     /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
     command: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
     bazel: v.optional(bazelWarming),
+    /** Checked out before the command runs; absent if the image contains the sources, or the command fetches them. */
+    checkout: v.optional(checkout),
     /** The user that the command runs as; root if absent. Jobs change files of this user. */
     user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/))),
     /** The command is stopped after this time. */
@@ -117,9 +137,17 @@ export function parseBazelWarming(settings: unknown): BazelWarming {
   return result.output;
 }
 
+/** @throws {BadConfig} */
+export function parseCheckout(settings: unknown): Checkout {
+  const result = v.safeParse(checkout, settings);
+  if (!result.success) throw new BadConfig(issuesText(result.issues));
+  return result.output;
+}
+
 export type RunnerConfig = v.InferOutput<ReturnType<typeof configSchema>>;
 export type WarmingSettings = v.InferOutput<typeof warmingSettings>;
 export type BazelWarming = v.InferOutput<typeof bazelWarming>;
+export type Checkout = v.InferOutput<typeof checkout>;
 
 /** The configuration is missing or wrong. */
 export class BadConfig extends Error {

@@ -61,14 +61,23 @@ export function aboutRunners(made: Applied): void {
       expect(configs['aw-gha-warming']?.warming).toEqual({
         bazel: {
           directory: '/home/ci/monorepo',
-          git: { url: 'https://github.com/acme/monorepo', ref: 'HEAD' },
           targets: ['//...'],
           build: false,
           program: 'bazel',
         },
+        checkout: {
+          directory: '/home/ci/monorepo',
+          repository: 'https://github.com/acme/monorepo',
+          ref: 'HEAD',
+          submodules: false,
+        },
         user: 'ci',
         timeoutSeconds: 7200,
       });
+      // Those who make the snapshot and those who use it have the same directories.
+      for (const name of ['aw-gha-warming', 'aw-gha-default'])
+        expect(configs[name]?.directories.paths, name).toEqual(['/home/ci/.cache/pip', '/home/ci/monorepo']);
+      expect(configs['aw-gha-small-jobs']?.directories.paths).toEqual([]);
       expect(configs['aw-bk-warm-ios']?.warming).toEqual({
         command: ['/opt/acme/warm.sh', '--config="ci"'],
         timeoutSeconds: 5400,

@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import { parseBazelWarming, type RunnerConfig } from '../config.ts';
+import { parseBazelWarming, parseCheckout, type RunnerConfig } from '../config.ts';
 import { usageText } from '../usage.ts';
 import { endBazelServers } from './bazel-servers.ts';
+import { checkOut } from './checkout.ts';
 import { runThenAlways } from './finally.ts';
 import { warmBazel } from './warm-bazel.ts';
 
@@ -43,16 +44,21 @@ export async function warmCommand(
     return 2;
   }
   const { positionals, values } = flags;
-  const { git: url, ref, directory = '.', user, ...rest } = values;
+  const { git: repository, ref, directory: folder = '.', user, ...rest } = values;
+  const directory = resolve(folder);
+  const checkout =
+    repository === undefined
+      ? undefined
+      : parseCheckout({ directory, repository, ...(ref !== undefined && { ref }) });
   const settings = parseBazelWarming({
     ...rest,
-    directory: resolve(directory),
-    ...(url !== undefined && { git: { url, ...(ref !== undefined && { ref }) } }),
+    directory,
     ...(positionals.length > 0 && { targets: positionals }),
   });
   const { warm } = config.directories;
-  const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
   try {
+    if (checkout) await checkOut(checkout, { provider: config.agent.driver, user, signal, log });
+    const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
     await runThenAlways(work, () => endBazelServers(warm), log);
     return 0;
   } catch (error) {

@@ -1,14 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -70,52 +60,6 @@ test('a Bazel that is not there is named', async () => {
   await expect(warmBazel(settings({ program: '/no/bazel' }), warm, run)).rejects.toThrow(
     '/no/bazel did not run',
   );
-});
-
-test('checks a ref out, first and again', async () => {
-  const origin = join(folder, 'origin');
-  const git = (...args: string[]) =>
-    execFileSync('git', ['-c', 'user.name=n', '-c', 'user.email=e@example.com', ...args], { cwd: origin });
-  mkdirSync(origin);
-  git('init', '-q', '-b', 'main');
-  const commit = (text: string) => {
-    writeFileSync(join(origin, 'file'), text);
-    git('add', '.');
-    git('commit', '-qm', text);
-  };
-  const directory = join(folder, 'checkout');
-  const bazel = settings({ directory, git: { url: `file://${origin}`, ref: 'main' } });
-  commit('one');
-  await warmBazel(bazel, warm, run);
-  expect(readFileSync(join(directory, 'file'), 'utf8')).toBe('one');
-  commit('two');
-  writeFileSync(join(directory, 'file'), 'of the run before');
-  await warmBazel(bazel, warm, run);
-  expect(readFileSync(join(directory, 'file'), 'utf8')).toBe('two');
-  // Files that a build has left beside the sources are not deleted.
-  await expect(warmBazel({ ...bazel, git: { url: folder, ref: 'main' } }, warm, run)).rejects.toThrow(
-    'git ended',
-  );
-  expect(existsSync(join(directory, 'file'))).toBe(true);
-});
-
-test.runIf(process.getuid?.() === 0)('the user owns the checkout, whose parents are of root', async () => {
-  chmodSync(folder, 0o755);
-  const parent = join(folder, 'work');
-  const directory = join(parent, 'monorepo');
-  const user = Number(execFileSync('id', ['-u', 'nobody']));
-  const bazel = settings({ directory, git: { url: join(folder, 'none'), ref: 'main' } });
-  // Nothing can be fetched: the checkout is made before.
-  await expect(warmBazel(bazel, warm, { ...run, user: 'nobody' })).rejects.toThrow('git ended with 128');
-  expect([parent, directory, join(directory, '.git')].map((path) => statSync(path).uid)).toEqual([
-    0,
-    user,
-    user,
-  ]);
-});
-
-test('a url that git would take for an option is refused', () => {
-  expect(() => settings({ git: { url: '--upload-pack=x' } })).toThrow('git.url');
 });
 
 test('the command line has the options of the configuration', async () => {

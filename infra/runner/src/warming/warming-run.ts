@@ -8,6 +8,7 @@ import { markUnhealthy } from '../health.ts';
 import { type SaveResult, saveSnapshot, terminalProgress } from '../snapshot/index.ts';
 import type { StateFile } from '../state.ts';
 import { endBazelServers } from './bazel-servers.ts';
+import { checkOut, resetCheckout } from './checkout.ts';
 import { runThenAlways } from './finally.ts';
 import { endLeftOver, runProgram } from './run-program.ts';
 import { warmBazel } from './warm-bazel.ts';
@@ -57,8 +58,8 @@ export function warmingDriver(options: WarmingRunOptions): AgentDriver {
 async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   let outcome: 'saved' | 'failed' = 'saved';
   try {
-    await runCommand(options);
-    const saved = await save(options);
+    const commit = await runCommand(options);
+    const saved = await save(options, commit);
     options.log(
       `saved ${saved.id}: ${saved.kind}, ${saved.manifest.frames.length} objects, ${saved.uploadedBytes} bytes sent`,
     );
@@ -73,7 +74,10 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
-function save({ config, warming, set, s3, toolVersion }: WarmingRunOptions): Promise<SaveResult> {
+function save(
+  { config, warming, set, s3, toolVersion }: WarmingRunOptions,
+  commit: string | undefined,
+): Promise<SaveResult> {
   const { command, user } = warming;
   return saveSnapshot({
     s3,
@@ -81,17 +85,22 @@ function save({ config, warming, set, s3, toolVersion }: WarmingRunOptions): Pro
     set,
     directories: runnerDirectories(config),
     toolVersion,
-    facts: { ...(command && { command }), ...(user !== undefined && { user }) },
+    facts: {
+      ...(command && { command }),
+      ...(user !== undefined && { user }),
+      ...(commit !== undefined && { commit }),
+    },
     progress: terminalProgress(),
   });
 }
 
 /**
- * Runs the set's command, or the default one, and stops the Bazel servers of the warm tree, also if the command failed.
+ * Checks the sources out, runs the set's command, or the default one, and stops the Bazel servers of the warm tree, also if the command failed.
  *
+ * @returns the commit of the checkout
  * @throws if the command cannot be run, fails, or takes too long
  */
-async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<void> {
+async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<string | undefined> {
   const { warm, state } = config.directories;
   await mkdir(warm, { recursive: true });
   await endLeftOver(state, log);
@@ -102,11 +111,16 @@ async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<
     warming.timeoutSeconds * 1000,
   );
   const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
-  const work = warming.command
-    ? runProgram(warming.command, warm, run)
-    : warming.bazel && warmBazel(warming.bazel, warm, run);
+  const { checkout } = warming;
+  const git = { provider: config.agent.driver, user: warming.user, signal: late.signal, log };
   try {
+    const commit = checkout && (await checkOut(checkout, git));
+    const work = warming.command
+      ? runProgram(warming.command, warm, run)
+      : warming.bazel && warmBazel(warming.bazel, warm, run);
     await runThenAlways(Promise.resolve(work), () => endBazelServers(warm), log);
+    if (checkout) await resetCheckout(checkout, git);
+    return commit;
   } finally {
     clearTimeout(limit);
   }
