@@ -83,6 +83,8 @@ mount_file() {
       rm -f "$file.new"
       return 1
     fi
+    # It contains the files of all users.
+    chmod 0600 "$file.new"
     mv "$file.new" "$file"
   fi
   device=$(losetup --find --show --direct-io=on "$file" || losetup --find --show "$file") || return

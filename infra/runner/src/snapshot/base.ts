@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
 import * as v from 'valibot';
@@ -18,7 +18,7 @@ import type { Paths } from './paths.ts';
 import { type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { balanceReserve } from './reserve.ts';
-import { cloneFile } from './trees.ts';
+import { cloneFile, makePrivate } from './trees.ts';
 
 /** The complete image of a snapshot on this disk. */
 export type Base = { id: string; manifestSha256: string; manifest: Manifest; index: FrameIndex };
@@ -113,7 +113,7 @@ export async function missingBase(
   const found = await readBase(paths, wanted.id);
   if (found?.manifestSha256 === wanted.manifestSha256) return undefined;
   const store = s3Store(options.s3, options.bucket);
-  await mkdir(paths.bases, { recursive: true });
+  await makePrivate(paths.bases);
   const { signal } = options.patience;
   const manifest = await patiently(options.patience, () =>
     raceAbort(signal, readVouchedManifest(store, options.set, wanted)),

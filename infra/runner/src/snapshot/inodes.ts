@@ -162,19 +162,75 @@ function markInode(inode: Buffer, read: Read, mark: Mark): Promise<void> | undef
 const NODE = 0xf30a;
 
 async function markExtents(node: Buffer, isDirectory: boolean, read: Read, mark: Mark): Promise<void> {
+  await walkExtents(node, read, (block, count, isLeaf) => {
+    if (!isLeaf || isDirectory) mark(block, count);
+  });
+}
+
+/** Levels of an extent tree: the kernel accepts no deeper one (ext4 documentation, "Extent Tree"). */
+const MAX_DEPTH = 5;
+
+/** Visits each block range that a tree of extents names: nodes, and content. */
+async function walkExtents(
+  node: Buffer,
+  read: Read,
+  visit: (block: number, count: number, isLeaf: boolean) => Promise<void> | void,
+  maxDepth = MAX_DEPTH,
+): Promise<void> {
   if (node.readUInt16LE(0) !== NODE) return;
-  const [entries, depth] = [node.readUInt16LE(2), node.readUInt16LE(6)];
+  const depth = node.readUInt16LE(6);
+  if (depth > maxDepth) throw new BadImage('the image has a tree of extents that does not end');
+  const entries = Math.min(node.readUInt16LE(2), Math.floor(node.length / 12) - 1);
   for (let index = 0; index < entries; index += 1) {
     const at = 12 + index * 12;
     if (depth > 0) {
       const block = node.readUInt32LE(at + 4) + node.readUInt16LE(at + 8) * 2 ** 32;
-      mark(block);
-      await markExtents(await read(block), isDirectory, read, mark);
-    } else if (isDirectory) {
+      await visit(block, 1, false);
+      await walkExtents(await read(block), read, visit, depth - 1);
+    } else {
       const length = node.readUInt16LE(at + 4);
       const block = node.readUInt32LE(at + 8) + node.readUInt16LE(at + 6) * 2 ** 32;
       // Lengths above 32,768 stand for blocks that are allocated and not written.
-      mark(block, length > 0x8000 ? length - 0x8000 : length);
+      await visit(block, length > 0x8000 ? length - 0x8000 : length, true);
     }
   }
+}
+
+/**
+ * Why the names of a directory lead out of it, or to two things, or undefined. The kernel writes no such names; a program that
+ * copies by name would follow them.
+ *
+ * @param inode of the image
+ */
+export async function namesProblem(
+  image: FileHandle,
+  superblock: Superblock,
+  inode: Buffer,
+): Promise<string | undefined> {
+  if ((inode.readUInt16LE(0) & KIND) !== DIRECTORY || inode.readUInt16LE(0x1a) === 0) return undefined;
+  if ((inode.readUInt32LE(0x20) & EXTENTS) === 0) return 'a directory without extents';
+  const read = (block: number) => readBlocks(image, superblock, block);
+  const names = new Set<string>();
+  let problem: string | undefined;
+  await walkExtents(inode.subarray(0x28, 0x64), read, async (first, count, isLeaf) => {
+    for (let block = first; isLeaf && problem === undefined && block < first + count; block += 1)
+      problem = addNames(await read(block), names);
+  });
+  return problem;
+}
+
+/** Adds the names in a block of a directory (ext4 documentation, "Linear Directories"). */
+function addNames(block: Buffer, names: Set<string>): string | undefined {
+  for (let at = 0; at + 8 <= block.length; ) {
+    const [inode, length] = [block.readUInt32LE(at), block.readUInt16LE(at + 4)];
+    const name = block.toString('latin1', at + 8, at + 8 + block.readUInt8(at + 6));
+    if (length < 8) return 'a directory with an entry without a length';
+    at += length;
+    // An entry that is not used, or the tail with the checksum of the block.
+    if (inode === 0) continue;
+    if (/[/\0]/.test(name)) return `the name ${JSON.stringify(name)}`;
+    if (names.has(name)) return `two entries ${JSON.stringify(name)} in one directory`;
+    names.add(name);
+  }
+  return undefined;
 }

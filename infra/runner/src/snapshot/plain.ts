@@ -1,8 +1,8 @@
 import { lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execute } from '../child-process.ts';
-import { BadImage, makeImage, readSuperblock } from './image.ts';
-import { forEachInode } from './inodes.ts';
+import { BadImage, checkImage, makeImage, readSuperblock } from './image.ts';
+import { forEachInode, namesProblem } from './inodes.ts';
 import { type Paths, WARM } from './paths.ts';
 import { inTree, PATHS } from './warm-paths.ts';
 
@@ -21,9 +21,12 @@ export class NeedsRoot extends Error {
 /**
  * Replaces the warm directory by the content of an image. It gets its place only when it is complete.
  *
- * @throws {NeedsRoot} naming the first file that would lose something
+ * @throws {NeedsRoot} naming the first file that would lose something; {BadImage} if the image has defects, or names that lead out
+ *   of their directories
  */
 export async function extractImage(paths: Paths, image: string, signal?: AbortSignal): Promise<void> {
+  // No kernel checks the image. What follows reads every directory that has an inode, and this every one that has a name.
+  await checkImage(image, signal);
   await refuseLosses(image);
   const fresh = `${paths.plain}.new`;
   await rm(fresh, { recursive: true, force: true });
@@ -109,6 +112,8 @@ async function refuseLosses(file: string): Promise<void> {
   try {
     const superblock = await readSuperblock(image);
     await forEachInode(image, superblock, async (inode, number) => {
+      const names = await namesProblem(image, superblock, inode);
+      if (names !== undefined) throw new BadImage(`the image has ${names}`);
       // Inodes below 11 are the file system's own, except for the root.
       if (number < 11) return;
       const loss = lossOf(inode);
@@ -122,9 +127,6 @@ async function refuseLosses(file: string): Promise<void> {
           ?.replace(/^\d+\s+/, '') ?? `inode ${number}`;
       throw new NeedsRoot(`${name} has ${loss}: to restore it needs root`);
     });
-  } catch (error) {
-    if (error instanceof BadImage) throw new NeedsRoot(error.message, { cause: error });
-    throw error;
   } finally {
     await image.close();
   }

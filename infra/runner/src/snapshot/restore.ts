@@ -9,7 +9,7 @@ import { readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { raceAbort } from '../abortable.ts';
 import { ensureBase, type FetchOptions, removeBase, sweepBases, Unusable } from './base.ts';
-import { isCleanImage } from './image.ts';
+import { BadImage, isCleanImage } from './image.ts';
 import { lockFile } from './lock.ts';
 import { isMounted } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
@@ -17,7 +17,16 @@ import { patiently } from './patience.ts';
 import { emptyPlain, extractImage, linkPaths, NeedsRoot } from './plain.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { forgetRestored, type Restored, readRestored, writeRestored } from './restored-state.ts';
-import { bindWarm, createTree, isBound, openTree, sweepTrees, type Tree, whyNoTrees } from './trees.ts';
+import {
+  bindWarm,
+  createTree,
+  isBound,
+  openTree,
+  sweepTrees,
+  type Tree,
+  tryTree,
+  whyNoTrees,
+} from './trees.ts';
 import { makePaths } from './warm-paths.ts';
 
 /** Time for which a restore repeats calls that fail, in milliseconds, unless its signal ends it earlier. */
@@ -29,6 +38,11 @@ export type RestoreOptions = {
   /** Undefined: the runner group has no warming set. */
   set: string | undefined;
   directories: Directories;
+  /**
+   * For a warming run: each run of this number starts with an empty tree, so that what one run has left behind does not live for ever
+   * in the snapshots after it. 0, or absent: none does.
+   */
+  rebuild?: number;
   /** Each job gets a clone of its own (`cloneTree`), so none is made here and the warm directory stays empty. Default: false. */
   perJob?: boolean;
   progress?: Progress;
@@ -98,8 +112,8 @@ async function restoreInto(
       ...(options.signal && { signal: options.signal }),
     },
   };
-  const tried = await tryCandidates(paths, context, show, warn);
-  if (tried.outcome !== 'cold') return tried;
+  const tried = await tryCandidates(paths, context, show, options.rebuild ?? 0, warn);
+  if (tried.outcome === 'restored' || tried.outcome === 'previous') return tried;
   await show(paths, set, null, warn);
   return tried;
 }
@@ -117,6 +131,7 @@ async function tryCandidates(
   paths: Paths,
   context: FetchOptions,
   show: Show,
+  rebuild: number,
   warn: (line: string) => void,
 ): Promise<Attempt> {
   const { set } = context;
@@ -129,6 +144,12 @@ async function tryCandidates(
     const store = s3Store(context.s3, context.bucket);
     const stored = await patiently(context.patience, () => raceAbort(signal, readPointer(store, set)));
     current = stored?.pointer.current?.id;
+    // Only `warming` writes the pointer: a run cannot prolong the life of its snapshots.
+    const runs = (stored?.pointer.current?.generation ?? 0) + 1;
+    if (rebuild > 0 && current !== undefined && runs >= rebuild) {
+      warn(`this run starts with an empty tree, since ${runs} runs have started with that of the one before`);
+      return { outcome: 'none', fetchedBytes: 0 };
+    }
     candidates = stored ? [stored.pointer.current ?? [], stored.pointer.previous].flat() : [];
   } catch (error) {
     warn(`no snapshot could be restored: ${errorText(error)}`);
@@ -155,7 +176,7 @@ async function tryCandidates(
         warn(`snapshot ${id} is not for this instance: ${error.message}`);
         continue;
       }
-      if (error instanceof CorruptRecord || error instanceof BrokenFrame) {
+      if (error instanceof CorruptRecord || error instanceof BrokenFrame || error instanceof BadImage) {
         warn(`snapshot ${id} is broken: ${error.message}`);
         // Only the first broken one is reported. The others are verified when they become current.
         const frame = error instanceof BrokenFrame ? error.place : undefined;
@@ -201,6 +222,7 @@ async function keepImage(
   await forgetRestored(paths);
   await sweepTrees(paths, undefined, warn);
   await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
+  if (snapshot) await tryTree(paths, snapshot.id);
   await writeRestored(paths, { version: 2, set, mode: 'image', snapshot });
 }
 

@@ -35,7 +35,7 @@ import { type Progress, silentProgress } from './progress.ts';
 import { balanceReserve } from './reserve.ts';
 import { type Restored, readRestored } from './restored-state.ts';
 import { markedUnits, planSave, ranges, runs } from './save-plan.ts';
-import { bindWarm, cloneFile, isBound, openTree, unboundPaths } from './trees.ts';
+import { bindWarm, cloneFile, isBound, KEPT, openTree, unboundPaths } from './trees.ts';
 import { framesUpload, putOnce, UploadConflict } from './upload.ts';
 import { copyInto, inTree, PATHS } from './warm-paths.ts';
 
@@ -216,9 +216,6 @@ async function refuseLosses(loop: string): Promise<void> {
     `the kernel has counted ${errors} errors or warnings in the tree: the disk was full or fails, and writes are lost`,
   );
 }
-
-/** The names of the first level that a snapshot keeps. `lost+found` belongs to the file system and must be empty. */
-const KEPT = [WARM, PATHS, 'lost+found'];
 
 /** The root, homes and temporary files of jobs are beside the saved directories; they can hold credentials. */
 async function deleteOutside(point: string, paths: Paths, signal: AbortSignal | undefined): Promise<void> {

@@ -1,8 +1,8 @@
-import { constants, copyFile, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, constants, copyFile, lstat, mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../../../../shared/runtime/errors.ts';
-import { execute } from '../child-process.ts';
-import { makeImage } from './image.ts';
+import { ChildProcessFailed, execute } from '../child-process.ts';
+import { BadImage, makeImage } from './image.ts';
 import {
   bind,
   canMount,
@@ -17,7 +17,7 @@ import {
 import { type Directories, type Paths, snapshotPaths, WARM } from './paths.ts';
 import { balanceReserve } from './reserve.ts';
 import { readRestored } from './restored-state.ts';
-import { inTree, makePaths, makePlace, type WarmPath } from './warm-paths.ts';
+import { inTree, makePaths, makePlace, PATHS, type WarmPath } from './warm-paths.ts';
 
 /** A mounted clone of a snapshot's image: the files of one job, or of all jobs of an instance. */
 export type Tree = {
@@ -44,7 +44,10 @@ export async function cloneTree(directories: Directories): Promise<Tree> {
   return tree;
 }
 
-/** @param base id of the snapshot; its image must be complete */
+/**
+ * @param base id of the snapshot; its image must be complete
+ * @throws {BadImage} if the kernel does not mount the image, or it has more than the directories of a set
+ */
 export async function createTree(paths: Paths, base: string | undefined): Promise<Tree> {
   const name = await newName(paths);
   const image = paths.tree(name);
@@ -54,17 +57,58 @@ export async function createTree(paths: Paths, base: string | undefined): Promis
     return await openTree(paths, name, name);
   } catch (error) {
     await removeTree(paths, name).catch(() => undefined);
+    if (base !== undefined && error instanceof ChildProcessFailed && error.exitCode === MOUNT_FAILED)
+      throw new BadImage(`the kernel does not mount the image: ${error.output.trim()}`, { cause: error });
     throw error;
   }
 }
+
+/** Mounts a clone of a snapshot and removes it, so that an image that no job can use is found while another one can be restored. */
+export async function tryTree(paths: Paths, base: string): Promise<void> {
+  await removeTree(paths, (await createTree(paths, base)).name);
+}
+
+/** Exit code of mount(8) for a file system that cannot be mounted. */
+const MOUNT_FAILED = 32;
 
 /** Mounts a tree that exists. @param fresh the same name, if nothing was written to it yet */
 export async function openTree(paths: Paths, name: string, fresh?: string): Promise<Tree> {
   const point = paths.treeMount(name);
   await mkdir(point, { recursive: true });
   await mountImage(paths.tree(name), point);
+  if (fresh !== undefined) await refuseForeign(point);
   await mkdir(join(point, WARM), { recursive: true });
   return { name, point, isTight: await balanceReserve(paths, 0, fresh) };
+}
+
+/** The names of the first level that a snapshot has. `lost+found` belongs to the file system. */
+export const KEPT: readonly string[] = [WARM, PATHS, 'lost+found'];
+
+/**
+ * The root of a job is an overlay of the instance and of directories of the tree beside the saved ones. An image that has something
+ * there would place it into the root of each job, setuid files included; and a link in the place of a saved directory would be
+ * followed on the instance. A save leaves neither, so whoever made the image did not use it.
+ *
+ * @param point of a clone to which nothing was written yet
+ * @throws {BadImage}
+ */
+async function refuseForeign(point: string): Promise<void> {
+  const names = await directoriesIn(point);
+  const foreign = names.find((name) => !KEPT.includes(name));
+  if (foreign !== undefined)
+    throw new BadImage(`the image has ${JSON.stringify(foreign)} beside the directories of a set`);
+  if (names.includes(PATHS)) await directoriesIn(join(point, PATHS));
+}
+
+async function directoriesIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder);
+  for (const name of names) {
+    // A name that is no text is not found by it.
+    const found = await lstat(join(folder, name)).catch(() => undefined);
+    if (!found?.isDirectory())
+      throw new BadImage(`the image has no directory, but something else, at ${JSON.stringify(name)}`);
+  }
+  return names;
 }
 
 /**
@@ -108,6 +152,15 @@ async function dropWrites(paths: Paths, name: string): Promise<void> {
   if (await isMounted(point)) await execute('xfs_io', ['-x', '-c', 'shutdown', point]).catch(() => undefined);
 }
 
+/**
+ * Makes a directory that only root reaches. Images and trees have files of every user, and trees have what the mount of a job does
+ * not show.
+ */
+export async function makePrivate(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await chmod(directory, 0o700);
+}
+
 /** A copy that shares all blocks. @throws where the file system cannot do that */
 export async function cloneFile(from: string, to: string): Promise<void> {
   await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE);
@@ -116,7 +169,7 @@ export async function cloneFile(from: string, to: string): Promise<void> {
 /** Whether trees can be made here: with root, and on a file system with reflink. */
 export async function whyNoTrees(paths: Paths): Promise<string | undefined> {
   if (!canMount()) return 'images are mounted by root on Linux only';
-  await mkdir(paths.trees, { recursive: true });
+  await makePrivate(paths.trees);
   const probe = join(paths.trees, `probe-${process.pid}.part`);
   try {
     await writeFile(probe, 'x');
@@ -134,7 +187,7 @@ export async function whyNoTrees(paths: Paths): Promise<string | undefined> {
  * for an earlier tree must not find another one in its place.
  */
 async function newName(paths: Paths): Promise<string> {
-  await mkdir(paths.trees, { recursive: true });
+  await makePrivate(paths.trees);
   const used = (await readdir(paths.trees)).map((name) => Number.parseInt(name, 10) || 0);
   for (let number = Math.max(Date.now(), ...used) + 1; ; number += 1) {
     try {
