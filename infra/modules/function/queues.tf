@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "queue" {
   # sqs:SendMessage for all queues has no part in that. A service has no aws:PrincipalArn, and a condition on a missing key is met,
   # so services are denied too, except where the statement above admits one.
   dynamic "statement" {
-    for_each = lookup(var.senders, each.key, null)[*]
+    for_each = contains(keys(var.senders), each.key) ? [var.senders[each.key]] : []
     content {
       sid       = "DenyOtherSenders"
       effect    = "Deny"
