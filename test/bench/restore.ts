@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Bucket, startBucket } from './snapshot/bucket.ts';
-import { changeFiles } from './snapshot/change-files.ts';
+import { changeAsANight } from './snapshot/change-files.ts';
 import { dropPageCache, freshXfs, unmountBelow } from './snapshot/file-systems.ts';
 import { instanceOn } from './snapshot/instance.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
@@ -59,9 +59,8 @@ async function measure(link: 'shaped' | 'unshaped', large: boolean) {
     await timedShell(
       `tar c -C ${maker.warm} . | zstd -q -3 -T0 | curl -sf -T - ${bucket.urlOf('tree.tar.zst')}`,
     );
-    // The night after: a twentieth of the files is written again.
     await maker.snapshot('restore');
-    await changeFiles(maker.warm, { rewritten: 20 });
+    await changeAsANight(maker.warm, 1);
     await maker.snapshot('save');
     const second = (await bucket.manifests()).find((id) => id !== first) ?? '';
 

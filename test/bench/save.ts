@@ -3,7 +3,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { readManifest } from '../../shared/snapshot/records.ts';
 import { type Bucket, SET, startBucket } from './snapshot/bucket.ts';
-import { changeFiles, changeInPlace } from './snapshot/change-files.ts';
+import { changeAsANight } from './snapshot/change-files.ts';
 import { dropPageCache, freshXfs, unmountBelow } from './snapshot/file-systems.ts';
 import { type Instance, instanceOn } from './snapshot/instance.ts';
 import { drawIfAsked } from './snapshot/picture.ts';
@@ -118,16 +118,7 @@ async function measureNights(): Promise<void> {
     const maker = await newTree(bucket);
     for (let number = 0; number <= NIGHTS; number += 1) {
       if (number > 0) {
-        const offset = number;
-        await changeFiles(maker.warm, {
-          offset,
-          rewritten: 100,
-          extended: 400,
-          touched: 15,
-          deleted: 101,
-          added: 800,
-        });
-        await changeInPlace(join(maker.warm, 'database'), 64_000_000, 200);
+        await changeAsANight(maker.warm, number);
         // Packages are deleted and installed again.
         if (number % 3 === 2) {
           const packages = join(maker.warm, 'node_modules');

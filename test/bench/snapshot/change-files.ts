@@ -18,7 +18,7 @@ import { join } from 'node:path';
 const SMALL_BYTES = 1_000_000;
 
 /** Of how many small files one is changed; `added` is the number of new files. */
-export type Changes = {
+type Changes = {
   /** Selects other files. */
   offset?: number;
   rewritten?: number;
@@ -28,8 +28,21 @@ export type Changes = {
   added?: number;
 };
 
-/** A night of changes: files are written again by a rename, extended, touched, deleted and new. */
-export async function changeFiles(tree: string, changes: Changes): Promise<void> {
+/** The changes of one night in a warm tree: each night other files. */
+export async function changeAsANight(tree: string, number: number): Promise<void> {
+  await changeFiles(tree, {
+    offset: number,
+    rewritten: 100,
+    extended: 400,
+    touched: 15,
+    deleted: 101,
+    added: 800,
+  });
+  await changeInPlace(join(tree, 'database'), 64_000_000, 200);
+}
+
+/** Files are written again by a rename, extended, touched, deleted and new. */
+async function changeFiles(tree: string, changes: Changes): Promise<void> {
   const { offset = 0, rewritten, extended, touched, deleted, added = 0 } = changes;
   const isDue = (index: number, of: number | undefined) => of !== undefined && index % of === offset % of;
   let index = 0;
@@ -53,7 +66,7 @@ export async function changeFiles(tree: string, changes: Changes): Promise<void>
 }
 
 /** Random writes of 4 KiB within a file of random bytes, which is made if it does not exist. */
-export async function changeInPlace(file: string, bytes: number, writes: number): Promise<void> {
+async function changeInPlace(file: string, bytes: number, writes: number): Promise<void> {
   const handle = await open(file, 'r+').catch(async () => {
     await writeFile(file, randomBytes(bytes));
     return open(file, 'r+');

@@ -14,18 +14,25 @@ export function freshTmpfs(path: string): void {
   must('mount', '-t', 'tmpfs', '-o', 'size=12g,mode=755', 'hearth-bench', path);
 }
 
+/** Directory of the files that are disks: in memory, so that the disk of this computer is not measured, or BENCH_DISK. */
+const DISKS = process.env.BENCH_DISK ?? '/dev/shm';
+
 /**
- * Mounts an XFS as an instance has it, in a file in memory, for one side of one round. Its page cache can be dropped.
+ * Mounts an XFS as an instance has it, in a file, for one side of one round. Its page cache can be dropped.
  *
  * @param bytes of the disk; it is sparse
  */
 export function freshXfs(path: string, bytes = 40e9): void {
   mkdirSync(path, { recursive: true });
-  const file = `/dev/shm/${path.replaceAll('/', '_')}.xfs`;
+  const file = `${DISKS}/${path.replaceAll('/', '_')}.xfs`;
   rmSync(file, { force: true });
   must('truncate', '-s', String(bytes), file);
   must('mkfs.xfs', '-q', '-m', 'reflink=1', file);
-  must('mount', '-o', 'loop,noatime', file, path);
+  // A file system in memory has no direct I/O.
+  const direct = DISKS === '/dev/shm' ? [] : ['--direct-io=on'];
+  const device = must('losetup', '--find', '--show', ...direct, file).trim();
+  must('mount', '-o', 'noatime', device, path);
+  must('losetup', '--detach', device);
   // The loop device holds the file as long as it is mounted.
   rmSync(file);
 }

@@ -60,8 +60,12 @@ const server = createServer(async (request, response) => {
         await Promise.all([link(bytesRead), connection(bytesRead)]);
         if (!response.write(buffer.subarray(0, bytesRead))) {
           await new Promise<void>((resolve) => {
-            response.once('drain', resolve);
-            response.once('close', resolve);
+            const events = ['drain', 'close'];
+            const proceed = () => {
+              for (const event of events) response.off(event, proceed);
+              resolve();
+            };
+            for (const event of events) response.on(event, proceed);
           });
         }
         at += bytesRead;
