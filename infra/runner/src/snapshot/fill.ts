@@ -154,7 +154,8 @@ async function contentOf(frame: FrameFetch, stored: Buffer, { frames }: Manifest
   const problem = storedFrameProblem(stored, frame);
   if (problem !== undefined) throw new BrokenFrame(`${where} ${problem}`, { place });
   const expected = bytesOf(frame.frameUnits);
-  const options = { ...frameDecompression(frame.frameUnits), chunkSize: expected };
+  // One byte more than the content: with a full piece Node allocates another one and continues, which takes a fifth of the time.
+  const options = { ...frameDecompression(frame.frameUnits), chunkSize: expected + 1 };
   const content = await decompress(stored, options).catch((cause: unknown) => {
     throw new BrokenFrame(`${where} does not decompress to its units`, { cause, place });
   });

@@ -200,7 +200,7 @@ function decodeThread() {
 
   const decoded = ({ stored, sha256, frameBytes, decompression }: DecodeTask) => {
     if (crypto.hash('sha256', stored, 'hex') !== sha256) throw new Error('has another sha256');
-    const frame = zlib.zstdDecompressSync(stored, { ...decompression, chunkSize: frameBytes });
+    const frame = zlib.zstdDecompressSync(stored, { ...decompression, chunkSize: frameBytes + 1 });
     if (frame.length !== frameBytes) throw new Error(`has ${frame.length} bytes instead of ${frameBytes}`);
     return frame;
   };
