@@ -26,6 +26,12 @@ const HARMLESS = [
 ];
 
 /**
+ * Names the commit that is warm. A fetch tells the server which commits it has by their refs alone, and actions/checkout removes all
+ * branches before it fetches: without a ref of another kind it would fetch everything.
+ */
+const WARM_REF = 'refs/hearth/warm';
+
+/**
  * Brings one commit of a repository to the place where jobs check out, so that the checkout of a job fetches what is newer. Files
  * that a build has left beside the sources stay.
  *
@@ -49,6 +55,7 @@ export async function checkOut(settings: Checkout, run: CheckoutRun): Promise<st
     await git('fetch', '--quiet', '--force', 'origin', ref);
   }
   await git('checkout', '--quiet', '--force', '--detach', 'FETCH_HEAD');
+  await git('update-ref', WARM_REF, 'HEAD');
   if (submodules) {
     await git('submodule', 'sync', '--quiet', '--recursive');
     const extent = depth > 0 ? [`--depth=${depth}`] : [];
