@@ -85,8 +85,9 @@ resource "terraform_data" "inputs" {
       error_message = "Wrong directories of a warming set: ${join("; ", local.path_problems)}."
     }
     precondition {
-      condition     = length(local.groups_whose_jobs_cannot_save) == 0
-      error_message = "No job of ${join(", ", local.groups_whose_jobs_cannot_save)} can save a snapshot: job_isolation = \"clean\" shuts jobs off from aw-runner and from the role of the instance. Add command or bazel to the warming set, so that aw-runner saves the snapshot, or set job_isolation = \"shared\" for a group that runs nothing else."
+      # A CI provider selects jobs by labels, queues and the like: whoever may name them could write what every runner of the set mounts.
+      condition     = length(local.warming_groups_without_run) == 0
+      error_message = "The warming sets of ${join(", ", local.warming_groups_without_run)} have neither command nor bazel, and jobs of a CI provider must not save snapshots: whoever may name the label of the group could write what all runners of the set trust. Add command or bazel to the set. aw-runner then runs it, and the group takes no jobs."
     }
     precondition {
       condition     = length(local.plain_keys) == 0
@@ -161,10 +162,9 @@ locals {
     )
   ])
 
-  # The jobs of a warming group whose set has no run create its snapshots.
-  groups_whose_jobs_cannot_save = [
+  warming_groups_without_run = [
     for id in local.warming_groups : id
-    if local.stated_groups[id].job_isolation == "clean" && contains(setsubtract(keys(var.warming_sets), keys(local.warming_runs)), local.group_sets[id])
+    if contains(setsubtract(keys(var.warming_sets), keys(local.warming_runs)), local.group_sets[id])
   ]
 
   unused_policies = [

@@ -10,10 +10,8 @@ locals {
     "https://${local.github_host}/api/v3"
   )
 
-  # A warming group whose set has a run executes that run and nothing else. All other groups have an agent.
-  group_takes_jobs = {
-    for id, same in local.groups : id => !(same[0].makes_set && contains(keys(local.warming_runs), coalesce(same[0].set, "-")))
-  }
+  # A warming group executes the run of its set and nothing else. All other groups have an agent.
+  group_takes_jobs = { for id, same in local.groups : id => !same[0].makes_set }
 
   # An id of a secret is its ARN, because names end in a random suffix.
   provider_settings = {

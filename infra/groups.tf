@@ -44,11 +44,12 @@ locals {
   }
 
   # The jobs of each group, in the format of aw-runner's configuration. Whoever adds policies to a role means jobs to use them.
-  # Nothing closes the metadata service to shared jobs.
+  # Nothing closes the metadata service to shared jobs. A warming run is always isolated, and its role can write snapshots: only an
+  # explicit value opens the metadata service to its command.
   group_jobs = {
     for id, same in local.groups : id => {
-      isolation       = same[0].job_isolation
-      useInstanceRole = same[0].jobs_use_instance_role == null ? same[0].job_isolation == "shared" || length(setsubtract(keys(same[0].policies), ["warming_manage"])) > 0 : same[0].jobs_use_instance_role
+      isolation = same[0].makes_set ? "clean" : same[0].job_isolation
+      useInstanceRole = same[0].makes_set ? same[0].jobs_use_instance_role == true : same[0].jobs_use_instance_role == null ? same[0].job_isolation == "shared" || length(setsubtract(keys(same[0].policies), ["warming_manage"])) > 0 : same[0].jobs_use_instance_role
       sharedMounts    = same[0].shared_mounts
       docker          = same[0].docker
     }

@@ -53,11 +53,12 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: root), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. Without `command` and `bazel` a CI job of a group with `job_isolation = \"shared\"` must call `aw-runner snapshot save`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). Default: no sets."
+  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: the user of jobs; `root` only if named), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. A set with a warming group needs `command` or `bazel`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). `rebuild` is a number of runs: each run of that number starts with an empty tree instead of the last snapshot, which bounds the life of what a run has left behind; 0: none does (default: 14). Default: no sets."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)
     keep             = optional(number, 3)
+    rebuild          = optional(number, 14)
     command          = optional(list(string))
     bazel            = optional(object({ directory = string, repository = optional(string), ref = optional(string, "HEAD"), targets = optional(list(string), ["//..."]), build = optional(bool, false), program = optional(string, "bazel") }))
     user             = optional(string)
@@ -82,8 +83,12 @@ variable "warming_sets" {
     error_message = "keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !(set.keep >= 1 && set.keep <= 100 && floor(set.keep) == set.keep)])}."
   }
   validation {
+    condition     = alltrue([for set in values(var.warming_sets) : set.rebuild >= 0 && set.rebuild <= 1000 && floor(set.rebuild) == set.rebuild])
+    error_message = "rebuild of a warming set is a number of runs and must be a whole number from 0 to 1000. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !(set.rebuild >= 0 && set.rebuild <= 1000 && floor(set.rebuild) == set.rebuild)])}."
+  }
+  validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.command == null ? true : length(set.command) > 0])
-    error_message = "The command of a warming set is a list of a program and its arguments. Remove it if a CI job saves the snapshot. Empty in: ${join(", ", [for name, set in var.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
+    error_message = "The command of a warming set is a list of a program and its arguments. Empty in: ${join(", ", [for name, set in var.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.command == null || set.bazel == null])
@@ -95,7 +100,7 @@ variable "warming_sets" {
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.user == null ? true : can(regex("^[a-z_][a-z0-9_-]*$", set.user))])
-    error_message = "user of a warming set must be a user name that exists in the AMI. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]*$", set.user))])}."
+    error_message = "user of a warming set must be a user name, such as that of jobs. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if set.user == null ? false : !can(regex("^[a-z_][a-z0-9_-]*$", set.user))])}."
   }
 }
 

@@ -30,13 +30,14 @@ locals {
     ])
   }
 
-  # Warming run of each set, in the format of aw-runner's configuration. A set whose snapshots a CI job saves has none.
+  # Warming run of each set, in the format of aw-runner's configuration. A set without command and bazel has none, and no warming group.
   warming_runs = {
     for name, set in var.warming_sets : name => {
       for setting, value in {
         command        = set.command
         user           = set.user
         timeoutSeconds = set.deadline_minutes * 60
+        rebuild        = set.rebuild
         bazel = set.bazel == null ? null : {
           for setting, value in {
             directory = set.bazel.directory

@@ -114,21 +114,29 @@ run "version_5_7" {
   }
 }
 
-run "a_warming_group_whose_jobs_save_takes_jobs" {
+run "a_warming_group_takes_no_jobs" {
   command = plan
   variables {
     # Both forms of one input are valid if they agree.
     enable_ssm_access = true
     support           = { enable_ssm_access = true }
-    warming_sets      = { default = {}, nightly = { command = ["warm"], user = "ci" } }
+    warming_sets      = { default = { command = ["warm"] }, nightly = { command = ["warm"], user = "ci", rebuild = 0 } }
     gha_runner_groups = {
-      jobs    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
-      command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "arn:aws:iam::123456789012:policy/b" } }
+      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
+      command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "arn:aws:iam::123456789012:policy/b", deploy = "arn:aws:iam::123456789012:policy/c" } }
     }
   }
   assert {
-    condition     = local.group_takes_jobs["gha/jobs"] && !local.group_takes_jobs["gha/command"]
-    error_message = "Only a warming group whose set has a run is without an agent."
+    condition     = !local.group_takes_jobs["gha/role"] && !local.group_takes_jobs["gha/command"]
+    error_message = "A warming group takes jobs."
+  }
+  assert {
+    condition     = local.group_jobs["gha/role"].isolation == "clean" && local.group_jobs["gha/role"].useInstanceRole && !local.group_jobs["gha/command"].useInstanceRole
+    error_message = "A warming run is not isolated, or reaches the role of the instance without an explicit value."
+  }
+  assert {
+    condition     = local.warming_runs["default"].rebuild == 14 && local.warming_runs["nightly"].rebuild == 0
+    error_message = "rebuild has no effect."
   }
 }
 

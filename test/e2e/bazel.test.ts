@@ -1,12 +1,13 @@
 import { hash } from 'node:crypto';
 import { appendFileSync, existsSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { sharedUnits } from '../../infra/runner/src/agents/placed-units.ts';
 import { parseConfig } from '../../infra/runner/src/config.ts';
 import { isMounted } from '../../infra/runner/src/snapshot/mounts.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
@@ -16,6 +17,7 @@ import { stateFile } from '../../infra/runner/src/state.ts';
 import { bazelRc } from '../../infra/runner/src/warming/bazel-caches.ts';
 import { bazelServers, endBazelServers } from '../../infra/runner/src/warming/bazel-servers.ts';
 import { warmingDriver } from '../../infra/runner/src/warming/warming-run.ts';
+import { localUnits } from '../../scripts/local/runners/agent-units.ts';
 import { parseSetKey, pointerKey } from '../../shared/snapshot/layout.ts';
 import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
 import { emptyPointer, promote } from '../../shared/snapshot/pointer.ts';
@@ -118,7 +120,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
         warmingSet: SET,
         warming: settings,
         directories,
-        agent: { driver: 'gha' },
+        agent: { driver: 'gha', user: userInfo().username },
       }),
       'test',
     );
@@ -136,6 +138,8 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
       toolVersion: '0',
       instanceId,
       states,
+      // As the user of this test: its checkouts belong to it.
+      units: async () => sharedUnits(localUnits({ stateDirectory: directories.state, log })),
       log,
     });
     await driver.start();

@@ -64,6 +64,7 @@ module "hearth" {
       schedule         = "cron(30 2 * * ? *)"
       deadline_minutes = 90
       keep             = 2
+      rebuild          = 7
       command          = ["/opt/acme/warm.sh", "--config=\"ci\""]
     }
     # No group has the policy of this set, so it has no runs.

@@ -55,10 +55,12 @@ const warmingSettings = v.pipe(
     bazel: v.optional(bazelWarming),
     /** Checked out before the command runs; absent if the image contains the sources, or the command fetches them. */
     checkout: v.optional(checkout),
-    /** The user that the command runs as; root if absent. Jobs change files of this user. */
+    /** The user that the command runs as; the user of jobs if absent. Jobs change files of this user. */
     user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/))),
     /** The command is stopped after this time. */
     timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
+    /** Each run of this number starts with an empty tree. 0: none does. */
+    rebuild: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 14),
   }),
   v.check(
     ({ command, bazel }) => (command === undefined) !== (bazel === undefined),

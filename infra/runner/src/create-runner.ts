@@ -1,28 +1,18 @@
 import { chmod } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { clientSettings } from '../../../shared/runtime/client-settings.ts';
 import type { AgentDriver, AgentFactories } from './agents/driver.ts';
-import { isolatedUnits, type PlacedUnits, sharedUnits } from './agents/placed-units.ts';
 import { registrationClient } from './agents/registration-client.ts';
-import { workDirectory } from './agents/settings.ts';
 import type { AgentUnits, AgentUnitsFactory } from './agents/units.ts';
 import { BadConfig, type RunnerConfig } from './config.ts';
 import { runnerDirectories } from './directories.ts';
 import { type Health, instanceHealth } from './health.ts';
-import { jobPlaces, type KernelPort } from './isolation/job-places.ts';
-import { jobTrees } from './isolation/job-trees.ts';
+import { isClean, jobUnits, warmingUnits } from './isolation/instance-units.ts';
+import type { KernelPort } from './isolation/job-places.ts';
 import { instanceMetadata, type Metadata } from './metadata.ts';
 import { type Reporter, sqsReporter } from './reporter.ts';
-import {
-  inTree,
-  isWarm,
-  type RestoreResult,
-  restoreSnapshot,
-  terminalProgress,
-  WARM,
-} from './snapshot/index.ts';
+import { isWarm, type RestoreResult, restoreSnapshot, terminalProgress } from './snapshot/index.ts';
 import { type StateFile, stateFile } from './state.ts';
 import { version } from './version.ts';
 import { warmingDriver } from './warming/warming-run.ts';
@@ -72,14 +62,14 @@ export async function createRunner(
     agent: createAgent(config, adapters, { instanceId, s3, states, sqs, units: agentUnits, log }),
     restore: async (signal) => {
       // New directories of the set belong to this user.
-      if (directories.paths.length > 0 && !config.warming && owner !== undefined)
-        await agentUnits.ensureUser(owner);
+      if (directories.paths.length > 0 && owner !== undefined) await agentUnits.ensureUser(owner);
       const restored = await restoreSnapshot({
         s3,
         bucket: config.bucket,
         set: config.warmingSet,
         directories,
         perJob: isClean(config),
+        ...(config.warming && { rebuild: config.warming.rebuild }),
         progress: terminalProgress(),
         signal,
         warn: log,
@@ -113,7 +103,18 @@ function createAgent(
   const { instanceId, s3, states, sqs, units, log } = options;
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
-    return warmingDriver({ config, warming, set, s3, toolVersion: version, instanceId, states, log });
+    const unitsOfRun = () => warmingUnits(config, units, kernel, log);
+    return warmingDriver({
+      config,
+      warming,
+      set,
+      s3,
+      toolVersion: version,
+      instanceId,
+      states,
+      units: unitsOfRun,
+      log,
+    });
   }
   const { agent, registrationUrl: url, region, directories, jobSocket } = config;
   const create = agents[agent.driver];
@@ -123,7 +124,7 @@ function createAgent(
     instanceId,
     stateDirectory,
     jobSocket,
-    units: placedUnits(config, units, kernel, log),
+    units: jobUnits(config, units, kernel, log),
     oneJob: isClean(config),
     // Each client of the SDK has the credentials of the instance role.
     registration:
@@ -133,36 +134,4 @@ function createAgent(
     now: Date.now,
     log,
   });
-}
-
-/** Whether each job of the instance has a place of its own. A warming run has the instance to itself. */
-function isClean({ jobs, warming }: RunnerConfig): boolean {
-  return jobs.isolation === 'clean' && warming === false;
-}
-
-function placedUnits(
-  config: RunnerConfig,
-  units: AgentUnits,
-  kernel: KernelPort,
-  log: (line: string) => void,
-): PlacedUnits {
-  if (!isClean(config)) return sharedUnits(units);
-  const { jobs, jobSocket } = config;
-  const directories = runnerDirectories(config);
-  const sockets = dirname(jobSocket);
-  const settings = {
-    stateDirectory: directories.state,
-    warm: [
-      { source: WARM, target: directories.warm },
-      ...directories.paths.map((path) => ({ source: inTree(path), target: path, ifPresent: true })),
-    ],
-    views: [workDirectory(config.agent)],
-    sharedMounts: jobs.sharedMounts,
-    hidden: [directories.state, directories.images],
-    // The directory and not the socket: a restart of aw-runner makes a new one.
-    files: [{ source: sockets, target: sockets }],
-    docker: jobs.docker,
-    jobsUseInstanceRole: jobs.useInstanceRole,
-  };
-  return isolatedUnits(units, jobPlaces(settings, jobTrees(directories, log), kernel), log);
 }

@@ -23,7 +23,8 @@ test('new directories belong to the user of jobs, and in a warming run to that o
   expect(owner({})).toBe('runner');
   expect(owner({ agent: { driver: 'gha', user: 'ci' } })).toBe('ci');
   expect(owner({ warming: { command: ['true'], user: 'builder' } })).toBe('builder');
-  expect(owner({ warming: { command: ['true'] } })).toBe('root');
+  expect(owner({ warming: { command: ['true'] } })).toBe('runner');
+  expect(owner({ warming: { command: ['true'] }, agent: { driver: 'gha', user: 'ci' } })).toBe('ci');
 });
 
 test.each([

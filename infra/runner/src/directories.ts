@@ -20,7 +20,7 @@ export function runnerDirectories(
   const problem =
     warmPathsProblem(paths, [images, warm, state, join(work, 'gha/runner')]) ?? aboveAgents(paths, work);
   if (problem !== undefined) throw new BadConfig(`directories.paths: ${problem}`);
-  return { images, warm, state, paths, owner: userOf(agent, warming) };
+  return { images, warm, state, paths, owner: warmUser({ agent, warming }) };
 }
 
 /** Why a directory cannot be warm that contains everything of an agent, or undefined. */
@@ -31,8 +31,8 @@ function aboveAgents(paths: readonly string[], work: string): string | undefined
   return above && `${above} contains what agents keep: name directories inside ${work}/<provider>`;
 }
 
-/** The user that works in warm directories. */
-function userOf(agent: Readonly<Record<string, unknown>>, warming: RunnerConfig['warming']): string {
-  if (warming) return warming.user ?? 'root';
+/** The user that works in warm directories: that of jobs, unless the set names another one for its warming run. */
+export function warmUser({ agent, warming }: Pick<RunnerConfig, 'agent' | 'warming'>): string {
+  if (warming && warming.user !== undefined) return warming.user;
   return typeof agent.user === 'string' ? agent.user : JOB_USER;
 }

@@ -73,6 +73,7 @@ export function aboutRunners(made: Applied): void {
         },
         user: 'ci',
         timeoutSeconds: 7200,
+        rebuild: 14,
       });
       // Those who make the snapshot and those who use it have the same directories.
       for (const name of ['aw-gha-warming', 'aw-gha-default'])
@@ -81,6 +82,7 @@ export function aboutRunners(made: Applied): void {
       expect(configs['aw-bk-warm-ios']?.warming).toEqual({
         command: ['/opt/acme/warm.sh', '--config="ci"'],
         timeoutSeconds: 5400,
+        rebuild: 7,
       });
       expect(configs['aw-gha-default']).toMatchObject({ warming: false, warmingSet: 'default' });
       expect(configs['aw-gha-small-jobs']?.warmingSet).toBeUndefined();

@@ -8,6 +8,7 @@ import {
   sweepJobTrees,
   treeProblem,
   WARM,
+  warmTree,
   watchDisk,
 } from '../snapshot/index.ts';
 import type { JobTrees } from './job-places.ts';
@@ -36,5 +37,18 @@ export function jobTrees(directories: Directories, log: (line: string) => void):
     watchDisk: (cgroup, signal) => watchDisk(directories.images, cgroup, signal),
     problem: (name) => treeProblem(directories, name),
     discard: (name) => discardTree(directories, name),
+  };
+}
+
+/** The tree of a warming run: the one that the restore has bound to the warm directory. It stays, since it is saved after the run. */
+export function treeOfRun(directories: Directories, log: (line: string) => void): JobTrees {
+  return {
+    ...jobTrees(directories, log),
+    async clone() {
+      const name = await warmTree(directories);
+      if (name === undefined) throw new Error('the warm directory shows no tree');
+      return { name };
+    },
+    async discard() {},
   };
 }

@@ -3,6 +3,6 @@ export { type Directories, WARM } from './paths.ts';
 export { terminalProgress } from './progress.ts';
 export { watchDisk } from './reserve.ts';
 export { isWarm, type RestoreResult, restoreSnapshot } from './restore.ts';
-export { type SaveResult, saveSnapshot } from './save.ts';
-export { cloneTree, discardTree, isDiskTight, sweepJobTrees, treeProblem } from './trees.ts';
+export { type SaveFacts, type SaveResult, saveSnapshot } from './save.ts';
+export { cloneTree, discardTree, isDiskTight, sweepJobTrees, treeProblem, warmTree } from './trees.ts';
 export { inTree, warmPathsProblem } from './warm-paths.ts';

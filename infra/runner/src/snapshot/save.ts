@@ -48,6 +48,9 @@ const MAX_CONFLICTS = 3;
 /** Size of an image of a plain directory, in bytes. It is sparse. */
 const PLAIN_IMAGE = 64 * 2 ** 30;
 
+/** What a warming run was, for the manifest. */
+export type SaveFacts = { command?: readonly string[]; user?: string; commit?: string };
+
 export type SaveOptions = {
   s3: Pick<S3Client, 'send'>;
   bucket: string;
@@ -62,7 +65,7 @@ export type SaveOptions = {
   progress?: Progress;
   signal?: AbortSignal;
   /** Facts for the manifest. */
-  facts?: { command?: readonly string[]; user?: string; commit?: string };
+  facts?: SaveFacts;
   now?: () => Date;
 };
 

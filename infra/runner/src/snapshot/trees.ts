@@ -122,6 +122,12 @@ export async function discardTree(directories: Directories, name: string): Promi
   await balanceReserve(paths);
 }
 
+/** Name of the tree that the warm directory shows; undefined if it shows a copy, or nothing was restored. */
+export async function warmTree(directories: Directories): Promise<string | undefined> {
+  const restored = await readRestored(await snapshotPaths(directories));
+  return restored?.mode === 'mounted' ? restored.tree : undefined;
+}
+
 /** Whether the disk is too small for all that the mounted trees may write: `watchDisk` is needed while a job runs. */
 export async function isDiskTight(directories: Directories): Promise<boolean> {
   return balanceReserve(await snapshotPaths(directories));

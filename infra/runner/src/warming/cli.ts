@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { parseBazelWarming, parseCheckout, type RunnerConfig } from '../config.ts';
+import { warmUser } from '../directories.ts';
 import { usageText } from '../usage.ts';
 import { endBazelServers } from './bazel-servers.ts';
 import { checkOut } from './checkout.ts';
@@ -44,7 +45,7 @@ export async function warmCommand(
     return 2;
   }
   const { positionals, values } = flags;
-  const { git: repository, ref, directory: folder = '.', user, ...rest } = values;
+  const { git: repository, ref, directory: folder = '.', user = warmUser(config), ...rest } = values;
   const directory = resolve(folder);
   const checkout =
     repository === undefined
@@ -58,7 +59,7 @@ export async function warmCommand(
   const { warm } = config.directories;
   try {
     if (checkout) await checkOut(checkout, { provider: config.agent.driver, user, signal, log });
-    const work = warmBazel(settings, warm, { state: undefined, user, env: {}, signal, log });
+    const work = warmBazel(settings, warm, { user, env: {}, signal, log });
     await runThenAlways(work, () => endBazelServers(warm), log);
     return 0;
   } catch (error) {

@@ -1,27 +1,23 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute } from '../child-process.ts';
-import { isAlive, startTime } from '../processes.ts';
+import { isAlive } from '../processes.ts';
 
 /** Time between SIGTERM and SIGKILL, in milliseconds. */
 const GRACE_MS = 10_000;
 
-/** Settings for the programs of one warming run. */
+/** Settings for programs that an operator runs by hand. */
 export type RunPrograms = {
-  /** Directory of the runner's state, which records the running process. Undefined: the process is not recorded. */
-  state: string | undefined;
-  /** User that the programs run as. Undefined: the user of aw-runner, root. */
-  user: string | undefined;
+  /** User that the programs run as. */
+  user: string;
   env: Record<string, string>;
   signal: AbortSignal;
   log(line: string): void;
 };
 
 /**
- * Runs one program of a warming run to its end, in its own process group, with the output of aw-runner. A run that is stopped
- * ends the whole group.
+ * Runs one program to its end, in its own process group, with the output of aw-runner. A run that is stopped ends the whole group.
  *
  * @throws if it cannot be run, exits with another code than 0, or `signal` ends it
  */
@@ -44,38 +40,12 @@ export async function runProgram(argv: readonly string[], cwd: string, run: RunP
   const stop = () => pid !== undefined && void endGroup(pid);
   run.signal.addEventListener('abort', stop, { once: true });
   try {
-    if (pid !== undefined && run.state !== undefined) await remember(run.state, pid);
     const code = await ended;
     run.signal.throwIfAborted();
     if (code !== 0) throw new Error(`${argv[0]} ended with ${code}`);
   } finally {
     run.signal.removeEventListener('abort', stop);
-    if (run.state !== undefined) await rm(file(run.state), { force: true });
   }
-}
-
-/**
- * Ends a program that an earlier run has left: systemd kills aw-runner alone (`KillMode=process`), and two programs must not
- * change one warm tree.
- */
-export async function endLeftOver(state: string, log: (line: string) => void): Promise<void> {
-  const saved = await readFile(file(state), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  const [pid = '', started = ''] = saved.split(' ');
-  if (pid !== '' && (await startTime(Number(pid))) === started) {
-    log(`ends the warming command that an earlier start left, process ${pid}`);
-    await endGroup(Number(pid));
-  }
-  await rm(file(state), { force: true });
-}
-
-const file = (state: string) => join(state, 'warming.pid');
-
-async function remember(state: string, pid: number): Promise<void> {
-  await mkdir(state, { recursive: true });
-  await writeFile(file(state), `${pid} ${(await startTime(pid)) ?? ''}`);
 }
 
 /** Ends a process group: SIGTERM, then SIGKILL. */
@@ -96,8 +66,8 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** `runuser` sets groups and limits as a login does, and does not change the environment. */
-async function asUser(argv: readonly string[], user: string | undefined) {
-  if (user === undefined) return { argv, env: {} };
+async function asUser(argv: readonly string[], user: string) {
+  if (userInfo().username === user) return { argv, env: {} };
   const entry = await execute('getent', ['passwd', user]).catch((cause: unknown) => {
     throw new Error(`there is no user ${user}`, { cause });
   });

@@ -1,5 +1,5 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseBazelWarming, parseConfig } from '../config.ts';
@@ -15,7 +15,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hearth-warm-bazel-'));
   lines = [];
   const log = (line: string) => void lines.push(line);
-  run = { state: join(folder, 'state'), user: undefined, env: {}, signal: new AbortController().signal, log };
+  run = { user: userInfo().username, env: {}, signal: new AbortController().signal, log };
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -78,7 +78,12 @@ test('the command line has the options of the configuration', async () => {
   );
   const program = fakeBazel('broken');
   const command = (...args: string[]) =>
-    warmCommand(['--directory', folder, '--program', program, ...args], config, run.signal, run.log);
+    warmCommand(
+      ['--directory', folder, '--program', program, '--user', run.user, ...args],
+      config,
+      run.signal,
+      run.log,
+    );
   expect(await command('//one', '//two')).toBe(0);
   expect(calls()[0]).toMatch(/--nobuild .* -- \/\/one \/\/two$/);
   expect(await command('//broken')).toBe(1);

@@ -1,12 +1,12 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { processUnits } from '../../../../test/support/process-units.ts';
+import { sharedUnits } from '../agents/placed-units.ts';
 import { parseConfig } from '../config.ts';
-import { isAlive, startTime } from '../processes.ts';
+import { isAlive } from '../processes.ts';
 import { stateFile } from '../state.ts';
 import { warmingDriver } from './warming-run.ts';
 
@@ -16,11 +16,17 @@ let lines: string[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hearth-warming-run-'));
   lines = [];
+  units = processUnits(join(folder, 'state'));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  await units.killAll();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+let units: ReturnType<typeof processUnits>;
 
 /** An instance of a warming group whose S3 accepts nothing: each save fails. */
-function instance(warming: object) {
+function instance(warming: object, agent: object = {}) {
   const directories = { images: join(folder, 'l'), warm: join(folder, 'warm'), state: join(folder, 'state') };
   const config = parseConfig(
     JSON.stringify({
@@ -33,7 +39,7 @@ function instance(warming: object) {
       warmingSet: 'default',
       warming,
       directories,
-      agent: { driver: 'gha' },
+      agent: { driver: 'gha', ...agent },
     }),
     'test',
   );
@@ -48,6 +54,7 @@ function instance(warming: object) {
     toolVersion: '0',
     instanceId: INSTANCE,
     states,
+    units: async () => sharedUnits(units.port),
     log: (line) => void lines.push(line),
   });
   const idle = () => expect.poll(async () => (await driver.status()).state, { timeout: 5_000 }).toBe('idle');
@@ -76,22 +83,42 @@ describe('a warming run', () => {
     await expect.poll(() => isAlive(Number(readFileSync(child, 'utf8')))).toBe(false);
   });
 
-  test.runIf(process.getuid?.() === 0)('runs as the configured user', async () => {
-    const script = 'echo "$(id -un) $HOME" >who; exit 1';
-    const { driver, idle, directories } = instance({ command: ['sh', '-c', script], user: 'nobody' });
-    chmodSync(folder, 0o755);
-    mkdirSync(directories.warm);
-    chmodSync(directories.warm, 0o1777);
+  test.each([
+    [{}, {}, 'runner'],
+    [{}, { user: 'ci' }, 'ci'],
+    [{ user: 'builder' }, { user: 'ci' }, 'builder'],
+    [{ user: 'root' }, {}, 'root'],
+  ])('with the settings %j and the agent %j runs as its user: %#', async (warming, agent, user) => {
+    const { driver, idle } = instance({ command: ['true'], ...warming }, agent);
+    const users: string[] = [];
+    const { start } = units.port;
+    units.port.start = (unit) => {
+      users.push(unit.user);
+      return start(unit);
+    };
+    units.port.ensureUser = async (name) => void users.push(`${name} exists`);
     await driver.start();
     await idle();
-    expect(readFileSync(join(directories.warm, 'who'), 'utf8')).toMatch(/^nobody \/(?!root)/);
+    expect(users).toContain(user);
+    expect(users[0]).toBe(`${user} exists`);
   });
 
-  test.runIf(process.getuid?.() === 0)('of a missing user fails, and names it', async () => {
-    const { driver, idle, unhealthy } = instance({ command: ['true'], user: 'no-such-user' });
+  test('passes its output on, line by line, with the last one', async () => {
+    const { driver, idle } = instance({
+      command: ['sh', '-c', 'echo one; echo two >&2; printf three; exit 4'],
+    });
     await driver.start();
     await idle();
-    expect(unhealthy()).toBe('warming run failed: Error: there is no user no-such-user');
+    expect(lines).toEqual(expect.arrayContaining(['warming: one', 'warming: two', 'warming: three']));
+  });
+
+  test('saves nothing before everything is dead that its command has started', async () => {
+    const child = join(folder, 'child');
+    const { driver, idle } = instance({ command: ['sh', '-c', `sleep 600 & echo $! >${child}`] });
+    await driver.start();
+    await idle();
+    expect(await isAlive(Number(readFileSync(child, 'utf8')))).toBe(false);
+    expect(await units.port.list()).toEqual([]);
   });
 
   test('is not repeated on one instance', async () => {
@@ -105,25 +132,21 @@ describe('a warming run', () => {
   });
 
   test('ends the command that a killed aw-runner has left, before it starts its own', async () => {
-    const { driver, idle, directories } = instance({ command: ['sh', '-c', 'exit 1'] });
-    const left = spawn('sleep', ['60'], { detached: true });
-    await once(left, 'spawn');
-    const ended = once(left, 'exit');
-    mkdirSync(directories.state);
-    writeFileSync(join(directories.state, 'warming.pid'), `${left.pid} ${await startTime(left.pid ?? 0)}`);
+    const { driver, idle } = instance({ command: ['sh', '-c', 'exit 1'] });
+    await units.port.start({
+      name: 'warming',
+      argv: ['/bin/sleep', '600'],
+      user: 'root',
+      directory: '/',
+      env: {},
+      secrets: {},
+      logFile: join(folder, 'state/left.log'),
+    });
+    const pid = (await units.port.state('warming'))?.main?.pid ?? 0;
+    expect(await isAlive(pid)).toBe(true);
     await driver.start();
     await idle();
-    await ended;
-    expect(lines[0]).toContain(`left, process ${left.pid}`);
-    expect(existsSync(join(directories.state, 'warming.pid'))).toBe(false);
-  });
-
-  test('does not end a process with the reused pid of an earlier command', async () => {
-    const { driver, idle, directories } = instance({ command: ['sh', '-c', 'exit 1'] });
-    mkdirSync(directories.state);
-    writeFileSync(join(directories.state, 'warming.pid'), `${process.pid} 1`);
-    await driver.start();
-    await idle();
-    expect(lines[0]).toBe('warming: sh -c exit 1');
+    expect(await isAlive(pid)).toBe(false);
+    expect(lines[0]).toBe('warming: the run is killed');
   });
 });

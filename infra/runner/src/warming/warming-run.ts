@@ -1,17 +1,18 @@
 import { mkdir } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import type { AgentDriver, AgentStatus } from '../agents/driver.ts';
+import type { PlacedUnits } from '../agents/placed-units.ts';
 import type { RunnerConfig, WarmingSettings } from '../config.ts';
-import { runnerDirectories } from '../directories.ts';
+import { runnerDirectories, warmUser } from '../directories.ts';
 import { markUnhealthy } from '../health.ts';
-import { type SaveResult, saveSnapshot, terminalProgress } from '../snapshot/index.ts';
+import { type SaveFacts, type SaveResult, saveSnapshot, terminalProgress } from '../snapshot/index.ts';
 import type { StateFile } from '../state.ts';
-import { endBazelServers } from './bazel-servers.ts';
+import { bazelProgram } from './bazel-program.ts';
 import { checkOut, resetCheckout } from './checkout.ts';
-import { runThenAlways } from './finally.ts';
-import { endLeftOver, runProgram } from './run-program.ts';
-import { warmBazel } from './warm-bazel.ts';
+import type { WarmingProgram } from './run-script.ts';
+import { runInUnit } from './run-unit.ts';
 
 export type WarmingRunOptions = {
   config: RunnerConfig;
@@ -21,6 +22,8 @@ export type WarmingRunOptions = {
   toolVersion: string;
   instanceId: string;
   states: StateFile;
+  /** The unit and the place of the run; decided when it begins, after the restore. */
+  units(): Promise<PlacedUnits>;
   log(line: string): void;
 };
 
@@ -58,8 +61,7 @@ export function warmingDriver(options: WarmingRunOptions): AgentDriver {
 async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   let outcome: 'saved' | 'failed' = 'saved';
   try {
-    const commit = await runCommand(options);
-    const saved = await save(options, commit);
+    const saved = await save(options, await runCommand(options));
     options.log(
       `saved ${saved.id}: ${saved.kind}, ${saved.manifest.frames.length} objects, ${saved.uploadedBytes} bytes sent`,
     );
@@ -74,54 +76,55 @@ async function warmAndSave(options: WarmingRunOptions): Promise<void> {
   await options.states.update(options.instanceId, { warmingRun: outcome });
 }
 
-function save(
-  { config, warming, set, s3, toolVersion }: WarmingRunOptions,
-  commit: string | undefined,
-): Promise<SaveResult> {
-  const { command, user } = warming;
+function save({ config, set, s3, toolVersion }: WarmingRunOptions, facts: SaveFacts): Promise<SaveResult> {
   return saveSnapshot({
     s3,
     bucket: config.bucket,
     set,
     directories: runnerDirectories(config),
     toolVersion,
-    facts: {
-      ...(command && { command }),
-      ...(user !== undefined && { user }),
-      ...(commit !== undefined && { commit }),
-    },
+    facts,
     progress: terminalProgress(),
   });
 }
 
 /**
- * Checks the sources out, runs the set's command, or the default one, and stops the Bazel servers of the warm tree, also if the command failed.
+ * Checks the sources out, and runs the set's command, or the default one, in a unit of its own. When it is over, nothing that the
+ * command has started is alive.
  *
- * @returns the commit of the checkout
+ * @returns what the run was, for the manifest
  * @throws if the command cannot be run, fails, or takes too long
  */
-async function runCommand({ config, warming, log }: WarmingRunOptions): Promise<string | undefined> {
+async function runCommand(options: WarmingRunOptions): Promise<SaveFacts> {
+  const { config, warming, log } = options;
   const { warm, state } = config.directories;
+  const user = warmUser(config);
   await mkdir(warm, { recursive: true });
-  await endLeftOver(state, log);
-  await endBazelServers(warm);
+  const program = programOf(warming, warm);
+  const units = await options.units();
   const late = new AbortController();
   const limit = setTimeout(
     () => late.abort(new Error(`the command took longer than ${warming.timeoutSeconds} s`)),
     warming.timeoutSeconds * 1000,
   );
-  const run = { state, user: warming.user, env: { AW_WARM_DIR: warm }, signal: late.signal, log };
+  const { signal } = late;
   const { checkout } = warming;
-  const git = { provider: config.agent.driver, user: warming.user, signal: late.signal, log };
+  // Without root, on laptops, no other user is possible.
+  const owner = user === userInfo().username ? undefined : user;
+  const git = { provider: config.agent.driver, user: owner, signal, log };
   try {
+    await units.ensureUser(user);
     const commit = checkout && (await checkOut(checkout, git));
-    const work = warming.command
-      ? runProgram(warming.command, warm, run)
-      : warming.bazel && warmBazel(warming.bazel, warm, run);
-    await runThenAlways(Promise.resolve(work), () => endBazelServers(warm), log);
+    await runInUnit(program, { units, user, warm, state, signal, log });
     if (checkout) await resetCheckout(checkout, git);
-    return commit;
+    return { command: program.argv, user, ...(commit !== undefined && { commit }) };
   } finally {
     clearTimeout(limit);
   }
+}
+
+function programOf({ command, bazel }: WarmingSettings, warm: string): WarmingProgram {
+  if (command) return { argv: command, directory: warm };
+  if (bazel) return bazelProgram(bazel, warm);
+  throw new Error('the set has neither a command nor a Bazel workspace');
 }
