@@ -17,6 +17,7 @@ import { corruptSnapshot } from './steps/rollback.ts';
 import { idleRelease, protectedFromScaleIn, scaleOut, spotReclaim, warmBuilds } from './steps/runners.ts';
 import { firstWarmingRun, secondWarmingRun } from './steps/warming.ts';
 import { type Row, renderTable } from './table.ts';
+import { writeTimeline } from './timeline.ts';
 import { waitFor } from './wait-for.ts';
 
 /** `npm start`: runs every step in a local cloud and prints one table. Steps that do not need each other run at the same time. */
@@ -44,6 +45,7 @@ async function main(keep: boolean): Promise<number> {
   const root = resolve(import.meta.dirname, '../../..');
   const output = createConsole();
   const started = performance.now();
+  const began = new Date();
   try {
     await makeCheckout(root);
     return await withCloud(fleet(root), async (cloud, signal) => {
@@ -66,6 +68,7 @@ async function main(keep: boolean): Promise<number> {
       });
       rows.push(...(await runSteps(DAY, demoOf, signal)));
       console.log(`\n${renderTable(rows)}\n`);
+      console.log(`timeline of the day: ${await writeTimeline(root, cloud, began)}`);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const failed = rows.filter((row) => row.outcome !== 'ok').length;
       console.log(

@@ -29,6 +29,7 @@ export async function makeFunction(
       Role: `arn:aws:iam::${deployment.home.account}:role/${FunctionName}`,
       MemorySize: spec.memoryMb,
       Timeout: spec.timeoutSeconds,
+      LoggingConfig: { LogGroup: FunctionName },
       Environment: { Variables: options.environment },
       Code: { ZipFile: zipSync({ ...unzipSync(bundle), 'wrapper.js': options.wrapper }) },
     }),

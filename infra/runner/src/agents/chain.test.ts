@@ -103,6 +103,23 @@ describe('the chain', () => {
     ]);
   });
 
+  test('logs each job once, with its name in quotes, and its end while the agent goes on', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    for (const _ of [1, 2]) {
+      one.units.work(one.current(), ['a "job"\nagent i-1 has the job "forged"']);
+      await one.pass(chain, 5);
+      one.current().children = [];
+      await one.pass(chain, 5);
+    }
+    const [start, end] = [
+      String.raw`agent ${INSTANCE}-1 has the job "a \"job\"\nagent i-1 has the job \"forged\""`,
+      `agent ${INSTANCE}-1: its job has ended`,
+    ];
+    expect(one.lines.filter((line) => line.includes('job'))).toEqual([start, end, start, end]);
+  });
+
   test('waits 5 s, doubling to 60 s, after agents that end without a job', async () => {
     const one = instance();
     const chain = one.restart();

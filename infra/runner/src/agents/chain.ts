@@ -356,9 +356,16 @@ export class AgentChain implements AgentDriver {
     if (status.state !== 'starting') agent.listened = true;
     if (status.state === 'idle' && agent.idleSince === undefined) {
       agent.idleSince = this.#context.now();
-      if (agent.job !== undefined) record.lastJobEnd = agent.idleSince;
+      if (agent.job !== undefined) {
+        record.lastJobEnd = agent.idleSince;
+        this.#context.log(`agent ${agent.name ?? agent.unit}: its job has ended`);
+      }
     }
     if (status.state === 'busy') {
+      if (agent.job !== status.job || agent.idleSince !== undefined) {
+        // Quoted: whoever wrote the job chose its name.
+        this.#context.log(`agent ${agent.name ?? agent.unit} has the job ${JSON.stringify(status.job)}`);
+      }
       delete agent.idleSince;
       agent.job = status.job;
       if (status.process) agent.jobProcess = status.process;
