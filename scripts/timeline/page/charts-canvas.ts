@@ -1,6 +1,6 @@
 import type { PageFleet } from '../compact.ts';
 import { type ChartData, drawChart } from './chart.ts';
-import { clockText, dayText } from './format.ts';
+import { clockText, cutText, dayText } from './format.ts';
 import { noteMark, snapshotMark } from './marks.ts';
 import { fit, ticks, toX, type View } from './scale.ts';
 import { countsAt, PHASES } from './series.ts';
@@ -34,9 +34,6 @@ export function drawCharts(
   label(draw, 'Queued jobs', CHARTS.chart.bottom - 5, theme);
   label(draw, 'Incidents', CHARTS.incidents.top + 7, theme);
   label(draw, 'Snapshots and events', CHARTS.events, theme);
-  draw.save();
-  clip(draw, view, CHARTS.height);
-  draw.restore();
   drawChart(draw, data, CHARTS.chart, view, fleet.span, theme);
   draw.save();
   clip(draw, view, CHARTS.height);
@@ -155,15 +152,11 @@ function drawIncidents(draw: CanvasRenderingContext2D, fleet: PageFleet, view: V
       for (let y = top; y < bottom; y += 4) draw.fillRect(to - 3, y, 3, 2);
     }
     if (to - from < 60) continue;
-    draw.save();
-    draw.beginPath();
-    draw.rect(from + 5, top, to - from - 10, bottom - top);
-    draw.clip();
     draw.fillStyle = theme.panel;
     draw.font = `10.5px ${theme.sans}`;
     draw.textAlign = 'left';
     draw.textBaseline = 'middle';
-    draw.fillText(summary, Math.max(from, view.left) + 5, (top + bottom) / 2 + 0.5);
-    draw.restore();
+    const x = Math.max(from, view.left) + 6;
+    draw.fillText(cutText(draw, summary, Math.min(to, view.right) - x - 6), x, (top + bottom) / 2 + 0.5);
   }
 }

@@ -184,7 +184,8 @@ const NUMBERS = ['From', 'Length', 'Waited', 'Took', 'Time'];
 function table(names: string[], rows: (string | HTMLElement)[][]): HTMLTableElement {
   const element = document.createElement('table');
   element.className = 'list';
-  const kind = (name = '') => (NUMBERS.includes(name) ? 'cell number' : 'cell');
+  const kind = (name = '') =>
+    NUMBERS.includes(name) ? 'cell number' : name === 'Result' ? 'cell short' : 'cell';
   const head = element.createTHead().insertRow();
   for (const name of names) {
     const cell = textElement('th', name, `${kind(name)} head`);

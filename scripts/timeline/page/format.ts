@@ -45,3 +45,18 @@ export function countText(count: number): string {
 export function plural(count: number, noun: string): string {
   return `${countText(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+/** The text, or as much of its beginning as fits into `width` pixels, with three dots. */
+export function cutText(measure: TextMeasure, text: string, width: number): string {
+  if (measure.measureText(text).width <= width) return text;
+  let [low, high] = [0, text.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (measure.measureText(`${text.slice(0, middle)}…`).width <= width) low = middle;
+    else high = middle - 1;
+  }
+  return low === 0 ? '' : `${text.slice(0, low)}…`;
+}
+
+/** A canvas with its present font. */
+type TextMeasure = { measureText(text: string): { width: number } };

@@ -152,6 +152,7 @@ function start(fleet: PageFleet): void {
     if (runners.count > 0 && rows.runners === 0)
       showMessage('Nothing found', 'No instance and no job has this text.');
     else element('message').hidden = runners.count > 0;
+    element('fold').textContent = collapsed.size > 0 ? 'Unfold groups' : 'Fold groups';
     redraw();
   }
 
@@ -524,6 +525,13 @@ function start(fleet: PageFleet): void {
     const chosen = (event.target as HTMLElement).dataset.height;
     if (chosen === undefined) return;
     rowHeight = Number(chosen);
+    refresh();
+  });
+  element('fold').addEventListener('click', () => {
+    const isFolded = collapsed.size > 0;
+    collapsed.clear();
+    if (!isFolded) for (const g of groups.keys()) collapsed.add(g);
+    scroller.scrollTop = 0;
     refresh();
   });
   element('in').addEventListener('click', () => zoomBy(1 / 1.5));

@@ -1,7 +1,7 @@
 import type { PageFleet } from '../compact.ts';
 import { type ChartData, drawChart } from './chart.ts';
 import { drawGrid } from './charts-canvas.ts';
-import { plural } from './format.ts';
+import { cutText, plural } from './format.ts';
 import { crossMark, noteMark, restoreMark } from './marks.ts';
 import type { Found, Rows } from './rows.ts';
 import { toX, type View } from './scale.ts';
@@ -47,6 +47,8 @@ export function drawRows(
       drawn += 1;
     }
   }
+  const group = fleet.groups[fleet.runners.group[rows.item[first] ?? -1] ?? -1];
+  if (group) drawCaption(draw, group.id, view, theme);
   return drawn;
 }
 
@@ -82,13 +84,26 @@ function drawHeader(
   draw.textBaseline = 'middle';
   draw.fillStyle = theme.ink;
   draw.font = `650 13px ${theme.sans}`;
-  draw.fillText(cut(draw, group.id, view.left - 70), 22, y + 18);
+  draw.fillText(cutText(draw, group.id, view.left - 70), 22, y + 18);
   draw.fillStyle = theme.muted;
   draw.font = `11px ${theme.sans}`;
   const jobs = (fleet.runners.job[group.end] ?? 0) - (fleet.runners.job[group.first] ?? 0);
   draw.fillText(plural(group.end - group.first, 'runner'), 22, y + 37);
   draw.fillText(plural(jobs, 'job'), 22, y + 52);
   drawChart(draw, state.chartOf(g), { top: y + 10, base: y + 54, bottom: y + 76 }, view, fleet.span, theme);
+}
+
+/** The group of the uppermost row, whose header is out of sight. */
+function drawCaption(draw: CanvasRenderingContext2D, group: string, view: View, theme: Theme): void {
+  draw.fillStyle = theme.page;
+  draw.fillRect(0, 0, view.left - 6, 22);
+  draw.fillStyle = theme.line;
+  draw.fillRect(0, 22, view.left - 6, 1);
+  draw.fillStyle = theme.ink;
+  draw.font = `650 12px ${theme.sans}`;
+  draw.textAlign = 'left';
+  draw.textBaseline = 'middle';
+  draw.fillText(cutText(draw, group, view.left - 40), 22, 11.5);
 }
 
 function drawRunner(
@@ -113,7 +128,7 @@ function drawRunner(
     draw.textBaseline = 'middle';
     draw.font = `${height >= 20 ? 11.5 : 10}px ${theme.mono}`;
     draw.fillStyle = i === state.selected ? theme.accent : theme.ink;
-    draw.fillText(cut(draw, runners.id[i] ?? '', view.left - 70), 22, middle + 0.5);
+    draw.fillText(cutText(draw, runners.id[i] ?? '', view.left - 70), 22, middle + 0.5);
     if (runners.text.purchase[i] === 'spot') {
       draw.font = `10px ${theme.sans}`;
       draw.fillStyle = theme.muted;
@@ -123,15 +138,15 @@ function drawRunner(
   }
   draw.save();
   draw.beginPath();
-  draw.rect(view.left, y, view.right - view.left + 16, height);
+  draw.rect(view.left, y, view.right - view.left, height);
   draw.clip();
   const { booting, service, draining, end } = spansOf(fleet, i);
   const bar = (from: number, to: number, thick: number, fill: string | CanvasPattern, least = 1) => {
-    const left = toX(view, from);
+    const left = Math.max(toX(view, from), view.left - least);
     const right = toX(view, to);
-    if (right < view.left || left > view.right + 16) return;
+    if (right < view.left || left > view.right) return;
     draw.fillStyle = fill;
-    draw.fillRect(Math.max(left, view.left - 4), middle - thick / 2, Math.max(least, right - left), thick);
+    draw.fillRect(left, middle - thick / 2, Math.max(least, right - left), thick);
   };
   const thin = Math.max(1, Math.round(height * 0.16));
   const half = Math.max(2, Math.round(height * 0.42));
@@ -171,7 +186,7 @@ function drawRunner(
       draw.font = `10.5px ${theme.sans}`;
       draw.textAlign = 'left';
       const x = Math.max(from, view.left) + 5;
-      draw.fillText(cut(draw, jobs.name[j] ?? '', to - x - 5), x, middle + 0.5);
+      draw.fillText(cutText(draw, jobs.name[j] ?? '', to - x - 5), x, middle + 0.5);
     }
     draw.globalAlpha = 1;
   }
@@ -182,20 +197,8 @@ function drawRunner(
     }
     const restore = runners.restore.get(i);
     if (restore && restore.outcome !== 'none' && height >= 20)
-      restoreMark(draw, toX(view, service?.[0] ?? restore.at), middle, restore.outcome, theme);
+      restoreMark(draw, toX(view, service?.[0] ?? restore.at) - 5, middle, restore.outcome, theme);
     for (const { at, level } of state.notes.get(i) ?? []) noteMark(draw, toX(view, at), y + 6, level, theme);
   }
   draw.restore();
-}
-
-/** The text, or as much of its beginning as fits, with three dots. */
-function cut(draw: CanvasRenderingContext2D, text: string, width: number): string {
-  if (draw.measureText(text).width <= width) return text;
-  let [low, high] = [0, text.length];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (draw.measureText(`${text.slice(0, middle)}…`).width <= width) low = middle;
-    else high = middle - 1;
-  }
-  return low === 0 ? '' : `${text.slice(0, low)}…`;
 }
