@@ -79,6 +79,8 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
       ].join('\n'),
     );
     instance.write('/usr/local/bin/aws', AWS, 0o755);
+    // The container has the network of this computer, whose rules must not change.
+    instance.write('/usr/local/bin/nft', '#!/bin/sh\nexec cat >>/var/log/nft.rules\n', 0o755);
     instance.write(
       '/etc/systemd/system/aw-runner.service.d/endpoints.conf',
       [
@@ -97,7 +99,7 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
   const soon = { timeout: 60_000, interval: 100 };
 
   test('boots from user data to Ready and a snapshot, through a crash, and makes no second snapshot after a reboot', async () => {
-    prepare(['sh', '-c', 'echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50']);
+    prepare(['sh', '-c', 'grep hearth /proc/self/cgroup; echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50']);
     instance.boot();
     await expect.poll(() => reported('Runner Ready').length, soon).toBe(1);
     expect(reported('Runner Ready')[0]).toMatchObject({ instanceId: INSTANCE, group: 'gha/default' });
@@ -110,7 +112,11 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
     );
     process.kill(runner?.pid ?? 0, 'SIGKILL');
     await expect.poll(() => manifests().length, soon).toBe(1);
-    expect(log()).toContain('ends the warming command that an earlier start left');
+    expect(log()).toContain('warming: the run is killed');
+    // As the user of jobs, in a unit of its own, without the metadata service.
+    expect(log()).toContain('(as runner)');
+    expect(instance.read('/var/log/nft.rules')).toContain('reject');
+    expect(log()).toContain('/hearth.slice/hearth-jobs.slice/hearth-agent-warming.service');
 
     const before = reported('Runner Ready').length;
     // Reports and the snapshot survive a halt.

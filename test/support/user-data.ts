@@ -64,6 +64,7 @@ const given = {
   idle_timeout_min: 10,
   agent: { driver: 'gha' },
   boots_set: 'default',
+  paths: [],
   warming: null,
   jobs: { isolation: 'shared' },
   drain_timeout_min: null,
