@@ -18,7 +18,7 @@ locals {
     BUCKET            = local.bucket_name
     ACCOUNT_ID        = local.account
     REPORTS_URL       = "${local.sqs_url}/${local.reports_queue}"
-    EVENT_BUS         = "default"
+    EVENT_BUS         = aws_cloudwatch_event_bus.reports.name
     ROUTING_SECRET_ID = aws_secretsmanager_secret.pagerduty.arn
     PAGERDUTY_URL     = var.pagerduty_url
     PARAMETER_ROOT    = "/${var.name_prefix}"
@@ -56,6 +56,35 @@ locals {
   )
 }
 
+# Verified reports, from lifecycle to their subscribers. On the default bus every principal with events:PutEvents may use any source.
+resource "aws_cloudwatch_event_bus" "reports" {
+  name = "${var.name_prefix}-reports"
+  tags = local.tags
+}
+
+data "aws_iam_policy_document" "reports_bus" {
+  statement {
+    sid       = "DenyOtherPublishers"
+    effect    = "Deny"
+    actions   = ["events:PutEvents"]
+    resources = [aws_cloudwatch_event_bus.reports.arn]
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "ArnNotEquals"
+      variable = "aws:PrincipalArn"
+      values   = ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}_lifecycle"]
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_bus_policy" "reports" {
+  event_bus_name = aws_cloudwatch_event_bus.reports.name
+  policy         = data.aws_iam_policy_document.reports_bus.json
+}
+
 module "function" {
   source   = "./modules/function"
   for_each = local.functions
@@ -68,6 +97,7 @@ module "function" {
   policy_json      = lookup(local.function_policies, each.key, null)
   schedules_by_set = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
   senders              = local.queue_senders
+  event_bus            = aws_cloudwatch_event_bus.reports.name
   reserve_concurrency  = var.enable_function_reserved_concurrency
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days

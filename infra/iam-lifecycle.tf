@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "lifecycle" {
   statement {
     sid       = "PutReports"
     actions   = ["events:PutEvents"]
-    resources = ["arn:${local.partition}:events:${local.region}:${local.account}:event-bus/default"]
+    resources = [aws_cloudwatch_event_bus.reports.arn]
     condition {
       test     = "StringEquals"
       variable = "events:source"

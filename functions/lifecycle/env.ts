@@ -6,6 +6,6 @@ export const lifecycleEnv = {
   NAME_PREFIX: text,
   /** The queue that runners send reports to. */
   REPORTS_URL: url,
-  /** Name or ARN of the event bus for verified reports. */
+  /** Name or ARN of the event bus for verified reports, to which this function alone may publish. */
   EVENT_BUS: text,
 };

@@ -2,6 +2,7 @@
 
 locals {
   events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" }
+  buses  = { for name, one in local.events : name => startswith(one.pattern.source[0], "${var.name_prefix}.") ? var.event_bus : "default" }
 
   schedules = merge(
     { for one in var.spec.subscriptions : one.name => {
@@ -37,18 +38,20 @@ locals {
 resource "aws_cloudwatch_event_rule" "this" {
   for_each = local.events
 
-  name          = "${var.name_prefix}-${var.name}-${each.key}"
-  description   = "Sends events to the inbox of the function ${var.name}."
-  event_pattern = jsonencode(each.value.pattern)
-  tags          = var.tags
+  name           = "${var.name_prefix}-${var.name}-${each.key}"
+  description    = "Sends events to the inbox of the function ${var.name}."
+  event_bus_name = local.buses[each.key]
+  event_pattern  = jsonencode(each.value.pattern)
+  tags           = var.tags
 }
 
 resource "aws_cloudwatch_event_target" "this" {
   for_each = local.events
 
-  rule      = aws_cloudwatch_event_rule.this[each.key].name
-  target_id = "inbox"
-  arn       = aws_sqs_queue.inbox[0].arn
+  rule           = aws_cloudwatch_event_rule.this[each.key].name
+  event_bus_name = local.buses[each.key]
+  target_id      = "inbox"
+  arn            = aws_sqs_queue.inbox[0].arn
 
   dead_letter_config {
     arn = aws_sqs_queue.dead[0].arn

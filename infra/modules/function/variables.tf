@@ -43,6 +43,11 @@ variable "senders" {
   type        = map(list(string))
 }
 
+variable "event_bus" {
+  description = "Name of the event bus of the deployment's own events, whose source begins with the prefix. All other events are on the default bus."
+  type        = string
+}
+
 variable "reserve_concurrency" {
   description = "Controls whether the concurrency that function.json names is reserved."
   type        = bool

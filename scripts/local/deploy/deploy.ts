@@ -11,7 +11,7 @@ import { lambdaName, type QueueNames, queueNames } from './names.ts';
 import { makeQueues } from './queues.ts';
 import type { Deployment } from './settings.ts';
 import { declareParameters, makeBucket, makeSecrets } from './storage.ts';
-import { type MadeSchedule, makeSubscriptions } from './subscriptions.ts';
+import { type MadeSchedule, makeEventBus, makeSubscriptions } from './subscriptions.ts';
 import { wrapperCode } from './wrapper-code.ts';
 
 export type Deployed = { queues: QueueNames; schedules: readonly MadeSchedule[] };
@@ -34,6 +34,7 @@ export async function deploy(
   await makeBucket(clients.s3, deployment);
   await makeSecrets(clients.secrets, deployment);
   for (const spec of specs) await makeQueues(clients.sqs, spec, names);
+  await makeEventBus(clients.events, deployment);
   const schedules: MadeSchedule[] = [];
   for (const spec of specs) {
     const environment = environmentOf(spec, deployment, names, options.gatewayUrl);

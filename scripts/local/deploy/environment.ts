@@ -1,10 +1,7 @@
 import { groupId } from '../../../shared/fleet/names.ts';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
-import type { QueueNames } from './names.ts';
+import { eventBusName, type QueueNames } from './names.ts';
 import { type Deployment, ROUTING_SECRET } from './settings.ts';
-
-/** Root of the parameters that `functions/parameters` owns. */
-const PARAMETER_ROOT = '/aw';
 
 /**
  * A function's environment: the common values, the values that its function.json names, and those of the wrapper.
@@ -47,11 +44,11 @@ function deploymentValues(deployment: Deployment, names: QueueNames): Record<str
     BUCKET: deployment.bucket,
     ACCOUNT_ID: deployment.home.account,
     REPORTS_URL: names.url(names.extra('reports')),
-    EVENT_BUS: 'default',
+    EVENT_BUS: eventBusName(deployment.prefix),
     WARMING_SETS: JSON.stringify(Object.fromEntries(sets)),
     ROUTING_SECRET_ID: ROUTING_SECRET,
     PAGERDUTY_URL: deployment.pagerDutyUrl,
-    PARAMETER_ROOT,
+    PARAMETER_ROOT: `/${deployment.prefix}`,
     REPLICA_REGIONS: JSON.stringify(deployment.replicaRegions),
   };
 }

@@ -29,6 +29,11 @@ export function arn(home: Home, service: string, resource: string): string {
   return `arn:aws:${service}:${home.region}:${home.account}:${resource}`;
 }
 
+/** `aw-reports`: the event bus of the deployment's own events, which are the verified reports. */
+export function eventBusName(prefix: string): string {
+  return `${prefix}-reports`;
+}
+
 /** `aw_lifecycle`: also the name of its log group. */
 export function lambdaName(prefix: string, functionName: string): string {
   return `${prefix}_${functionName}`;

@@ -1,7 +1,12 @@
-import { type EventBridgeClient, PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
+import {
+  CreateEventBusCommand,
+  type EventBridgeClient,
+  PutRuleCommand,
+  PutTargetsCommand,
+} from '@aws-sdk/client-eventbridge';
 import { CreateScheduleCommand, type SchedulerClient } from '@aws-sdk/client-scheduler';
 import type { FunctionSpec, Subscription } from '../../../shared/runtime/function-spec.ts';
-import { arn, fill, type QueueNames } from './names.ts';
+import { arn, eventBusName, fill, type QueueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
 
 /** A schedule as it was made, so that it can be made to fire now. */
@@ -28,7 +33,8 @@ export async function makeSubscriptions(
     if (subscription.kind === 'url') continue;
     const name = `${deployment.prefix}-${spec.name}-${subscription.name}`;
     if (subscription.kind === 'events') {
-      await makeRule(clients.events, name, fill(subscription.pattern, placeholders(deployment)), targetArn);
+      const pattern = fill(subscription.pattern, placeholders(deployment));
+      await makeRule(clients.events, { name, pattern, bus: busOf(pattern, deployment), targetArn });
       continue;
     }
     for (const schedule of schedulesOf(subscription, name, targetArn, deployment)) {
@@ -40,9 +46,25 @@ export async function makeSubscriptions(
   return made;
 }
 
-async function makeRule(events: EventBridgeClient, Name: string, pattern: object, Arn: string) {
-  await events.send(new PutRuleCommand({ Name, EventPattern: JSON.stringify(pattern) }));
-  await events.send(new PutTargetsCommand({ Rule: Name, Targets: [{ Id: 'inbox', Arn }] }));
+type Rule = { name: string; pattern: object; bus: string; targetArn: string };
+
+async function makeRule(events: EventBridgeClient, { name, pattern, bus, targetArn }: Rule) {
+  const EventBusName = bus;
+  await events.send(new PutRuleCommand({ Name: name, EventBusName, EventPattern: JSON.stringify(pattern) }));
+  await events.send(
+    new PutTargetsCommand({ Rule: name, EventBusName, Targets: [{ Id: 'inbox', Arn: targetArn }] }),
+  );
+}
+
+/** Makes the bus of the deployment's own events. */
+export async function makeEventBus(events: EventBridgeClient, { prefix }: Deployment): Promise<void> {
+  await events.send(new CreateEventBusCommand({ Name: eventBusName(prefix) }));
+}
+
+/** As in the Terraform module: the bus of the deployment for its own events, the default bus for those of AWS. */
+function busOf({ source }: Record<string, unknown>, { prefix }: Deployment): string {
+  const [first] = Array.isArray(source) ? source : [];
+  return String(first).startsWith(`${prefix}.`) ? eventBusName(prefix) : 'default';
 }
 
 type ScheduleSubscription = Extract<Subscription, { kind: 'schedule' }>;

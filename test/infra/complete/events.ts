@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { EventBridgeClient, TestEventPatternCommand } from '@aws-sdk/client-eventbridge';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type MiniStack, startMiniStack } from '../../../scripts/local/ministack/start.ts';
-import { text } from '../state.ts';
+import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -117,6 +117,28 @@ export function aboutEvents(made: Applied): void {
       const event = JSON.parse(readFileSync(join(root, `test/fixtures/events/${file}.json`), 'utf8'));
       change(event);
       expect(await matchingRules(event)).toEqual(rules);
+    });
+
+    test('verified reports have a bus of their own, to which lifecycle alone may publish', () => {
+      for (const { values } of [...of('aws_cloudwatch_event_rule'), ...of('aws_cloudwatch_event_target')]) {
+        const isOurs = [values.name, values.rule].includes('aw-warming-reports');
+        expect(values.event_bus_name, text(values.name ?? values.rule)).toBe(
+          isOurs ? 'aw-reports' : 'default',
+        );
+      }
+      const policy = only(of('aws_cloudwatch_event_bus_policy')).values;
+      expect(policy.event_bus_name).toBe('aw-reports');
+      expect(statements(policy.policy)).toMatchObject([
+        {
+          Effect: 'Deny',
+          Principal: '*',
+          Action: ['events:PutEvents'],
+          Resource: [only(of('aws_cloudwatch_event_bus')).values.arn],
+          Condition: {
+            ArnNotEquals: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:role/aw_lifecycle' },
+          },
+        },
+      ]);
     });
 
     test('verified reports reach the function warming', async () => {

@@ -39,7 +39,7 @@ export function aboutPermissions(made: Applied): void {
     });
 
     test('every resource of a policy has the prefix of the deployment', () => {
-      const own = /[:/]aw[-_]|:parameter\/aw(\/|$)|:event-bus\/default$/;
+      const own = /[:/]aw[-_]|:parameter\/aw(\/|$)|:event-bus\/aw-reports$/;
       // ARNs of instances and sessions have no prefix; conditions limit them. The documents belong to Session Manager.
       const support =
         /:instance\/\*$|:session\/|:document\/(SSM-SessionManagerRunShell|AWS-StartPortForwardingSession)$/;
