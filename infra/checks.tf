@@ -53,6 +53,10 @@ resource "terraform_data" "inputs" {
       error_message = "drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.drain_timeout_min}" if group.drain_timeout_min == null ? false : !(group.drain_timeout_min >= 1 && group.drain_timeout_min <= 2880)])}. Remove it for a drain without a limit of its own."
     }
     precondition {
+      condition     = alltrue([for group in values(local.stated_groups) : group.max_instance_lifetime == null ? true : group.max_instance_lifetime >= 3600 && group.max_instance_lifetime <= 31536000 && floor(group.max_instance_lifetime) == group.max_instance_lifetime])
+      error_message = "max_instance_lifetime is in seconds and must be from 3600 (one hour) to 31536000 (one year): ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.max_instance_lifetime}" if group.max_instance_lifetime == null ? false : !(group.max_instance_lifetime >= 3600 && group.max_instance_lifetime <= 31536000 && floor(group.max_instance_lifetime) == group.max_instance_lifetime)])}. A replacement takes minutes, so shorter lives would keep the group busy with them."
+    }
+    precondition {
       condition     = alltrue([for group in values(var.bk_runner_groups) : group.git_clone_depth == null ? true : group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth])
       error_message = "git_clone_depth is a number of commits and must be a whole number from 1: ${join(", ", [for name, group in var.bk_runner_groups : "bk/${name} has ${group.git_clone_depth}" if group.git_clone_depth == null ? false : !(group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth)])}. Remove it for complete clones."
     }

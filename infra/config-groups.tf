@@ -53,7 +53,9 @@ locals {
           provider         = same[0].host
           pollsPerMinute   = same[0].scaling_polling_frequency
           scaleOutFactor   = coalesce(same[0].scale_out_factor, 1)
+          replaceOutdated  = same[0].replace_outdated_runners
         },
+        { for setting, value in { maxInstanceLifetimeSeconds = same[0].max_instance_lifetime } : setting => value if value != null },
         { for setting, value in local.provider_settings[id][same[0].host] : setting => value if value != null },
       )
     }

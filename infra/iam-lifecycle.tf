@@ -15,6 +15,34 @@ data "aws_iam_policy_document" "lifecycle" {
     resources = ["*"]
   }
   statement {
+    sid     = "ReadGroupsAndSweep"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${module.warming.bucket_arn}/config/groups.json",
+      # Which instances have no registration.
+      "${module.warming.bucket_arn}/registrations/sweep.json",
+    ]
+  }
+  statement {
+    sid       = "ManageGroupRecords"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${module.warming.bucket_arn}/lifecycle/*"]
+  }
+  statement {
+    sid     = "ListRecords"
+    actions = ["s3:ListBucket"]
+    # No prefix condition: with this permission S3 answers 404 instead of 403 for a record that does not exist yet.
+    resources = [module.warming.bucket_arn]
+  }
+  dynamic "statement" {
+    for_each = var.kms_key_arn[*]
+    content {
+      sid       = "EncryptAndDecryptWithKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+  statement {
     sid       = "PutReports"
     actions   = ["events:PutEvents"]
     resources = [aws_cloudwatch_event_bus.reports.arn]

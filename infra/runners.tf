@@ -1,6 +1,9 @@
-# Boot and program logs of all runners, two streams per instance. The logs outlive the instance.
+# Boot and program logs of all runners, two streams per instance. The logs outlive the instance. CloudWatch makes a metric of each
+# event in embedded metric format that reaches a group of the class Standard, whoever has written it, and a job with root can
+# write here. The class Infrequent Access has no metrics (CloudWatch Logs User Guide, "Log classes"). A class cannot be changed later.
 resource "aws_cloudwatch_log_group" "runners" {
   name              = "${var.name_prefix}_runners"
+  log_group_class   = "INFREQUENT_ACCESS"
   retention_in_days = var.log_retention_days
   tags              = local.tags
 }

@@ -1,7 +1,7 @@
 # Runner groups. checks.tf has the rules that span several variables; they apply to all three variables.
 
 variable "gha_runner_groups" {
-  description = "Map from name to runner group on GitHub Actions. Runners have the `labels` (default: `queue` alone) and take jobs of `gh_repo` (`owner/name`); with `level = \"organization\"` they belong to the organization `owner`, and to its runner group `runner_group` (default: the default group). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
+  description = "Map from name to runner group on GitHub Actions. Runners have the `labels` (default: `queue` alone) and take jobs of `gh_repo` (`owner/name`); with `level = \"organization\"` they belong to the organization `owner`, and to its runner group `runner_group` (default: the default group). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
@@ -14,6 +14,8 @@ variable "gha_runner_groups" {
     gha_workflow_ids          = optional(list(string), [])
     agent_idle_timeout_min    = optional(number, 30)
     drain_timeout_min         = optional(number)
+    max_instance_lifetime     = optional(number)
+    replace_outdated_runners  = optional(bool, true)
     job_isolation             = optional(string, "clean")
     jobs_use_instance_role    = optional(bool)
     shared_mounts             = optional(list(string), [])
@@ -32,13 +34,15 @@ variable "gha_runner_groups" {
 }
 
 variable "cci_runner_groups" {
-  description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
+  description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
     resource_type             = string
     agent_idle_timeout_min    = optional(number, 30)
     drain_timeout_min         = optional(number)
+    max_instance_lifetime     = optional(number)
+    replace_outdated_runners  = optional(bool, true)
     job_isolation             = optional(string, "clean")
     jobs_use_instance_role    = optional(bool)
     shared_mounts             = optional(list(string), [])
@@ -57,7 +61,7 @@ variable "cci_runner_groups" {
 }
 
 variable "bk_runner_groups" {
-  description = "Map from name to runner group on Buildkite. `git_clone_depth` is the number of commits in a new clone (default: all). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
+  description = "Map from name to runner group on Buildkite. `git_clone_depth` is the number of commits in a new clone (default: all). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `agent` overrides attributes of `agents`. Default: no groups."
   type = map(object({
     max_runners               = number
     min_runners               = optional(number, 0)
@@ -66,6 +70,8 @@ variable "bk_runner_groups" {
     git_clone_depth           = optional(number)
     agent_idle_timeout_min    = optional(number, 30)
     drain_timeout_min         = optional(number)
+    max_instance_lifetime     = optional(number)
+    replace_outdated_runners  = optional(bool, true)
     job_isolation             = optional(string, "clean")
     jobs_use_instance_role    = optional(bool)
     shared_mounts             = optional(list(string), [])

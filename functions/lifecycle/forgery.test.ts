@@ -192,6 +192,65 @@ describe('the role of the sender is the role of its group', () => {
   });
 });
 
+describe('what a job can report of its own instance', () => {
+  test.each(['InService', 'Terminating:Wait', 'Standby'])(
+    'in %s: no snapshot is verified because of it, and no run fails',
+    async (state) => {
+      fleet.state = state;
+      await fleet.report(REPORTS.ready);
+      await fleet.report(REPORTS.failed);
+      expect(fleet.published).toEqual([]);
+    },
+  );
+
+  test('a snapshot of another set is not verified, also while the instance launches', async () => {
+    fleet.state = 'Pending:Wait';
+    const snapshot = { ...REPORTS.ready.snapshot, set: 'another-set' };
+    expect(await fleet.report({ ...REPORTS.ready, snapshot })).toMatchObject({ outcome: 'done' });
+    expect(fleet.published).toEqual([]);
+  });
+
+  describe('faults', () => {
+    const instance = (index: number) => `i-${index.toString(16).padStart(17, '0')}`;
+    const unhealthy = (index: number) => {
+      fleet.state = 'InService';
+      const instanceId = instance(index);
+      const senderId = `${ROLE_ID}:${instanceId}`;
+      return fleet.report({ ...REPORTS.unhealthy, instanceId }, { senderId, id: `m-${index}` });
+    };
+    const record = async () => JSON.parse((await fleet.store.read('lifecycle/gha/default.json'))?.text ?? '');
+
+    test('above the limit of the group for an hour do nothing, count for the alarm, and are noted', async () => {
+      for (let index = 0; index < 4; index += 1) expect((await unhealthy(index)).outcome).toBe('done');
+      for (let index = 4; index < 50; index += 1) {
+        expect(await unhealthy(index)).toMatchObject({ outcome: 'skipped', reason: 'too-many-replacements' });
+      }
+      expect(fleet.calls).toHaveLength(4);
+      expect(fleet.measurements.filter(({ name }) => name === 'HeldRunners')).toHaveLength(46);
+      expect(Object.keys((await record()).due)).toHaveLength(46);
+    });
+
+    test('are admitted again after the hour', async () => {
+      for (let index = 0; index < 5; index += 1) await unhealthy(index);
+      fleet.now = new Date(fleet.now.getTime() + 3_600_000);
+      expect((await unhealthy(5)).outcome).toBe('done');
+      expect(fleet.calls).toHaveLength(5);
+    });
+
+    test('of a large group have a limit in proportion', async () => {
+      fleet.sizes = { min: 0, desired: 50 };
+      for (let index = 0; index < 30; index += 1) await unhealthy(index);
+      expect(fleet.calls).toHaveLength(10);
+    });
+
+    test('are retried while the record of the group cannot be read', async () => {
+      fleet.store.read = () => Promise.reject(Object.assign(new Error('Slow Down'), { name: 'SlowDown' }));
+      expect(await unhealthy(0)).toMatchObject({ outcome: 'retry' });
+      expect(fleet.calls).toEqual([]);
+    });
+  });
+});
+
 describe('what is no report', () => {
   test.each([
     null,

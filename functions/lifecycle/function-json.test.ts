@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { reportSource } from '../../shared/fleet/report.ts';
 import { readFunctionSpecs, visibilitySeconds } from '../../shared/runtime/function-spec.ts';
+import { MAX_REPORT_BYTES } from './report-limits.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const samples = join(root, 'test/fixtures/events');
@@ -59,6 +60,11 @@ test('a record that a lost invocation held is received again before the launch h
   expect(spec && visibilitySeconds(spec)).toBeLessThanOrEqual(hookSeconds / 2);
   // A runner repeats Runner Ready for as long, and at least one repetition must be handled.
   expect(spec?.timeoutSeconds).toBeLessThanOrEqual(hookSeconds / 10);
+});
+
+test('the queue refuses the reports that this function does not read', async () => {
+  const spec = (await readFunctionSpecs(root)).find(({ name }) => name === 'lifecycle');
+  expect(spec?.extraInboxBytes).toBe(MAX_REPORT_BYTES);
 });
 
 test('every subscription to reports has the source of the events that are published', async () => {

@@ -1,4 +1,4 @@
-import { ROLE_ID_TAG } from '../../shared/fleet/names.ts';
+import { ROLE_ID_TAG, WARMING_SET_TAG } from '../../shared/fleet/names.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
 import type { AutoScalingPort } from './ports.ts';
@@ -12,11 +12,11 @@ const FRESH_MS = 300_000;
  */
 const REREAD_MS = 10_000;
 
-/** A role id of a group, and when it was read. */
-type Known = { roleId: string | undefined; readAt: number };
+/** The tags of a group, and when they were read. */
+type Known = { roleId: string | undefined; warmingSet: string | undefined; readAt: number };
 
-/** Whether the role of a sender is the role of its group. `unknown-group`: no Auto Scaling group has that name. */
-export type RoleCheck = 'confirmed' | 'unknown-group';
+/** The group whose role the sender has. `unknown-group`: no Auto Scaling group has that name. */
+export type RoleCheck = { warmingSet: string | undefined } | 'unknown-group';
 
 /** The roles of the runner groups, as the tags of their Auto Scaling groups name them. */
 export type GroupRoles = {
@@ -44,7 +44,8 @@ export function groupRoles(autoScaling: Pick<AutoScalingPort, 'describeGroup'>, 
       known.delete(group);
       return undefined;
     }
-    const entry = { roleId: state.tags.get(ROLE_ID_TAG), readAt };
+    const { tags } = state;
+    const entry = { roleId: tags.get(ROLE_ID_TAG), warmingSet: tags.get(WARMING_SET_TAG), readAt };
     known.set(group, entry);
     return entry;
   }
@@ -59,12 +60,12 @@ export function groupRoles(autoScaling: Pick<AutoScalingPort, 'describeGroup'>, 
     async check({ autoScalingGroup, roleId, sentAt }) {
       const now = clock.now().getTime();
       const cached = known.get(autoScalingGroup);
-      if (cached?.roleId === roleId && now - cached.readAt < FRESH_MS) return 'confirmed';
+      if (cached?.roleId === roleId && now - cached.readAt < FRESH_MS) return cached;
       const isRecent = cached !== undefined && now - cached.readAt < REREAD_MS;
       const begun = isRecent ? cached : reading.get(autoScalingGroup);
       const entry = await (begun ?? readOnce(autoScalingGroup));
       if (!entry) return 'unknown-group';
-      if (entry.roleId === roleId) return 'confirmed';
+      if (entry.roleId === roleId) return entry;
       if (entry.roleId === undefined) {
         throw new RetryableError(
           'role-unknown',

@@ -82,10 +82,8 @@ describe('no active action', () => {
       detail: { lifecycleState: state, refusal: expect.stringContaining('No active Lifecycle Action') },
     });
     expect(fleet.calls).toHaveLength(1);
-    // Nobody subscribes to Runner Drained. A failed boot is published before its hook is completed.
-    expect(fleet.published).toHaveLength(
-      name === 'failed' || (name === 'ready' && outcome !== 'retry') ? 1 : 0,
-    );
+    // Nobody subscribes to Runner Drained. Only an instance that still launches reports its boot.
+    expect(fleet.published).toHaveLength(name === 'ready' && outcome === 'retry' ? 1 : 0);
     expect(fleet.measurements).toEqual([]);
   });
 
@@ -188,7 +186,16 @@ describe('an unhealthy runner', () => {
       reason: 'terminate-refused',
       detail: { refusal: 'no' },
     });
-    expect(fleet.published).toEqual([]);
+    expect(fleet.published).toEqual([REPORTS.unhealthy]);
+  });
+
+  test('is replaced once per record, however often its report is received', async () => {
+    fleet.refusal = 'no';
+    await fleet.report(REPORTS.unhealthy);
+    fleet.refusal = undefined;
+    expect(await fleet.report(REPORTS.unhealthy)).toMatchObject({ outcome: 'done' });
+    const { replaced } = JSON.parse((await fleet.store.read('lifecycle/gha/default.json'))?.text ?? '');
+    expect(replaced).toHaveLength(1);
   });
 });
 
@@ -222,14 +229,22 @@ describe('errors of AWS', () => {
     expect(await fleet.report(REPORTS.heartbeat, { ageSeconds: 1000 })).toEqual({ outcome: 'done' });
   });
 
-  test('an event bus that refuses: the hook is completed once, counted once, and the report published later', async () => {
+  test('an event bus that refuses: the report is published before the hook is completed, once', async () => {
     fleet.state = 'Pending:Wait';
     fleet.publishError = throttled;
     expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'retry' });
+    expect(fleet.calls).toEqual([]);
     fleet.publishError = undefined;
-    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'skipped', reason: 'hook-completed' });
+    expect(await fleet.report(REPORTS.ready)).toMatchObject({ outcome: 'done' });
     expect(fleet.published).toEqual([REPORTS.ready]);
     expect(fleet.measurements.filter(({ name }) => name === 'RunnerBootSeconds')).toHaveLength(1);
+  });
+
+  test('an event bus that refuses for a minute holds no launch', async () => {
+    fleet.state = 'Pending:Wait';
+    fleet.publishError = throttled;
+    expect(await fleet.report(REPORTS.ready, { ageSeconds: 60 })).toMatchObject({ outcome: 'done' });
+    expect(fleet.calls).toEqual([`complete CONTINUE ${GROUP} aw-boot ${INSTANCE}`]);
   });
 
   test('a failed boot is published although the event bus refuses it first and the instance is soon gone', async () => {

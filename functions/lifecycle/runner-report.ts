@@ -1,12 +1,15 @@
 import { type HookPhase, hookName } from '../../shared/fleet/names.ts';
 import { AGENT_TOO_OLD, type Report } from '../../shared/fleet/report.ts';
+import { errorText } from '../../shared/runtime/errors.ts';
 import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
+import { admitReplacement, type RecordDeps } from './group-record.ts';
 import type { GroupRoles } from './group-roles.ts';
-import { isAwaitingHook, isTerminating, senderState } from './lifecycle-state.ts';
+import { isAwaitingHook, isInServiceOrLaunching, isTerminating, senderState } from './lifecycle-state.ts';
 import type { AutoScalingPort, EventPublisher, HookAction } from './ports.ts';
+import type { ReportLimits } from './report-limits.ts';
 import { dropWhenStale, STALE_MS } from './stale.ts';
 import { terminateAndReplace, terminateIdle } from './terminate.ts';
 import { verifyReport } from './verify-report.ts';
@@ -15,28 +18,29 @@ type Context = {
   prefix: string;
   autoScaling: AutoScalingPort;
   roles: GroupRoles;
+  limits: ReportLimits;
   events: EventPublisher;
   metrics: MetricSink;
   ageMs: number;
-};
-
-/** An outcome, and whether Auto Scaling has confirmed that the sender belongs to the group of its report. */
-type Handled = { outcome: Outcome; confirmed: boolean };
+} & RecordDeps;
 
 type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>;
 
-/** Whether a report is published after it is applied: `warming` acts on unhealthy runners and on broken snapshots. */
-function isPublished(report: Report): boolean {
-  if (report.report === 'Runner Ready') return Boolean(report.snapshot.broken);
-  return report.report === 'Runner Unhealthy';
-}
+/**
+ * How long the end of a launch waits for the event bus, in milliseconds. Other instances report the same snapshot, so a longer
+ * outage of the bus loses nothing that matters more than the launch.
+ */
+const PUBLISH_MS = 60_000;
 
 /**
- * Applies a report and then publishes it. A report that is received again changes nothing more, and is published again: when
- * the event bus refuses it, the next receive finds the hook completed and publishes.
+ * Applies a report, and publishes what other functions act on: a failed boot, a broken snapshot and an unhealthy runner. It
+ * publishes first: afterwards the instance may be gone, and nothing would confirm the group of its sender. Only an instance that
+ * still launches can report a boot. No job has run on it, so no job can have forged the report.
  */
 export async function handleReport(message: Message, context: Context): Promise<Outcome> {
   const { report, roleId } = verifyReport(message, context.prefix);
+  if (context.limits.isRepeated(message, report))
+    return context.limits.drop(skipped('repeated'), message.senderId);
   addLogFields({ report });
   const handled = () => handleVerified(report, roleId, message.sentAt, context);
   return report.report === 'Runner Heartbeat' ? dropWhenStale(context.ageMs, handled) : handled();
@@ -49,21 +53,23 @@ async function handleVerified(
   context: Context,
 ): Promise<Outcome> {
   const { autoScalingGroup } = report;
-  const check = await context.roles.check({ autoScalingGroup, roleId, sentAt: sentAt.getTime() });
-  if (check === 'unknown-group') return skipped('group-gone');
-  const { outcome, confirmed } = await applyReport(report, context);
+  const group = await context.roles.check({ autoScalingGroup, roleId, sentAt: sentAt.getTime() });
+  if (group === 'unknown-group') return skipped('group-gone');
+  const outcome = await applyReport(report, group.warmingSet, context);
   if (outcome.outcome === 'done') recordMeasurements(report, context.metrics);
-  if (confirmed && outcome.outcome !== 'retry' && isPublished(report)) {
-    await context.events.publish(report);
-  }
   return outcome;
 }
 
-async function applyReport(report: Report, context: Context): Promise<Handled> {
+async function applyReport(
+  report: Report,
+  warmingSet: string | undefined,
+  context: Context,
+): Promise<Outcome> {
   switch (report.report) {
     case 'Runner Heartbeat':
-      return { outcome: await recordHeartbeat(report, context), confirmed: false };
+      return recordHeartbeat(report, context);
     case 'Runner Ready':
+      await publishBrokenSnapshot(report, warmingSet, context);
       return completeHook(report, 'boot', 'CONTINUE', context);
     case 'Runner Failed':
       return abandonLaunch(report, context);
@@ -71,24 +77,57 @@ async function applyReport(report: Report, context: Context): Promise<Handled> {
       return completeHook(report, 'drain', 'CONTINUE', context);
     case 'Runner Idle':
       // The report describes the past. An instance that is still idle reports again.
-      if (context.ageMs > STALE_MS) return { outcome: skipped('stale'), confirmed: false };
+      if (context.ageMs > STALE_MS) return skipped('stale');
       return withSenderState(report, context, (state) => terminateIdle(report, state, context.autoScaling));
     case 'Runner Unhealthy':
-      return withSenderState(report, context, (state) =>
-        terminateAndReplace(report.instanceId, state, context.autoScaling),
-      );
+      return withSenderState(report, context, (state) => replaceUnhealthy(report, state, context));
   }
 }
 
-/**
- * Publishes the failed boot before it abandons the launch: after that the instance is soon gone, and when the event bus refuses
- * the report, nothing confirms the group of the sender at the next receive.
- */
-async function abandonLaunch(report: ReportOf<'Runner Failed'>, context: Context): Promise<Handled> {
+/** Publishes a Ready that names a broken snapshot, if the instance launches and the snapshot is of the set of its group. */
+async function publishBrokenSnapshot(
+  report: ReportOf<'Runner Ready'>,
+  warmingSet: string | undefined,
+  { autoScaling, events, ageMs }: Context,
+): Promise<void> {
+  const { broken, set } = report.snapshot;
+  if (!broken || set !== warmingSet) return;
+  const instance = await senderState(report, autoScaling);
+  if (!instance || !isAwaitingHook('boot', instance.lifecycleState)) return;
+  try {
+    await events.publish(report);
+  } catch (error) {
+    if (ageMs < PUBLISH_MS) throw error;
+    addLogFields({ unpublished: errorText(error) });
+  }
+}
+
+async function abandonLaunch(report: ReportOf<'Runner Failed'>, context: Context): Promise<Outcome> {
   const instance = await senderState(report, context.autoScaling);
-  if (!instance) return { outcome: skipped('instance-gone'), confirmed: false };
-  await context.events.publish(report);
+  if (!instance) return skipped('instance-gone');
+  if (isAwaitingHook('boot', instance.lifecycleState)) await context.events.publish(report);
   return completeHook(report, 'boot', 'ABANDON', context);
+}
+
+/**
+ * Replaces a runner that reports a fault. A job can make its runner report one, so a group has a limit per hour. Above it nothing
+ * is done at once: an alarm starts, and `reconcile` replaces the runner when the limit allows it.
+ */
+async function replaceUnhealthy(
+  report: ReportOf<'Runner Unhealthy'>,
+  lifecycleState: string,
+  context: Context,
+): Promise<Outcome> {
+  const { group, instanceId, autoScalingGroup } = report;
+  await context.events.publish(report);
+  if (isInServiceOrLaunching(lifecycleState)) {
+    const desired = (await context.autoScaling.describeGroup(autoScalingGroup))?.desired ?? 0;
+    if (!(await admitReplacement(group, instanceId, desired, context))) {
+      context.metrics.add('HeldRunners', 1, { Group: group });
+      return skipped('too-many-replacements', { desired });
+    }
+  }
+  return terminateAndReplace(instanceId, lifecycleState, context.autoScaling);
 }
 
 async function recordHeartbeat(
@@ -105,13 +144,13 @@ async function completeHook(
   phase: HookPhase,
   result: 'CONTINUE' | 'ABANDON',
   context: Context,
-): Promise<Handled> {
+): Promise<Outcome> {
   const action = hookAction(report, phase, context.prefix);
   const change = await context.autoScaling.complete(action, result);
   if (change.applied) {
     // On-call reads the reason in the log after the alarm on failed launches.
     const failure = report.report === 'Runner Failed' ? { stage: report.stage, why: report.reason } : {};
-    return { outcome: done({ completed: action.hook, result, ...failure }), confirmed: true };
+    return done({ completed: action.hook, result, ...failure });
   }
   // Too late or too early? The error is the same; the state of the instance decides.
   return withSenderState(report, context, async (lifecycleState) => {
@@ -126,11 +165,10 @@ async function withSenderState(
   report: Report,
   { autoScaling }: Context,
   act: (lifecycleState: string) => Promise<Outcome>,
-): Promise<Handled> {
+): Promise<Outcome> {
   const instance = await senderState(report, autoScaling);
   // Credentials outlive their instance, so the group of a terminated instance cannot be confirmed.
-  if (!instance) return { outcome: skipped('instance-gone'), confirmed: false };
-  return { outcome: await act(instance.lifecycleState), confirmed: true };
+  return instance ? act(instance.lifecycleState) : skipped('instance-gone');
 }
 
 /** Records the measurements of a report that changed something, so that a report which is received twice counts once. */

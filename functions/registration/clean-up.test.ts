@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { blockBudget } from '../../shared/ci/budget.ts';
 import { GROUPS_KEY } from '../../shared/fleet/group-settings.ts';
+import { parseSweep, SWEEP_KEY } from '../../shared/fleet/registration-record.ts';
 import { envelope, message, outcomeOf } from '../../test/support/sqs.ts';
 import { handleMessage, retryForMs } from './handle-message.ts';
 import {
@@ -212,6 +214,67 @@ describe('the sweep', () => {
       'InstancesWithoutAgent 1 bk/default',
       'InstancesWithoutAgent 0 cci/default',
     ]);
+  });
+
+  describe('what it notes for the function lifecycle', () => {
+    const noted = async () => parseSweep((await fake.store.read(SWEEP_KEY))?.text);
+    const SILENT = 'i-00000000000000001';
+
+    test('instances that have no registration and request none, since the first sweep that found them', async () => {
+      fake.launch(SILENT);
+      fake.launch('i-00000000000000003', 'bk/default');
+      await handle(due);
+      const first = await noted();
+      fake.pass(600);
+      await handle(due);
+      const second = await noted();
+      expect(Object.keys(second?.silent ?? {})).toEqual([SILENT, 'i-00000000000000003']);
+      expect(second?.silent).toEqual(first?.silent);
+      expect(Date.parse(second?.at ?? '') - Date.parse(first?.at ?? '')).toBe(600_000);
+    });
+
+    test('not one that has requested a registration a moment ago, and one that has stopped to', async () => {
+      await issue();
+      fake.github.runners.length = 0;
+      fake.pass(60);
+      await handle(due);
+      expect(await noted()).toMatchObject({ withoutAgent: { [INSTANCE]: expect.any(String) }, silent: {} });
+      fake.pass(900);
+      await handle(due);
+      expect(Object.keys((await noted())?.silent ?? {})).toEqual([INSTANCE]);
+    });
+
+    test.each(['gha/default', 'bk/default', 'cci/default'] as const)(
+      'not one whose requests are refused, whatever refuses them: %s',
+      async (group) => {
+        const agent = group === 'bk/default' ? { agent: { meta_data: ['queue=default'] } } : {};
+        const body = { action: 'register', previous: 'none', ...agent };
+        const refuse: Record<string, () => void | Promise<void>> = {
+          provider: () =>
+            fake.github.answer('POST /repos/acme/monorepo/actions/runners/generate-jitconfig', {
+              status: 502,
+            }),
+          budget: async () => {
+            const options = { signal: new AbortController().signal, onRateLimit() {} };
+            const client = await fake.deps.providers.open(GROUPS[group], 'i', options);
+            await blockBudget(client.installation, 600, fake.deps);
+          },
+          secret: () => {
+            for (const name of fake.secrets.keys()) fake.secrets.set(name, undefined);
+            fake.restart();
+          },
+        };
+        for (const [index, begin] of Object.values(refuse).entries()) {
+          const instanceId = `i-0000000000000000${index + 1}`;
+          fake.launch(instanceId, group);
+          await begin();
+          const { outcome } = await fake.request(body, { instanceId, group });
+          if (group === 'gha/default') expect(outcome).toBe('refused');
+          await handle(due);
+          expect((await noted())?.silent).not.toHaveProperty(instanceId);
+        }
+      },
+    );
   });
 
   test('one provider that fails does not stop the others, and nothing is concluded from a list that was not read', async () => {

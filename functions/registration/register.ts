@@ -58,6 +58,9 @@ export async function register(
     const taken = await takeBudget(client.installation, leftBehind ? 2 : 1, 'issue', deps);
     if (taken !== 'taken') {
       deps.metrics.add('RegistrationsThrottled', 1, {});
+      // The sweep finds by the time of the record that this instance asks.
+      const { record = { version: 1, n: 0, removed: true }, etag } = stored;
+      await noteRecord(instanceId, { ...record, at: now.toISOString() }, etag, deps);
       return refused('budget', taken.waitSeconds);
     }
     const next = { instanceId, request, client, deps };
@@ -136,7 +139,7 @@ async function issueNext(
       if (n - (stored.record?.n ?? 0) < NAMES) continue;
       throw new ProviderError('unavailable', `the names up to ${name} are in use at the provider`);
     }
-    if (result.id !== undefined) await noteId(instanceId, { ...record, id: result.id }, etag, deps);
+    if (result.id !== undefined) await noteRecord(instanceId, { ...record, id: result.id }, etag, deps);
     if (request.previous === 'other') deps.metrics.add('RegistrationsWithoutJob', 1, { Group: group.id });
     return registered(result.registration, { group: group.id, instanceId, id: result.id });
   }
@@ -151,17 +154,17 @@ async function issueOrNote({ name, request, client, deps, record, etag, instance
   } catch (error) {
     const isRefusal = !(error instanceof ProviderError) || error.kind !== 'unavailable';
     if (isRefusal && client.removable) {
-      await noteId(instanceId, { ...record, removed: true }, etag, deps);
+      await noteRecord(instanceId, { ...record, removed: true }, etag, deps);
     }
     throw error;
   }
 }
 
 /** A note that fails costs one lookup by name at the next request. The registration at hand must not be lost for it. */
-async function noteId(
+async function noteRecord(
   instanceId: string,
   record: RegistrationRecord,
-  etag: string,
+  etag: string | undefined,
   { store, logger }: RegistrationDeps,
 ): Promise<void> {
   try {

@@ -1,21 +1,27 @@
-import * as v from 'valibot';
 import { takeBudget } from '../../shared/ci/budget.ts';
 import { type KnownRegistration, ProviderError } from '../../shared/ci/provider.ts';
 import { parseRegistrationName } from '../../shared/fleet/registration.ts';
-import { RECORDS, recordKey } from '../../shared/fleet/registration-record.ts';
+import {
+  parseSweep,
+  RECORDS,
+  recordKey,
+  SWEEP_KEY,
+  type Sweep,
+} from '../../shared/fleet/registration-record.ts';
 import { done, type Outcome } from '../../shared/runtime/outcome.ts';
 import { collect } from './clean-up.ts';
 import type { InstanceState, RegistrationDeps, RunnerGroup } from './ports.ts';
 import { withProvider } from './provider-call.ts';
 import { readRecord } from './record.ts';
 
-/** The instances that the last sweep found without a registration. Not a name of an instance's record. */
-const SWEEP_KEY = `${RECORDS}sweep.json`;
-
 /** Age from which the record of an instance that does not exist any more is removed, in milliseconds. */
 const RECORD_MS = 3_600_000;
 
-const sweepSchema = v.object({ version: v.literal(1), withoutAgent: v.array(v.string()) });
+/**
+ * An instance whose record was written within this time, in milliseconds, asks for registrations, also if it gets none: the record is
+ * written before a provider is called, and when the budget is spent. Without a usable credential the list of the group is missing.
+ */
+const ASKS_MS = 15 * 60_000;
 
 /** What one sweep found, for its log line. */
 type Findings = { removed: string[]; kept: string[]; withoutAgent: number; excess: number };
@@ -166,6 +172,8 @@ async function removeAll(
 /**
  * Counts, per group, the instances in service that have no registration, in this sweep and in the one before: between two jobs an
  * instance has none for some seconds. Buildkite and CircleCI list no agents, so there an instance counts that never had one.
+ *
+ * The function `lifecycle` reads which of them request none either, and replaces them.
  */
 async function countWithoutAgent(
   groups: readonly RunnerGroup[],
@@ -175,9 +183,9 @@ async function countWithoutAgent(
   deps: RegistrationDeps,
 ): Promise<number> {
   const stored = await deps.store.read(SWEEP_KEY);
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), sweepSchema), stored?.text);
-  const before = new Set(parsed.success ? parsed.output.withoutAgent : []);
-  const missing: string[] = [];
+  const before = parseSweep(stored?.text)?.withoutAgent ?? {};
+  const now = deps.clock.now().getTime();
+  const next: Sweep = { version: 2, at: new Date(now).toISOString(), withoutAgent: {}, silent: {} };
   let total = 0;
   for (const group of groups) {
     const list = lists.find((one) => one.groups.includes(group));
@@ -189,12 +197,17 @@ async function countWithoutAgent(
       .filter(([, { lifecycleState }]) => lifecycleState === 'InService')
       .map(([instanceId]) => instanceId)
       .filter((instanceId) => !(list ? registered : records).has(instanceId));
-    missing.push(...without);
-    const lasting = without.filter((instanceId) => before.has(instanceId)).length;
+    let lasting = 0;
+    for (const instanceId of without) {
+      if (before[instanceId]) lasting += 1;
+      const since = before[instanceId] ?? next.at;
+      next.withoutAgent[instanceId] = since;
+      const askedAt = records.get(instanceId)?.getTime() ?? 0;
+      if (now - askedAt >= ASKS_MS) next.silent[instanceId] = since;
+    }
     deps.metrics.add('InstancesWithoutAgent', lasting, { Group: group.id });
     total += lasting;
   }
-  const next = { version: 1, withoutAgent: missing };
   const precondition = stored ? { ifMatch: stored.etag } : { ifNoneMatch: true as const };
   await deps.store.write(SWEEP_KEY, next, precondition);
   return total;

@@ -5,6 +5,7 @@ import type { CloudWatch } from './cloudwatch/service.ts';
 import type { Deployed } from './deploy/deploy.ts';
 import type { AlarmSettings, Deployment, GroupSettings, WarmingSetSettings } from './deploy/settings.ts';
 import type { Descriptor } from './descriptor.ts';
+import type { FunctionUrls } from './function-urls/service.ts';
 import type { Feed } from './gateway/feed.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import type { PagerDuty } from './pagerduty/receiver.ts';
@@ -46,6 +47,7 @@ export type Cloud = Deployed & {
   clients: Clients;
   gateway: Gateway;
   autoScaling: AutoScaling;
+  functionUrls: FunctionUrls;
   /** Every lifecycle action that is over. */
   endedActions: Feed<EndedAction>;
   runners: Runners;

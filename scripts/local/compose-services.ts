@@ -83,7 +83,8 @@ export async function composeServices(
   const operator = gateway.callers.issue({ name: 'operator', role: 'operator', session: 'operator' });
   const clients = createClients(gateway.url, HOME.region, operator);
   const specs = await specsOf(options);
-  const to = { root: options.root, gatewayUrl: gateway.url, functionUrls: addFunctionUrls(empty) };
+  const functionUrls = addFunctionUrls(empty);
+  const to = { root: options.root, gatewayUrl: gateway.url, functionUrls };
   const deployed = await deploy(clients, specs, deployment, to);
   return {
     ...deployed,
@@ -93,6 +94,7 @@ export async function composeServices(
     clients,
     gateway,
     autoScaling,
+    functionUrls,
     endedActions,
     runners,
     providers,

@@ -125,6 +125,23 @@ test('a group is described, or there is none', async () => {
   expect(await describeGroup(client, 'aw-gha-default')).toBeUndefined();
 });
 
+test.each(['MixedInstancesPolicy', 'LaunchTemplate'])(
+  'the launch templates of a group and of its instances are described: %s',
+  async (kind) => {
+    const version = (number: number) =>
+      `<LaunchTemplateId>lt-1</LaunchTemplateId><LaunchTemplateName>aw-gha-default</LaunchTemplateName><Version>${number}</Version>`;
+    const own = kind === 'LaunchTemplate' ? `<LaunchTemplate>${version(9)}</LaunchTemplate>` : '';
+    const mixed = `<MixedInstancesPolicy><LaunchTemplate><LaunchTemplateSpecification>${version(9)}</LaunchTemplateSpecification></LaunchTemplate></MixedInstancesPolicy>`;
+    const instance = `<member><InstanceId>i-0</InstanceId><LifecycleState>InService</LifecycleState><LaunchTemplate>${version(8)}</LaunchTemplate></member>`;
+    const group = `<AutoScalingGroupName>aw-gha-default</AutoScalingGroupName>${own || mixed}<Instances>${instance}</Instances>`;
+    says('DescribeAutoScalingGroups', `<AutoScalingGroups><member>${group}</member></AutoScalingGroups>`);
+    expect(await describeGroup(client, 'aw-gha-default')).toMatchObject({
+      launchTemplate: { id: 'aw-gha-default', version: '9' },
+      instances: [{ launchTemplate: { id: 'aw-gha-default', version: '8' } }],
+    });
+  },
+);
+
 test.each([
   ['the latest launch failed', ['Failed', 'Successful'], '2026-11-23T08:00:00Z', 'No capacity'],
   ['a later launch succeeded', ['Successful', 'Failed'], '2026-11-23T08:00:00Z', undefined],

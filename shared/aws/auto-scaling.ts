@@ -5,6 +5,7 @@ import {
   DescribeAutoScalingGroupsCommand,
   DescribeAutoScalingInstancesCommand,
   DescribeScalingActivitiesCommand,
+  type LaunchTemplateSpecification,
   RecordLifecycleActionHeartbeatCommand,
   SetDesiredCapacityCommand,
   TerminateInstanceInAutoScalingGroupCommand,
@@ -21,13 +22,19 @@ export type InstanceState = { autoScalingGroup: string; lifecycleState: string }
 /** The result of a change: applied, or refused with the message of Auto Scaling. */
 export type ChangeResult = { applied: true } | { applied: false; refusal: string };
 
+/** A version of a launch template: a number, or `$Latest` and `$Default`. */
+export type LaunchTemplate = { id: string; version: string };
+
 /** Sizes of a group, its instances, and its tags. */
 export type GroupState = {
   name: string;
   min: number;
   max: number;
   desired: number;
-  instances: readonly { instanceId: string; lifecycleState: string }[];
+  /** With the launch template of its launch, if it has one. */
+  instances: readonly { instanceId: string; lifecycleState: string; launchTemplate?: LaunchTemplate }[];
+  /** The launch template of the next launch. */
+  launchTemplate?: LaunchTemplate;
   tags: ReadonlyMap<string, string>;
 };
 
@@ -166,12 +173,25 @@ function groupState(group: AutoScalingGroup): GroupState {
     min: group.MinSize ?? 0,
     max: group.MaxSize ?? 0,
     desired: group.DesiredCapacity ?? 0,
-    instances: (group.Instances ?? []).map(({ InstanceId, LifecycleState }) => ({
+    instances: (group.Instances ?? []).map(({ InstanceId, LifecycleState, LaunchTemplate }) => ({
       instanceId: InstanceId ?? '',
       lifecycleState: LifecycleState ?? '',
+      ...launchTemplate(LaunchTemplate),
     })),
+    ...launchTemplate(
+      group.LaunchTemplate ?? group.MixedInstancesPolicy?.LaunchTemplate?.LaunchTemplateSpecification,
+    ),
     tags: new Map((group.Tags ?? []).map(({ Key, Value }) => [Key ?? '', Value ?? ''])),
   };
+}
+
+/** The specification of a group may have no id; the name is as unique. */
+function launchTemplate(
+  specification: LaunchTemplateSpecification | undefined,
+): { launchTemplate: LaunchTemplate } | undefined {
+  const { LaunchTemplateId, LaunchTemplateName, Version } = specification ?? {};
+  const id = LaunchTemplateName ?? LaunchTemplateId;
+  return id === undefined || Version === undefined ? undefined : { launchTemplate: { id, version: Version } };
 }
 
 /**

@@ -25,6 +25,9 @@ export const INSTANCE_ID = /^i-(?:[0-9a-f]{8}|[0-9a-f]{17})$/;
  */
 export const ROLE_ID_TAG = 'hearth:role-id';
 
+/** Tag of an Auto Scaling group: the warming set that its instances restore; absent if they restore none. */
+export const WARMING_SET_TAG = 'hearth:warming-set';
+
 /** Both hooks of every group, without the prefix. */
 export type HookPhase = 'boot' | 'drain';
 

@@ -23,6 +23,29 @@ export const registrationRecordSchema = v.object({
 });
 export type RegistrationRecord = v.InferOutput<typeof registrationRecordSchema>;
 
+/** What the last sweep of `registration` found, for `lifecycle`. Not a name of an instance's record. */
+export const SWEEP_KEY = `${RECORDS}sweep.json`;
+
+const sweepSchema = v.object({
+  version: v.literal(2),
+  /** When the sweep read the instances. */
+  at: instant,
+  /** Instances in service without a registration, with the time of the first of the sweeps in a row that found them so. */
+  withoutAgent: v.record(v.string(), instant),
+  /**
+   * Those of them that have requested none either, although requests of their group are answered: what is wrong is on the
+   * instance.
+   */
+  silent: v.record(v.string(), instant),
+});
+export type Sweep = v.InferOutput<typeof sweepSchema>;
+
+/** The sweep in the text of its object, or undefined if there is none in this format. */
+export function parseSweep(text: string | undefined): Sweep | undefined {
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), sweepSchema), text);
+  return parsed.success ? parsed.output : undefined;
+}
+
 export function recordKey(instanceId: string): string {
   return `${RECORDS}${instanceId}.json`;
 }

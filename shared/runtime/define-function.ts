@@ -1,5 +1,5 @@
 import { SQSClient } from '@aws-sdk/client-sqs';
-import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { clientSettings } from './client-settings.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DEPLOYMENT_ENV, type Env, type EnvShape, readEnv, url } from './env.ts';
@@ -36,6 +36,8 @@ export type FunctionDefinition<S extends EnvShape, Deps> = {
   connect: (env: Env<S>, tools: Tools) => Deps;
   /** Handles one message. */
   handle: (message: Message, deps: Deps) => Promise<Outcome>;
+  /** Around the handling of a record, before its body is parsed: limits of senders that are not trusted. */
+  guard?: (record: SQSRecord, handle: () => Promise<Outcome>, deps: Deps) => Promise<Outcome>;
 };
 
 /** A Lambda handler of SQS batches with partial responses. */
@@ -84,11 +86,13 @@ export function defineFunction<S extends EnvShape, Deps>(
       logger: tools.logger,
     };
     const deps = definition.connect(env, tools);
-    const { retryFor } = definition;
-    const handle = recordHandler((message) => definition.handle(message, deps), {
+    const { retryFor, guard } = definition;
+    const inner = recordHandler((message) => definition.handle(message, deps), {
       retryFor: typeof retryFor === 'number' ? retryFor : (message) => retryFor(message, deps),
       clock: tools.clock,
     });
+    const handle: RecordHandler = (record, limitMs) =>
+      guard ? guard(record, () => inner(record, limitMs), deps) : inner(record, limitMs);
     return { handle, inbox };
   }
 

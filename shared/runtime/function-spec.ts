@@ -68,6 +68,8 @@ const functionSpecFields = v.strictObject({
   reservedConcurrency: queueCount(1, 900),
   /** Queues besides its own inbox that this function polls, and alone may read. */
   extraInboxes: v.optional(v.array(name), []),
+  /** Most bytes of a message in these queues. SQS refuses larger ones; it accepts 1 KiB to 1 MiB (SQS quotas). */
+  extraInboxBytes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1_024), v.maxValue(1_048_576))),
   subscriptions: v.pipe(v.array(subscription), v.minLength(1)),
   /** Names of the environment values it needs, besides INBOX_URL and DEAD_LETTER_URL, which each function with an inbox has. */
   environment: v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/))),

@@ -72,7 +72,10 @@ async function applyOutcome(record: SQSRecord, outcome: Outcome, tools: InboxToo
         tools.logger.error('record handled', line);
         await sendToDeadLetterQueue(record, outcome.reason, tools);
         return false;
-      default:
+      case 'skipped':
+        if (!outcome.quiet) tools.logger.info('record handled', line);
+        return false;
+      case 'done':
         tools.logger.info('record handled', line);
         return false;
     }

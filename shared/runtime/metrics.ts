@@ -19,8 +19,16 @@ export const METRICS = {
   DrainingSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
   /** Runners that were replaced because of a fault that they reported. */
   UnhealthyRunners: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Runners that reported a fault and were not replaced, since too many of the group were within an hour. */
+  HeldRunners: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Runners that were replaced without a report, by cause. */
+  RunnersReplaced: { unit: MetricUnit.Count, dimensions: [['Group', 'Cause']] },
+  /** Time for which the oldest runner waits that is to be replaced; 0 if there is none. */
+  RepairDueSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
   /** Runners that were replaced because the provider refuses the version of their agent. */
   OldAgents: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Reports that were dropped for the limits of their sender. */
+  DroppedReports: { unit: MetricUnit.Count, dimensions: [[]] },
   LaunchFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
   SnapshotAgeSeconds: { unit: MetricUnit.Seconds, dimensions: [['Set']] },
   SnapshotBytes: { unit: MetricUnit.Bytes, dimensions: [['Set']] },

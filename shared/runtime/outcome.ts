@@ -4,9 +4,13 @@
  */
 export type Outcome =
   | { outcome: 'done'; detail?: Detail }
-  | { outcome: 'skipped'; reason: string; detail?: Detail }
+  /** Quiet: the record has no log line of its own. Whoever returns the outcome counts and logs. */
+  | { outcome: 'skipped'; reason: string; detail?: Detail; quiet?: true }
   | { outcome: 'retry'; reason: string; afterSeconds?: number; detail?: Detail }
   | { outcome: 'dead'; reason: string; detail?: Detail };
+
+/** There is nothing to do. */
+export type Skipped = Extract<Outcome, { outcome: 'skipped' }>;
 
 /** Further facts for the log line of a record. Must hold no secret; the logger redacts what looks like one. */
 export type Detail = Record<string, unknown>;
@@ -21,7 +25,7 @@ export function done(detail?: Detail): Outcome {
  *
  * @param reason stable kebab-case identifier, listed in `docs/outcomes.md`
  */
-export function skipped(reason: string, detail?: Detail): Outcome {
+export function skipped(reason: string, detail?: Detail): Skipped {
   return { outcome: 'skipped', reason, ...(detail && { detail }) };
 }
 

@@ -1,5 +1,6 @@
 import { groupRoles } from '../../functions/lifecycle/group-roles.ts';
 import type { LifecycleDeps } from '../../functions/lifecycle/handle.ts';
+import { reportLimits } from '../../functions/lifecycle/report-limits.ts';
 import { AgentChain } from '../../infra/runner/src/agents/chain.ts';
 import type { AgentStatus } from '../../infra/runner/src/agents/driver.ts';
 import { sharedUnits } from '../../infra/runner/src/agents/placed-units.ts';
@@ -15,6 +16,7 @@ import {
   type Observation,
   watchStep,
 } from '../../infra/runner/src/watch-step.ts';
+import { memoryStore } from '../../shared/snapshot/testing/memory-store.ts';
 import { AutoScalingModel, GROUP, INSTANCE } from '../support/auto-scaling-model.ts';
 import { QueueModel } from './queue-model.ts';
 
@@ -194,6 +196,15 @@ export async function runAgents(scenario: AgentsScenario) {
     autoScaling: group,
     events: { async publish() {} },
     metrics: { add() {} },
+    groups: { all: async () => [] },
+    store: memoryStore(clock.now),
+    logger: { warn() {} },
+    limits: reportLimits({
+      reportsQueue: 'reports',
+      clock,
+      logger: { warn() {} },
+      metrics: { add() {} },
+    }),
   };
   for (; now < scenario.seconds; now += 1) {
     group.advance(1);

@@ -1,5 +1,7 @@
 import { groupRoles } from '../../functions/lifecycle/group-roles.ts';
 import type { LifecycleDeps } from '../../functions/lifecycle/handle.ts';
+import { reportLimits } from '../../functions/lifecycle/report-limits.ts';
+import { memoryStore } from '../../shared/snapshot/testing/memory-store.ts';
 import { AutoScalingModel, GROUP, INSTANCE } from '../support/auto-scaling-model.ts';
 import { envelope } from '../support/sqs.ts';
 import { QueueModel } from './queue-model.ts';
@@ -57,6 +59,15 @@ export async function runScenario(scenario: Scenario) {
     autoScaling: group,
     events: { publish: async (report) => void published.push(report.report) },
     metrics: { add() {} },
+    groups: { all: async () => [] },
+    store: memoryStore(clock.now),
+    logger: { warn() {} },
+    limits: reportLimits({
+      reportsQueue: 'reports',
+      clock,
+      logger: { warn() {} },
+      metrics: { add() {} },
+    }),
   };
 
   let messages = 0;

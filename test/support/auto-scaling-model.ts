@@ -3,7 +3,13 @@ import { completeAction, recordHeartbeat } from '../../scripts/local/autoscaling
 import { advance } from '../../scripts/local/autoscaling/core/advance.ts';
 import { AutoScalingError } from '../../scripts/local/autoscaling/core/errors.ts';
 import { createGroup, terminateInstance } from '../../scripts/local/autoscaling/core/groups.ts';
-import { findInstance, type Hook, type World } from '../../scripts/local/autoscaling/core/model.ts';
+import {
+  findInstance,
+  type Group,
+  type Hook,
+  type World,
+} from '../../scripts/local/autoscaling/core/model.ts';
+import type { GroupState } from '../../shared/aws/auto-scaling.ts';
 import { ROLE_ID_TAG } from '../../shared/fleet/names.ts';
 import { RetryableError } from '../../shared/runtime/errors.ts';
 
@@ -121,6 +127,11 @@ export class AutoScalingModel implements AutoScalingPort {
     return group && { min: group.min, desired: group.desired, tags: new Map([[ROLE_ID_TAG, ROLE_ID]]) };
   }
 
+  async listGroups() {
+    this.throttleCall();
+    return new Map([...this.world.groups].map(([name, group]) => [name, stateOf(group)]));
+  }
+
   async terminate(instanceId: string, decrement: boolean): Promise<ChangeResult> {
     this.throttleCall();
     return this.change(() => terminateInstance(this.world, instanceId, decrement));
@@ -171,6 +182,17 @@ function hook(name: string, transition: 'LAUNCHING' | 'TERMINATING', defaultResu
     notificationMetadata: undefined,
     notificationTargetArn: undefined,
     roleArn: undefined,
+  };
+}
+
+function stateOf({ name, min, max, desired, instances }: Group): GroupState {
+  return {
+    name,
+    min,
+    max,
+    desired,
+    instances: instances.map(({ id, state }) => ({ instanceId: id, lifecycleState: state })),
+    tags: new Map([[ROLE_ID_TAG, ROLE_ID]]),
   };
 }
 

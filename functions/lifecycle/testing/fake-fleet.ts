@@ -1,11 +1,14 @@
-import { ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
+import { ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
 import type { Report } from '../../../shared/fleet/report.ts';
+import type { Message } from '../../../shared/runtime/message.ts';
 import type { MetricSink } from '../../../shared/runtime/metrics.ts';
 import type { Outcome } from '../../../shared/runtime/outcome.ts';
+import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { message, outcomeOf } from '../../../test/support/sqs.ts';
 import { groupRoles } from '../group-roles.ts';
 import { handleLifecycleMessage } from '../handle.ts';
 import type { AutoScalingPort, ChangeResult } from '../ports.ts';
+import { reportLimits } from '../report-limits.ts';
 
 export const GROUP = 'aw-gha-default';
 export const INSTANCE = 'i-0123456789abcdef0';
@@ -73,6 +76,8 @@ export class FakeFleet {
   publishError: Error | undefined;
 
   readonly calls: string[] = [];
+  readonly warnings: string[] = [];
+  readonly store = memoryStore(() => this.now);
   readonly published: Report[] = [];
   readonly measurements: { name: string; value: number; dimensions: object }[] = [];
 
@@ -93,8 +98,11 @@ export class FakeFleet {
       if (this.isLate) this.limit.abort();
       if (!this.sizes || !this.roleIds.has(name)) return undefined;
       const roleId = this.roleIds.get(name);
-      return { ...this.sizes, tags: new Map(roleId === undefined ? [] : [[ROLE_ID_TAG, roleId]]) };
+      const tags = new Map([[WARMING_SET_TAG, 'default']]);
+      if (roleId !== undefined) tags.set(ROLE_ID_TAG, roleId);
+      return { ...this.sizes, tags };
     },
+    listGroups: async () => new Map(),
     terminate: async (instanceId, decrement) => {
       this.calls.push(`terminate ${instanceId}${decrement ? ' and shrink' : ''}`);
       this.throwError();
@@ -112,16 +120,29 @@ export class FakeFleet {
     },
   };
 
+  /** As in one execution environment. */
+  readonly limits = reportLimits({
+    reportsQueue: 'aw-reports',
+    clock: this.clock,
+    logger: { warn: (line) => void this.warnings.push(line) },
+    metrics: this.metrics,
+  });
+
   /** The outcome of a report, sent `ageSeconds` ago by `senderId`. */
-  report(body: unknown, options: { ageSeconds?: number; senderId?: string } = {}): Promise<Outcome> {
-    const { ageSeconds = 0, senderId = `${ROLE_ID}:${INSTANCE}` } = options;
-    return this.handle(body, 'aw-reports', senderId, ageSeconds);
+  report(
+    body: unknown,
+    options: { ageSeconds?: number; senderId?: string; id?: string } = {},
+  ): Promise<Outcome> {
+    const { ageSeconds = 0, senderId = `${ROLE_ID}:${INSTANCE}`, id } = options;
+    return this.handle(body, 'aw-reports', senderId, ageSeconds, { ...(id && { id }) });
   }
 
   /** The outcome of a message in the inbox of events. */
   event(body: unknown, options: { ageSeconds?: number; account?: string } = {}): Promise<Outcome> {
     const { ageSeconds = 0, account } = options;
-    return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', ageSeconds, account);
+    return this.handle(body, 'aw-lifecycle-inbox', 'AIDAEVENTBRIDGE', ageSeconds, {
+      ...(account && { account }),
+    });
   }
 
   private handle(
@@ -129,27 +150,33 @@ export class FakeFleet {
     queue: string,
     senderId: string,
     ageSeconds: number,
-    account?: string,
+    change: { account?: string; id?: string },
   ): Promise<Outcome> {
     const sentAt = new Date(this.now.getTime() - ageSeconds * 1000);
-    const handled = handleLifecycleMessage(
-      message(body, { queue, senderId, sentAt, signal: this.limit.signal, ...(account && { account }) }),
-      {
-        prefix: 'aw',
-        reportsQueue: 'aw-reports',
-        autoScaling: this.port,
-        roles: this.roles,
-        metrics: this.metrics,
-        clock: this.clock,
-        events: {
-          publish: async (report) => {
-            if (this.publishError) throw this.publishError;
-            this.published.push(report);
-          },
+    const { signal } = this.limit;
+    return outcomeOf(this.handleMessage(message(body, { queue, senderId, sentAt, signal, ...change })));
+  }
+
+  /** As the record loop calls the function. */
+  handleMessage(received: Message): Promise<Outcome> {
+    return handleLifecycleMessage(received, {
+      prefix: 'aw',
+      reportsQueue: 'aw-reports',
+      autoScaling: this.port,
+      roles: this.roles,
+      limits: this.limits,
+      groups: { all: async () => [] },
+      store: this.store,
+      logger: { warn: (line) => void this.warnings.push(line) },
+      metrics: this.metrics,
+      clock: this.clock,
+      events: {
+        publish: async (report) => {
+          if (this.publishError) throw this.publishError;
+          this.published.push(report);
         },
       },
-    );
-    return outcomeOf(handled);
+    });
   }
 
   private applyToHook(calls: string, hook: string): ChangeResult {

@@ -104,6 +104,7 @@ module "hearth" {
       min_runners            = 1
       max_runners            = 5
       drain_timeout_min      = 120
+      max_instance_lifetime  = 604800
       queue                  = "aspect-small"
       labels                 = ["aspect-small", "linux"]
       resource_type          = "small"

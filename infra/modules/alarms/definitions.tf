@@ -12,6 +12,9 @@ locals {
       drain-limit     = { metric = "DrainingSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = 169200, period = 300, severity = "critical", summary = "A runner of ${id} drains for more than 47 hours; at 48 hours Auto Scaling ends it together with its job" }
       # One runner can break. Four in an hour have a common cause, and each replacement costs jobs their place.
       unhealthy-runners = { metric = "UnhealthyRunners", dimensions = { Group = id }, statistic = "Sum", threshold = 3, period = 3600, severity = "error", summary = "More than three runners of ${id} were replaced because of a fault", only = group.takes_jobs }
+      held-runners      = { metric = "HeldRunners", dimensions = { Group = id }, statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "Runners of ${id} report faults and are not replaced, because too many of the group were within an hour", only = group.takes_jobs }
+      silent-runners    = { metric = "RunnersReplaced", dimensions = { Group = id, Cause = "no-agent" }, statistic = "Sum", threshold = 2, period = 3600, severity = "error", summary = "Runners of ${id} come into service and never ask for a registration", only = group.takes_jobs }
+      overdue-repairs   = { metric = "RepairDueSeconds", dimensions = { Group = id }, statistic = "Maximum", threshold = 21600, period = 900, severity = "warning", summary = "A runner of ${id} is to be replaced for more than six hours", only = group.takes_jobs }
       old-agents        = { metric = "OldAgents", dimensions = { Group = id }, statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "The CI provider refuses the agent of ${id} for its age", only = group.takes_jobs }
       # The function registration counts instances that had no agent in two sweeps in a row, which are five minutes apart.
       missing-agents       = { metric = "InstancesWithoutAgent", dimensions = { Group = id }, statistic = "Maximum", threshold = 0, period = 300, severity = "error", summary = "Runners of ${id} are in service without an agent for more than five minutes", only = group.takes_jobs }
@@ -40,6 +43,7 @@ locals {
       many-incidents          = { metric = "IncidentsSent", threshold = 100, period = 3600, severity = "warning", summary = "The number of incidents sent to PagerDuty is unusually high" }
       agent-credentials       = { metric = "CredentialFailures", threshold = 0, period = 300, severity = "critical", summary = "A secret with credentials of a CI provider is empty, malformed or refused, so runners get no registrations" }
       throttled-registrations = { metric = "RegistrationsThrottled", threshold = 0, period = 300, periods = 3, severity = "warning", summary = "A CI provider's rate limit delays registrations" }
+      dropped-reports         = { metric = "DroppedReports", threshold = 1000, period = 300, severity = "error", summary = "A runner sends far more reports than it should, and the function lifecycle drops them" }
       left-registrations      = { metric = "RegistrationsLeftBehind", threshold = 0, period = 300, periods = 6, statistic = "Maximum", severity = "warning", summary = "Terminated runners left registrations at a CI provider that were not removed for half an hour" }
       denied-requests         = { metric = "DeniedRequests", threshold = 0, period = 300, severity = "error", summary = "A principal that is not a runner asked the function registration for a registration" }
       # Each poll emits a value, so without one the function does not run.

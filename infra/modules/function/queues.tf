@@ -24,6 +24,7 @@ resource "aws_sqs_queue" "extra" {
   for_each = toset(try(var.spec.extraInboxes, []))
 
   name                       = "${var.name_prefix}-${each.key}"
+  max_message_size           = try(var.spec.extraInboxBytes, null)
   visibility_timeout_seconds = local.visibility
   message_retention_seconds  = local.retention
   sqs_managed_sse_enabled    = true

@@ -61,7 +61,7 @@ resource "aws_autoscaling_group" "this" {
   }
 
   dynamic "tag" {
-    for_each = { for key, value in local.tags : key => value if key != "hearth:role-id" }
+    for_each = { for key, value in local.tags : key => value if !contains(["hearth:role-id", "hearth:warming-set"], key) }
     content {
       key                 = tag.key
       value               = tag.value
@@ -74,6 +74,16 @@ resource "aws_autoscaling_group" "this" {
     key                 = "hearth:role-id"
     value               = aws_iam_role.this.unique_id
     propagate_at_launch = false
+  }
+
+  # The function lifecycle believes reports about broken snapshots of this set only.
+  dynamic "tag" {
+    for_each = var.boots_set[*]
+    content {
+      key                 = "hearth:warming-set"
+      value               = tag.value
+      propagate_at_launch = false
+    }
   }
 
   timeouts {

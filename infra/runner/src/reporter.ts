@@ -46,7 +46,9 @@ export function sqsReporter(
       TRY_LIMIT_MS,
     );
     const abortSignal = stop ? AbortSignal.any([limit.signal, stop]) : limit.signal;
-    const sending = sqs.send(new SendMessageCommand({ QueueUrl: reportsUrl, MessageBody }), { abortSignal });
+    // Fair queues: a backlog of one instance delays the others less (SQS Developer Guide, "Amazon SQS fair queues").
+    const command = new SendMessageCommand({ QueueUrl: reportsUrl, MessageBody, MessageGroupId: instanceId });
+    const sending = sqs.send(command, { abortSignal });
     await raceAbort(abortSignal, sending).finally(() => clearTimeout(timer));
   }
   return {

@@ -1,5 +1,5 @@
 import { type AutoScalingClient, CreateAutoScalingGroupCommand } from '@aws-sdk/client-auto-scaling';
-import { autoScalingGroupName, hookName, ROLE_ID_TAG } from '../../../shared/fleet/names.ts';
+import { autoScalingGroupName, hookName, ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
 import { roleId } from '../gateway/callers.ts';
 import type { Deployment, GroupSettings } from './settings.ts';
 
@@ -32,7 +32,7 @@ export async function makeGroup(
       AvailabilityZones: ['a', 'b'].map((zone) => `${home.region}${zone}`),
       MixedInstancesPolicy: {
         LaunchTemplate: {
-          LaunchTemplateSpecification: { LaunchTemplateName: name, Version: '$Latest' },
+          LaunchTemplateSpecification: { LaunchTemplateName: name, Version: '1' },
           Overrides: [{ InstanceType: group.instanceType ?? USUAL_TYPE }],
         },
         InstancesDistribution: {
@@ -48,6 +48,9 @@ export async function makeGroup(
         { Key: 'Name', Value: name, PropagateAtLaunch: true },
         // The role of the instances has the name of the group, as in the Terraform module.
         { Key: ROLE_ID_TAG, Value: roleId(name), PropagateAtLaunch: false },
+        ...(group.warmingSet === undefined
+          ? []
+          : [{ Key: WARMING_SET_TAG, Value: group.warmingSet, PropagateAtLaunch: false }]),
       ],
     }),
   );

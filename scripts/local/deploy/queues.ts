@@ -14,6 +14,7 @@ export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: Queu
   const dead = names.dead(spec.name);
   await make(sqs, dead, { MessageRetentionPeriod: String(RETENTION_SECONDS) });
   for (const name of polledQueues(spec, names)) {
+    const bytes = name === names.inbox(spec.name) ? undefined : spec.extraInboxBytes;
     await make(sqs, name, {
       MessageRetentionPeriod: String(RETENTION_SECONDS),
       VisibilityTimeout: String(visibilitySeconds(spec)),
@@ -21,6 +22,7 @@ export async function makeQueues(sqs: SQSClient, spec: FunctionSpec, names: Queu
         deadLetterTargetArn: names.arn(dead),
         maxReceiveCount: spec.receiveLimit,
       }),
+      ...(bytes !== undefined && { MaximumMessageSize: String(bytes) }),
     });
   }
 }

@@ -28,7 +28,7 @@ export async function makeBucket(s3: S3Client, deployment: Deployment): Promise<
   );
 }
 
-/** Writes the declared part of the /aw tree, which sends an event to `parameters`. */
+/** Writes the declared part of the tree of the deployment, which sends an event to `parameters`. */
 export async function declareParameters(s3: S3Client, deployment: Deployment): Promise<void> {
   await s3.send(
     new PutObjectCommand({
@@ -44,11 +44,11 @@ export async function declareParameters(s3: S3Client, deployment: Deployment): P
   );
 }
 
-/** The declared part of the /aw tree: what the deployment is, and each group's settings. */
+/** The declared part of the tree: what the deployment is, and each group's settings. */
 export function declaredParameters(deployment: Deployment): Record<string, string> {
   const hosts = [...new Set(deployment.groups.map(({ provider }) => provider))];
   const groups = deployment.groups.map((group) => [
-    `/aw/groups/${groupId(group)}`,
+    `/${deployment.prefix}/groups/${groupId(group)}`,
     JSON.stringify({
       minRunners: group.min,
       maxRunners: group.max,
@@ -57,19 +57,24 @@ export function declaredParameters(deployment: Deployment): Record<string, strin
     }),
   ]);
   return {
-    '/aw/deployment': JSON.stringify({ customerId: 'local', version: 'local', hosts }),
+    [`/${deployment.prefix}/deployment`]: JSON.stringify({ customerId: 'local', version: 'local', hosts }),
     ...Object.fromEntries(groups),
   };
 }
 
 /**
  * Makes the secret for the PagerDuty key without a value, as the Terraform module does, and those of the CI providers with the values that
- * an operator puts into them.
+ * an operator puts into them. Several deployments of one local cloud share them.
  */
 export async function makeSecrets(secrets: SecretsManagerClient, deployment: Deployment): Promise<void> {
-  await secrets.send(new CreateSecretCommand({ Name: ROUTING_SECRET }));
-  for (const [Name, SecretString] of Object.entries(deployment.providers.secrets)) {
+  for (const [Name, SecretString] of Object.entries({
+    [ROUTING_SECRET]: '',
+    ...deployment.providers.secrets,
+  })) {
     // Empty: without a value.
-    await secrets.send(new CreateSecretCommand({ Name, ...(SecretString !== '' && { SecretString }) }));
+    const command = new CreateSecretCommand({ Name, ...(SecretString !== '' && { SecretString }) });
+    await secrets.send(command).catch((error: Error) => {
+      if (error.name !== 'ResourceExistsException') throw error;
+    });
   }
 }

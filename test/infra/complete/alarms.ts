@@ -68,6 +68,9 @@ export function aboutAlarms(made: Applied): void {
         expect(watched(kind, 'Group'), kind).toEqual(groups.sort());
       // Only groups that take jobs have agents.
       for (const kind of [
+        'held-runners',
+        'silent-runners',
+        'overdue-repairs',
         'old-agents',
         'unhealthy-runners',
         'missing-agents',

@@ -101,6 +101,8 @@ export function aboutFunctions(made: Applied): void {
           expect(values.visibility_timeout_seconds).toBe(visibilitySeconds(spec));
           expect(values.sqs_managed_sse_enabled).toBe(true);
           expect(JSON.parse(text(values.redrive_policy)).maxReceiveCount).toBe(spec.receiveLimit);
+          const isExtra = spec.extraInboxes.some((queue) => values.name === `aw-${queue}`);
+          if (isExtra) expect(values.max_message_size).toBe(spec.extraInboxBytes);
         }
       });
 
@@ -155,9 +157,19 @@ export function aboutFunctions(made: Applied): void {
       });
     });
 
+    test('the logs of runners, which jobs can write, are of the class without metrics', () => {
+      for (const { values } of of('aws_cloudwatch_log_group')) {
+        const isOfRunners = values.name === 'aw_runners';
+        expect(values.log_group_class === 'INFREQUENT_ACCESS', text(values.name)).toBe(isOfRunners);
+      }
+      const metrics = of('aws_cloudwatch_log_metric_filter');
+      expect(metrics).toEqual([]);
+    });
+
     test('schedules send the envelope of EventBridge, with placeholders for the Scheduler', () => {
       const names = of('aws_scheduler_schedule').map(({ values }) => values.name);
       expect(names.sort()).toEqual([
+        'aw-lifecycle-reconcile',
         'aw-parameters-reconcile',
         'aw-registration-sweep',
         'aw-scaling-poll',

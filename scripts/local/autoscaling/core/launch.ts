@@ -43,6 +43,7 @@ export function launchInstance(world: World, group: Group): void {
     type: instanceType,
     purchase: group.purchase,
     launchedAt: world.now,
+    launchTemplate: group.launchTemplate,
     state: 'Pending',
     healthy: true,
     protectedFromScaleIn: group.newInstancesProtected,

@@ -89,6 +89,8 @@ export type Instance = {
   readonly type: string;
   readonly purchase: 'spot' | 'on-demand';
   readonly launchedAt: number;
+  /** That of the group at the launch. */
+  readonly launchTemplate: Group['launchTemplate'];
   state: LifecycleState;
   healthy: boolean;
   protectedFromScaleIn: boolean;

@@ -24,7 +24,7 @@ export const describeOperations: Record<string, (world: World, form: Form) => Xm
     const { items, nextToken } = page(instances, form, 50, 50);
     return {
       AutoScalingInstances: items.map(({ group, instance }) => ({
-        ...instanceXml(group, instance),
+        ...instanceXml(instance),
         AutoScalingGroupName: group.name,
         // Upper case here, capitalised in DescribeAutoScalingGroups: so it is on AWS.
         HealthStatus: instance.healthy ? 'HEALTHY' : 'UNHEALTHY',
@@ -80,7 +80,7 @@ function groupXml(group: Group): XmlValue {
   return {
     AutoScalingGroupName: group.name,
     AutoScalingGroupARN: group.arn,
-    LaunchTemplate: launchTemplateXml(group),
+    LaunchTemplate: launchTemplateXml(group.launchTemplate),
     MinSize: group.min,
     MaxSize: group.max,
     DesiredCapacity: group.desired,
@@ -90,7 +90,7 @@ function groupXml(group: Group): XmlValue {
     TargetGroupARNs: [],
     HealthCheckType: group.healthCheckType,
     HealthCheckGracePeriod: group.healthCheckGracePeriod,
-    Instances: group.instances.map((instance) => instanceXml(group, instance)),
+    Instances: group.instances.map(instanceXml),
     CreatedTime: new Date(group.createdAt),
     SuspendedProcesses: [],
     VPCZoneIdentifier: group.subnets.join(','),
@@ -104,20 +104,19 @@ function groupXml(group: Group): XmlValue {
   };
 }
 
-function instanceXml(group: Group, instance: Instance): Record<string, XmlValue> {
+function instanceXml(instance: Instance): Record<string, XmlValue> {
   return {
     InstanceId: instance.id,
     InstanceType: instance.type,
     AvailabilityZone: instance.zone,
     LifecycleState: instance.state,
     HealthStatus: instance.healthy ? 'Healthy' : 'Unhealthy',
-    LaunchTemplate: launchTemplateXml(group),
+    LaunchTemplate: launchTemplateXml(instance.launchTemplate),
     ProtectedFromScaleIn: instance.protectedFromScaleIn,
   };
 }
 
-function launchTemplateXml(group: Group): XmlValue {
-  const { launchTemplate } = group;
+function launchTemplateXml(launchTemplate: Group['launchTemplate']): XmlValue {
   if (launchTemplate === undefined) return undefined;
   return {
     LaunchTemplateId: launchTemplate.id,
