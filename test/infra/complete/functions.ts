@@ -251,7 +251,7 @@ export function aboutFunctions(made: Applied): void {
           Principal: '*',
           Action: ['sqs:SendMessage'],
           Resource: ['arn:aws:sqs:us-west-2:123456789012:aw-reports'],
-          Condition: { ArnNotLike: { 'aws:PrincipalArn': ['arn:aws:iam::123456789012:role/aw-*'] } },
+          Condition: { ArnNotLike: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:role/aw-*' } },
         },
         { Sid: 'DenyWithoutTls' },
       ]);

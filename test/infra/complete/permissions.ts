@@ -166,8 +166,11 @@ export function aboutPermissions(made: Applied): void {
         const arn = text(values.arn);
         expect(reading(new RegExp(`^${arn}$`)), arn).toEqual(both);
       }
-      expect(reading(/config\/groups\.json$/)).toEqual(both);
-      expect(reading(/\/registrations\//)).toEqual(both);
+      const lifecycle = expect.stringContaining('module.function["lifecycle"]');
+      expect(reading(/config\/groups\.json$/)).toEqual([lifecycle, ...both]);
+      expect(reading(/\/registrations\/\*$/)).toEqual(both);
+      // Only which instances have no registration.
+      expect(reading(/\/registrations\/sweep\.json$/)).toEqual([lifecycle]);
     });
 
     test('the agent secrets are those that operators may write', () => {

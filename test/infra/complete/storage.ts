@@ -118,6 +118,7 @@ export function aboutStorage(made: Applied): void {
         takesJobs,
         pollsPerMinute: 1,
         scaleOutFactor: 1,
+        replaceOutdated: true,
       });
       const repository = 'monorepo';
       const circle = { provider: 'cci', apiUrl: 'https://circleci.example.com' };
@@ -140,6 +141,7 @@ export function aboutStorage(made: Applied): void {
           ...sized('gha-small-jobs', 1, 5),
           repository,
           labels: ['aspect-small', 'linux'],
+          maxInstanceLifetimeSeconds: 604_800,
         },
         // The runners belong to the organization, so no repository is named.
         'gha/org': { ...github, ...sized('gha-org', 0, 5), runnerGroup: 'release', labels: ['org'] },
