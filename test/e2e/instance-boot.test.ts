@@ -99,7 +99,11 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
   const soon = { timeout: 60_000, interval: 100 };
 
   test('boots from user data to Ready and a snapshot, through a crash, and makes no second snapshot after a reboot', async () => {
-    prepare(['sh', '-c', 'grep hearth /proc/self/cgroup; echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50']);
+    prepare([
+      'sh',
+      '-c',
+      'grep hearth /proc/self/cgroup; echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50',
+    ]);
     instance.boot();
     await expect.poll(() => reported('Runner Ready').length, soon).toBe(1);
     expect(reported('Runner Ready')[0]).toMatchObject({ instanceId: INSTANCE, group: 'gha/default' });
