@@ -75,6 +75,8 @@ async function applyReport(
       return abandonLaunch(report, context);
     case 'Runner Drained':
       return completeHook(report, 'drain', 'CONTINUE', context);
+    case 'Runner Cache':
+      return { outcome: done(), confirmed: false };
     case 'Runner Idle':
       // The report describes the past. An instance that is still idle reports again.
       if (context.ageMs > STALE_MS) return skipped('stale');
@@ -189,6 +191,14 @@ function recordMeasurements(report: Report, metrics: MetricSink): void {
       break;
     case 'Runner Drained':
       if (report.seconds) metrics.add('DrainSeconds', report.seconds.drain, { Group });
+      break;
+    case 'Runner Cache':
+      metrics.add('CacheHits', report.cache.hits, { Group });
+      metrics.add('CacheMisses', report.cache.misses, { Group });
+      metrics.add('CacheServedBytes', report.cache.servedBytes, { Group });
+      metrics.add('CacheStoredBytes', report.cache.storedBytes, { Group });
+      metrics.add('CacheDroppedUploads', report.cache.dropped, { Group });
+      metrics.add('CacheFailures', report.cache.failures, { Group });
       break;
     case 'Runner Unhealthy':
       metrics.add('UnhealthyRunners', 1, { Group });

@@ -27,6 +27,9 @@ export const AGENT_TOO_OLD = 'agent too old: ';
 /** Longest duration, in seconds (30 days). */
 export const MAX_SECONDS = 30 * 86_400;
 
+/** Largest count of one report: a petabyte. */
+const MAX_COUNT = 1e15;
+
 const instant = v.pipe(v.string(), v.maxLength(40), v.isoTimestamp());
 
 /** A text that is cut to `max` characters. */
@@ -44,6 +47,15 @@ const seconds = v.fallback(
   v.pipe(
     v.number(),
     v.transform((value) => Math.min(MAX_SECONDS, Math.max(0, value))),
+  ),
+  0,
+);
+
+/** A number of things or bytes, clamped to 0 and `MAX_COUNT`. */
+const count = v.fallback(
+  v.pipe(
+    v.number(),
+    v.transform((value) => Math.min(MAX_COUNT, Math.max(0, Math.floor(value)))),
   ),
   0,
 );
@@ -121,6 +133,23 @@ export const reportSchema = v.variant('report', [
     ...sender,
     /** Seconds between the start of the drain and its end. */
     seconds: v.fallback(v.optional(v.object({ drain: seconds })), undefined),
+  }),
+  v.object({
+    report: v.literal('Runner Cache'),
+    ...sender,
+    /** What the build cache has counted since the last such report. */
+    cache: v.object({
+      hits: count,
+      misses: count,
+      /** Bytes that jobs have got. */
+      servedBytes: count,
+      /** Bytes that were stored in S3. */
+      storedBytes: count,
+      /** Results that were not stored in S3 although they should have been. */
+      dropped: count,
+      /** Requests to S3 that failed. */
+      failures: count,
+    }),
   }),
   v.object({ report: v.literal('Runner Idle'), ...sender, idleSeconds: seconds }),
   v.object({

@@ -61,6 +61,16 @@ export const METRICS = {
   RegistrationsLeftBehind: { unit: MetricUnit.Count, dimensions: [[]] },
   /** Requests of a principal that is not an instance of a runner group, or for another instance. */
   DeniedRequests: { unit: MetricUnit.Count, dimensions: [[]] },
+  /** Actions and entries of tools that jobs have found in the build cache, and those that they have not. */
+  CacheHits: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  CacheMisses: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Bytes that jobs have got from the build cache, and bytes that were stored in S3. */
+  CacheServedBytes: { unit: MetricUnit.Bytes, dimensions: [['Group']] },
+  CacheStoredBytes: { unit: MetricUnit.Bytes, dimensions: [['Group']] },
+  /** Results of jobs that were not stored in S3 although the group may. */
+  CacheDroppedUploads: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  /** Requests of the build cache that S3 refused or did not answer in time. */
+  CacheFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
 } as const satisfies Record<string, { unit: string; dimensions: readonly (readonly string[])[] }>;
 
 export type MetricName = keyof typeof METRICS;

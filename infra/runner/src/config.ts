@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
+import { CACHE_SCOPE } from '../../../shared/fleet/build-cache.ts';
 import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 import { JOB_SOCKET } from './job-socket.ts';
@@ -80,6 +81,19 @@ const jobSettings = v.strictObject({
   docker: v.optional(v.boolean(), true),
 });
 
+/** The build cache of a group. Its role has the same rights. */
+const cacheSettings = v.strictObject({
+  mode: v.picklist(['read', 'write']),
+  /** The scope that the group reads first, and the only one that it writes. */
+  scope: v.pipe(v.string(), v.regex(CACHE_SCOPE)),
+  /** Further scopes that it reads, in this order. */
+  reads: v.optional(v.array(v.pipe(v.string(), v.regex(CACHE_SCOPE))), []),
+  /** Share of the disk of images that the cache takes, in percent. */
+  diskPercent: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(50)), 10),
+  /** On the loopback; below the range of ports that the kernel gives to clients. */
+  port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)), 24_181),
+});
+
 /**
  * `/etc/aw-runner/config.json`. Terraform's user data writes it.
  *
@@ -112,6 +126,8 @@ const configSchema = (drivers: readonly string[]) =>
       paths: v.optional(v.array(path), []),
     }),
     jobs: v.optional(jobSettings, {}),
+    /** Absent: the group has no build cache. */
+    cache: v.optional(cacheSettings),
     /** The socket through which jobs reach aw-runner. */
     jobSocket: v.optional(path, JOB_SOCKET),
     /** Longest time of a boot until Runner Ready or Runner Failed. */

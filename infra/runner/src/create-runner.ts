@@ -5,6 +5,8 @@ import { clientSettings } from '../../../shared/runtime/client-settings.ts';
 import type { AgentDriver, AgentFactories } from './agents/driver.ts';
 import { registrationClient } from './agents/registration-client.ts';
 import type { AgentUnits, AgentUnitsFactory } from './agents/units.ts';
+import { cacheEnvironment } from './cache/client-settings.ts';
+import { type CacheUnitFactory, type JobCache, jobCache, noCache, withCache } from './cache/job-cache.ts';
 import { BadConfig, type RunnerConfig } from './config.ts';
 import { runnerDirectories } from './directories.ts';
 import { type Health, instanceHealth } from './health.ts';
@@ -22,6 +24,7 @@ export type Runner = {
   config: RunnerConfig;
   instanceId: string;
   agent: AgentDriver;
+  cache: JobCache;
   metadata: Metadata;
   reporter: Reporter;
   states: StateFile;
@@ -35,7 +38,12 @@ export type Runner = {
 };
 
 /** What differs between programs: the agents they have, the service manager that runs them, and the kernel that jobs share. */
-export type AgentAdapters = { agents: AgentFactories; units: AgentUnitsFactory; kernel: KernelPort };
+export type AgentAdapters = {
+  agents: AgentFactories;
+  units: AgentUnitsFactory;
+  cacheUnit: CacheUnitFactory;
+  kernel: KernelPort;
+};
 
 /** The runner of this instance, with the clients and adapters of AWS. */
 export async function createRunner(
@@ -52,6 +60,7 @@ export async function createRunner(
   const states = stateFile(directories.state, log);
   const { owner } = directories;
   const agentUnits = adapters.units({ stateDirectory: directories.state, log });
+  const cache = createCache(config, adapters, log);
   return {
     config,
     instanceId,
@@ -59,7 +68,8 @@ export async function createRunner(
     states,
     health: instanceHealth(directories.state, [directories.state, directories.images], log),
     reporter: sqsReporter(sqs, config, instanceId, log),
-    agent: createAgent(config, adapters, { instanceId, s3, states, sqs, units: agentUnits, log }),
+    agent: createAgent(config, adapters, { instanceId, s3, states, sqs, units: agentUnits, cache, log }),
+    cache,
     restore: async (signal) => {
       // New directories of the set belong to this user.
       if (directories.paths.length > 0 && owner !== undefined) await agentUnits.ensureUser(owner);
@@ -88,6 +98,18 @@ async function openToJobs(warm: string): Promise<void> {
   await chmod(warm, 0o1777);
 }
 
+/** A warming run uses no cache: what it saves must be its own work. */
+function createCache(
+  config: RunnerConfig,
+  { cacheUnit }: AgentAdapters,
+  log: (line: string) => void,
+): JobCache {
+  const { cache, warming, directories } = config;
+  if (!cache || warming !== false) return noCache;
+  const unit = cacheUnit({ stateDirectory: directories.state, log });
+  return jobCache({ ...config, cache }, isClean(config), unit, log);
+}
+
 function createAgent(
   config: RunnerConfig,
   { agents, kernel }: AgentAdapters,
@@ -97,10 +119,11 @@ function createAgent(
     s3: S3Client;
     states: StateFile;
     sqs: SQSClient;
+    cache: JobCache;
     log: (line: string) => void;
   },
 ): AgentDriver {
-  const { instanceId, s3, states, sqs, units, log } = options;
+  const { instanceId, s3, states, sqs, units, cache, log } = options;
   if (config.warming && config.warmingSet !== undefined) {
     const { warming, warmingSet: set } = config;
     const unitsOfRun = () => warmingUnits(config, units, kernel, log);
@@ -124,7 +147,8 @@ function createAgent(
     instanceId,
     stateDirectory,
     jobSocket,
-    units: jobUnits(config, units, kernel, log),
+    units: withCache(jobUnits(config, units, kernel, log), cache, isClean(config)),
+    ...(config.cache && { env: cacheEnvironment(config.cache.port) }),
     oneJob: isClean(config),
     // Each client of the SDK has the credentials of the instance role.
     registration:

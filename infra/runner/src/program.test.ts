@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runnerConfig } from '../../../test/support/runner-config.ts';
 import { systemdUnits } from './agents/systemd-units.ts';
+import { systemdCacheUnit } from './cache/systemd-cache-unit.ts';
 import { instanceKernel } from './isolation/job-places.ts';
 import { startJobSocket } from './job-socket.ts';
 import { runProgram } from './program.ts';
@@ -27,7 +28,7 @@ afterEach(() => {
 });
 
 const run = (...argv: string[]) =>
-  runProgram(argv, { agents: {}, units: systemdUnits, kernel: instanceKernel });
+  runProgram(argv, { agents: {}, units: systemdUnits, cacheUnit: systemdCacheUnit, kernel: instanceKernel });
 
 describe('wrong usage is exit code 2 with the usage text', () => {
   test.each([

@@ -5,6 +5,7 @@ import { errorText } from '../../../shared/runtime/errors.ts';
 import { redactText } from '../../../shared/runtime/redact.ts';
 import { JOB_USER } from './agents/settings.ts';
 import { boot } from './boot.ts';
+import { serveCache } from './cache/serve-cache.ts';
 import { BadConfig, CONFIG_FILE, type RunnerConfig, readConfig } from './config.ts';
 import { type AgentAdapters, createRunner, type Runner } from './create-runner.ts';
 import { jobFinished } from './health.ts';
@@ -23,6 +24,7 @@ usage: aw-runner [--config FILE] COMMAND
   watch                       runs agents, drains, and reports an idle or unhealthy instance, until it is stopped
   run                         boot, then watch
   job-finished --exit-code N  for the job hook of the CI provider: marks an instance that breaks its jobs
+  serve-cache FILE            serves the build cache of the instance; aw-runner itself starts it
   serve-image DIRECTORY       serves the image of a lazy start and completes it; aw-runner itself starts it
   version
 
@@ -89,7 +91,9 @@ async function runCommand(argv: readonly string[], adapters: AgentAdapters): Pro
     case 'warm-bazel':
       return warmCommand(rest, await config(), stopSignal(), log);
     case 'serve-image':
-      return serveImage(directoryArgument(rest), log);
+      return serveImage(oneArgument(rest, 'serve-image needs one directory'), log);
+    case 'serve-cache':
+      return serveCache(oneArgument(rest, 'serve-cache needs one file'), stopSignal(), log);
     case 'job-finished':
       return reportJob(exitCodeOption(rest));
     case 'boot':
@@ -129,12 +133,11 @@ function noArguments(args: readonly string[]): void {
   parseArgs({ args: [...args], options: {} });
 }
 
-function directoryArgument(args: readonly string[]): string {
+function oneArgument(args: readonly string[], problem: string): string {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
-  const [directory] = positionals;
-  if (directory === undefined || positionals.length > 1)
-    throw new UsageError('serve-image needs one directory');
-  return directory;
+  const [argument] = positionals;
+  if (argument === undefined || positionals.length > 1) throw new UsageError(problem);
+  return argument;
 }
 
 function exitCodeOption(args: readonly string[]): number {

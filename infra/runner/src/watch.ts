@@ -16,6 +16,9 @@ import {
   watchStep,
 } from './watch-step.ts';
 
+/** Time between two reports about the build cache, in seconds: the period of its alarm. */
+const CACHE_REPORT_SECONDS = 300;
+
 /** What the loop and its heartbeat share. */
 type Watch = {
   runner: Runner;
@@ -31,6 +34,8 @@ type Watch = {
   isIntakeStopped: boolean;
   /** A start of the agent that has not ended yet. */
   isStarting: boolean;
+  /** Whether the uploads of the build cache have had their time. */
+  isCacheDrained: boolean;
   /** The last error of each source: an error that persists is logged once. */
   errors: Map<string, string>;
   stopHeartbeat: () => void;
@@ -52,10 +57,12 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
     idleWritten: 0,
     isIntakeStopped: false,
     isStarting: false,
+    isCacheDrained: false,
     errors: new Map(),
     stopHeartbeat: () => {},
   };
   restartHeartbeat(context);
+  const stopCacheReports = startHeartbeat(CACHE_REPORT_SECONDS, () => runner.cache.report(runner.reporter));
   try {
     while (!signal.aborted) {
       await raceAbort(signal, step(context)).catch((error: unknown) => {
@@ -65,6 +72,7 @@ export async function watch(runner: Runner, signal: AbortSignal): Promise<void> 
     }
   } finally {
     context.stopHeartbeat();
+    void stopCacheReports();
   }
 }
 
@@ -198,6 +206,7 @@ async function perform(action: Action, context: Watch): Promise<void> {
       if (state.launch && (await reporter.trySend(state.launch.report as ReportBody))) last.ready = now;
       return;
     case 'report-drained':
+      await drainCache(context);
       if (await reporter.trySend({ report: 'Runner Drained', seconds: { drain: action.seconds } })) {
         log('reported: Runner Drained');
         last.drained = now;
@@ -215,6 +224,15 @@ async function perform(action: Action, context: Watch): Promise<void> {
       if (await reporter.trySend({ report: 'Runner Idle', idleSeconds: action.seconds })) last.idle = now;
       return;
   }
+}
+
+/** Once, after the last job: what it has built is not lost with the instance. The heartbeats of the drain continue. */
+async function drainCache(context: Watch): Promise<void> {
+  const { cache, reporter } = context.runner;
+  if (context.isCacheDrained) return;
+  context.isCacheDrained = true;
+  await cache.drain(context.reclaimedAt);
+  await cache.report(reporter);
 }
 
 /** Not awaited: a slow start must not delay a drain. */

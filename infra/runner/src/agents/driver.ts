@@ -70,6 +70,8 @@ export type AgentContext = {
   /** The socket through which jobs reach aw-runner. */
   jobSocket: string;
   units: PlacedUnits;
+  /** Further variables of agents and their jobs; nothing secret. */
+  env?: Readonly<Record<string, string>>;
   /** Each agent runs one job: where the provider has a mode for many jobs, it is not used. */
   oneJob: boolean;
   /** Undefined: the group has no function that issues registrations, so its instances run no agent. */

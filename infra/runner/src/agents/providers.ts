@@ -38,7 +38,7 @@ function provider(executable: string, kind: (options: KindOptions) => AgentKind)
     if (!registration) return noAgent('the configuration has no registrationUrl', log);
     const program = agentProgram(settings, executable, log);
     const logs = agentLogs(stateDirectory);
-    const env = { LANG: 'C.UTF-8', HEARTH_JOB_SOCKET: context.jobSocket };
+    const env = { LANG: 'C.UTF-8', HEARTH_JOB_SOCKET: context.jobSocket, ...context.env };
     const runtimeDirectory = dirname(context.jobSocket);
     const options = {
       settings,

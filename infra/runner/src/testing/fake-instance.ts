@@ -1,4 +1,5 @@
 import type { AgentFacts, AgentStatus } from '../agents/driver.ts';
+import { type JobCache, noCache } from '../cache/job-cache.ts';
 import { parseConfig } from '../config.ts';
 import type { Runner } from '../create-runner.ts';
 import { type Health, instanceHealth } from '../health.ts';
@@ -22,6 +23,7 @@ export type InstanceSettings = {
   health?: Partial<Health>;
   target?: () => Promise<string | undefined>;
   reclaimedAt?: number;
+  cache?: JobCache;
   isWarm?: boolean;
   config?: object;
   directory: string;
@@ -100,6 +102,7 @@ export function fakeInstance(settings: InstanceSettings) {
         facts: settings.facts ?? (() => ({ registers: false })),
         ...(settings.changed && { changed: settings.changed }),
       },
+      cache: settings.cache ?? noCache,
       metadata: {
         instanceId: async () => INSTANCE,
         targetLifecycleState: settings.target ?? (async () => 'InService'),

@@ -1,0 +1,659 @@
+import { hash } from 'node:crypto';
+import { type FileHandle, open, readFile, unlink } from 'node:fs/promises';
+import * as v from 'valibot';
+import {
+  actionKey,
+  type CachePlace,
+  type CacheTool,
+  CLAIM_MS,
+  epochKey,
+  epochSchema,
+  OUTPUT_MS,
+  outputKey,
+  toolKey,
+} from '../../../../shared/fleet/build-cache.ts';
+import { errorText } from '../../../../shared/runtime/errors.ts';
+import {
+  type ActionRecord,
+  decodeRecord,
+  encodeRecord,
+  MAX_OUTPUTS,
+  MAX_RECORD,
+  SMALL_OUTPUT,
+  splitOutputs,
+} from './action-record.ts';
+import {
+  type ActionReferences,
+  type Digest,
+  readActionResult,
+  readDirectory,
+  readTree,
+} from './action-result.ts';
+import type { DiskTier } from './disk-tier.ts';
+import { MemoryTier } from './memory-tier.ts';
+import { CorruptObject, seal, sealFile, unseal, unsealed } from './sealed.ts';
+import type { CacheStore, StoredObject } from './store.ts';
+import type { Uploads } from './uploads.ts';
+
+/** Largest output, and largest entry of another tool, in bytes. S3 takes 5 GB in one request. */
+export const MAX_OUTPUT = 2 * 2 ** 30;
+export const MAX_ENTRY = 2 ** 30;
+
+/** Largest message that names the files of a directory, in bytes. An action with a larger one is not cached. */
+const MAX_TREE = 32 * 2 ** 20;
+
+/**
+ * Objects above this size are sent while they arrive, since a client does not wait for all of them; their last piece is held back
+ * until the digest is checked. Others are checked first. In bytes.
+ */
+const STREAM_ABOVE = 32 * 2 ** 20;
+
+/** Content of small outputs in memory, in bytes. */
+const MEMORY_BYTES = 16 * 2 ** 20;
+
+/** Time of the uploads of a job after its end, in milliseconds. */
+const TURNOVER_MS = 10_000;
+
+/** Large outputs that are stored at once, in all uploads, and questions whether one exists. */
+const LARGE_AT_ONCE = 4;
+const QUESTIONS_AT_ONCE = 32;
+
+/** Most facts in memory about objects in S3. */
+const MOST_KNOWN = 100_000;
+
+/** The digest of no content, which always exists. */
+const EMPTY = hash('sha256', '', 'hex');
+
+/** Content that does not have the digest of its name. */
+export class WrongDigest extends Error {
+  override readonly name = 'WrongDigest';
+}
+
+/** An action lacks an output, so it is not stored. */
+class Incomplete extends Error {
+  override readonly name = 'Incomplete';
+}
+
+/** What an instance may do with the cache. Permissions of its role enforce the same. */
+export type CacheAccess = {
+  mode: 'read' | 'write';
+  /** The scope that the group reads first, and the only one that it writes. */
+  scope: string;
+  /** Further scopes that it reads, in this order. */
+  reads: readonly string[];
+  /** Whether each job starts without the claims of the one before. */
+  perJob: boolean;
+};
+
+/** A body as a client has sent it. Without a file, a larger one was not kept. */
+export type Received = { bytes: number; sha256: string; content?: Buffer; file?: string };
+
+/** Content of an answer. */
+export type Content = { bytes: Buffer } | { file: string; size: number } | { pieces: AsyncIterable<Buffer> };
+
+/** Counted since the start of the process. */
+export type CacheNumbers = {
+  hits: number;
+  misses: number;
+  /** Bytes that jobs have got. */
+  servedBytes: number;
+  /** Bytes that were stored in S3. */
+  storedBytes: number;
+  /** Actions and entries that were not stored in S3 although they should have been. */
+  dropped: number;
+  /** Requests to S3 that failed. */
+  failures: number;
+};
+
+export type CacheParts = {
+  access: CacheAccess;
+  disk: DiskTier;
+  store: CacheStore;
+  uploads: Uploads;
+  log(line: string): void;
+  /** Milliseconds since 1970. */
+  now(): number;
+};
+
+/**
+ * The build cache of one instance. An output proves itself by its digest, so all jobs share those on the disk. An action and an
+ * entry of another tool are claims: those of a job are kept with that job, and those on the disk for all jobs came from S3, where
+ * the permissions of roles decide who may claim.
+ */
+export class BuildCache {
+  readonly #access: CacheAccess;
+  readonly #disk: DiskTier;
+  readonly #store: CacheStore;
+  readonly #uploads: Uploads;
+  readonly #log: (line: string) => void;
+  readonly #now: () => number;
+  readonly #memory = new MemoryTier(MEMORY_BYTES);
+  readonly #scopes: readonly string[];
+  /** The epoch of each scope. A scope whose epoch is not known is not used. */
+  readonly #epochs = new Map<string, number>();
+  /** Large outputs in S3: where, and since when. */
+  readonly #known = new Map<string, { scope: string; storedAt: number }>();
+  /** Large outputs whose object in S3 is broken. */
+  readonly #broken = new Set<string>();
+  readonly #flights = new Map<string, Promise<unknown>>();
+  readonly #large = limiter(LARGE_AT_ONCE);
+  readonly #questions = limiter(QUESTIONS_AT_ONCE);
+  #generation = 1;
+  #hits = 0;
+  #misses = 0;
+  #servedBytes = 0;
+  #storedBytes = 0;
+  #dropped = 0;
+
+  constructor({ access, disk, store, uploads, log, now }: CacheParts) {
+    this.#access = access;
+    this.#disk = disk;
+    this.#store = store;
+    this.#uploads = uploads;
+    this.#log = log;
+    this.#now = now;
+    this.#scopes = [access.scope, ...access.reads];
+  }
+
+  numbers(): CacheNumbers {
+    return {
+      hits: this.#hits,
+      misses: this.#misses,
+      servedBytes: this.#servedBytes,
+      storedBytes: this.#storedBytes,
+      dropped: this.#dropped + this.#uploads.dropped(),
+      failures: this.#store.failures(),
+    };
+  }
+
+  served(bytes: number): void {
+    this.#servedBytes += bytes;
+  }
+
+  /** Reads the epoch of each scope. One that cannot be read keeps its epoch. */
+  async readEpochs(): Promise<void> {
+    await Promise.all(
+      this.#scopes.map(async (scope) => {
+        try {
+          const text = await this.#store.text(epochKey(scope));
+          const epoch =
+            text === null ? 0 : v.parse(v.pipe(v.string(), v.parseJson(), epochSchema), text).epoch;
+          const before = this.#epochs.get(scope);
+          if (before !== undefined && before !== epoch) {
+            this.#log(`the scope ${scope} has the epoch ${epoch} now: what was stored before is not used`);
+          }
+          this.#epochs.set(scope, epoch);
+        } catch (error) {
+          this.#log(`the epoch of the scope ${scope} cannot be read: ${errorText(error)}`);
+        }
+      }),
+    );
+  }
+
+  /** The job of the instance has ended: its claims are gone at once, and its uploads have a time limit. */
+  turnover(): void {
+    if (!this.#access.perJob) return;
+    const ended = this.#jobFolder();
+    this.#generation += 1;
+    this.#uploads.limit(TURNOVER_MS);
+    // Uploads read these files.
+    setTimeout(() => {
+      this.#disk.removeFolder(ended).catch((error: unknown) => this.#log(`${ended}: ${errorText(error)}`));
+    }, TURNOVER_MS).unref();
+  }
+
+  /** Waits until everything is stored, at most for this time. */
+  drain(milliseconds: number): Promise<void> {
+    return this.#uploads.finish(milliseconds);
+  }
+
+  /** The result of an action whose outputs all exist; undefined: the client runs the action. */
+  async action(sha256: string): Promise<Buffer | undefined> {
+    const result =
+      (await this.#localAction(sha256)) ??
+      (await this.#once(`act/${sha256}`, () => this.#fetchAction(sha256)));
+    this.#count(result !== undefined);
+    return result;
+  }
+
+  /**
+   * Keeps the result of an action for this job, and stores it in S3 if the group may.
+   *
+   * @throws {UnreadableMessage}
+   */
+  async putAction(sha256: string, result: Buffer): Promise<void> {
+    const folder = this.#jobFolder();
+    const outputs = await this.#outputsOf(readActionResult(result));
+    if (!outputs) {
+      this.#dropped += 1;
+      return;
+    }
+    const record = { result, outputs };
+    if (folder === this.#jobFolder())
+      await this.#disk.write(`${folder}/act/${spread(sha256)}`, encodeRecord(record));
+    if (this.#access.mode !== 'write') return;
+    const bytes = outputs.reduce((sum, output) => sum + output.bytes, result.length);
+    this.#uploads.add({
+      name: `action ${sha256}`,
+      bytes,
+      run: (signal) => this.#storeAction(sha256, record, signal),
+    });
+  }
+
+  async output(sha256: string): Promise<Content | undefined> {
+    if (sha256 === EMPTY) return { bytes: Buffer.alloc(0) };
+    const local = await this.#localContent(sha256);
+    if (local) return local;
+    return this.#fetch(outputName(sha256), MAX_OUTPUT, sha256, async () => {
+      for (const scope of this.#scopesOf(sha256)) {
+        const place = this.#place(scope);
+        const object = place && (await this.#store.get(outputKey(place, sha256)));
+        if (object) return object;
+        this.#known.delete(sha256);
+      }
+      return undefined;
+    });
+  }
+
+  /** Keeps an output on this instance. It is stored in S3 with the action that names it. @throws {WrongDigest} */
+  async putOutput(sha256: string, { bytes, sha256: found, content, file }: Received): Promise<void> {
+    if (found !== sha256) {
+      if (file !== undefined) await unlink(file);
+      throw new WrongDigest(`the content has the digest ${found}`);
+    }
+    if (content) await this.#keep(sha256, content);
+    else if (file !== undefined) await this.#disk.adopt(file, outputName(sha256), bytes);
+  }
+
+  /** @param key in the characters of a URL path */
+  async entry(tool: CacheTool, key: string): Promise<Content | undefined> {
+    const found = await this.#findEntry(tool, key);
+    this.#count(found !== undefined);
+    return found;
+  }
+
+  async putEntry(tool: CacheTool, key: string, { bytes, sha256, content, file }: Received): Promise<void> {
+    const folder = this.#jobFolder();
+    const name = `${folder}/${tool}/${spread(hash('sha256', key, 'hex'))}`;
+    const isKept = content
+      ? await this.#disk.write(name, content)
+      : file !== undefined && (await this.#disk.adopt(file, name, bytes));
+    if (this.#access.mode !== 'write') return;
+    if (!isKept) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#uploads.add({
+      name: `${tool} ${key}`,
+      bytes,
+      run: async (signal) => {
+        const object = toolKey(this.#ownPlace(), tool, key);
+        await this.#storeFile(object, this.#disk.path(name), sha256, { isNew: true, signal });
+      },
+    });
+  }
+
+  #count(isHit: boolean): void {
+    if (isHit) this.#hits += 1;
+    else this.#misses += 1;
+  }
+
+  #jobFolder(): string {
+    return this.#access.perJob ? `job-${this.#generation}` : 'job-0';
+  }
+
+  #place(scope: string): CachePlace | undefined {
+    const epoch = this.#epochs.get(scope);
+    return epoch === undefined ? undefined : { scope, epoch };
+  }
+
+  #ownPlace(): CachePlace {
+    const place = this.#place(this.#access.scope);
+    if (!place) throw new Error(`the epoch of the scope ${this.#access.scope} is not known`);
+    return place;
+  }
+
+  /** The scopes in which an output can be, the likeliest first. */
+  #scopesOf(sha256: string): readonly string[] {
+    const known = this.#known.get(sha256)?.scope;
+    return known === undefined ? this.#scopes : [known, ...this.#scopes.filter((scope) => scope !== known)];
+  }
+
+  async #localAction(sha256: string): Promise<Buffer | undefined> {
+    const names = [`${this.#jobFolder()}/act/${spread(sha256)}`];
+    for (const scope of this.#scopes) {
+      const place = this.#place(scope);
+      if (place) names.push(actionName(place, sha256));
+    }
+    for (const name of names) {
+      const bytes =
+        this.#disk.bytes(name) === undefined ? undefined : await readOrMissing(this.#disk.path(name));
+      if (!bytes) continue;
+      const record = decodeRecord(bytes);
+      if (await this.#isComplete(record)) return record.result;
+    }
+    return undefined;
+  }
+
+  /** Whether every output is on this instance, or is a large one that S3 has. */
+  async #isComplete({ outputs }: ActionRecord): Promise<boolean> {
+    const { bundled, large } = splitOutputs(outputs);
+    if (!bundled.every((output) => this.#has(output.sha256))) return false;
+    return this.#areStored(large.filter((output) => !this.#has(output.sha256)));
+  }
+
+  #has(sha256: string): boolean {
+    return this.#memory.get(sha256) !== undefined || this.#disk.bytes(outputName(sha256)) !== undefined;
+  }
+
+  async #areStored(outputs: readonly Digest[]): Promise<boolean> {
+    const asked = outputs.map(({ sha256 }) => this.#questions(() => this.#isStored(sha256)));
+    return !(await Promise.all(asked)).includes(false);
+  }
+
+  async #isStored(sha256: string): Promise<boolean> {
+    const known = this.#known.get(sha256);
+    if (known && this.#now() - known.storedAt < OUTPUT_MS) return true;
+    for (const scope of this.#scopes) {
+      const place = this.#place(scope);
+      const storedAt = place && (await this.#store.storedAt(outputKey(place, sha256)));
+      if (storedAt === undefined) continue;
+      this.#learn(sha256, { scope, storedAt });
+      return true;
+    }
+    return false;
+  }
+
+  #learn(sha256: string, where: { scope: string; storedAt: number }): void {
+    if (this.#known.size >= MOST_KNOWN) this.#known.clear();
+    this.#known.set(sha256, where);
+  }
+
+  async #fetchAction(sha256: string): Promise<Buffer | undefined> {
+    for (const scope of this.#scopes) {
+      const place = this.#place(scope);
+      const object = place && (await this.#store.get(actionKey(place, sha256)));
+      if (!object) continue;
+      const record = await this.#readRecord(object, `the action ${sha256}`);
+      if (!record) continue;
+      await Promise.all([...record.contents].map(([name, content]) => this.#keep(name, content)));
+      const alone = record.outputs.filter((output) => !record.contents.has(output.sha256));
+      if (!(await this.#areStored(alone.filter((output) => !this.#has(output.sha256))))) continue;
+      await this.#disk.write(actionName(place, sha256), encodeRecord(record));
+      return record.result;
+    }
+    return undefined;
+  }
+
+  async #readRecord(
+    object: StoredObject,
+    what: string,
+  ): Promise<ReturnType<typeof decodeRecord> | undefined> {
+    // A lifecycle rule removes an object at some time after its lifetime. Its outputs can be gone by then.
+    if (this.#isExpired(object) || object.bytes > MAX_RECORD) {
+      object.abort();
+      return undefined;
+    }
+    try {
+      const pieces: Buffer[] = [];
+      for await (const piece of object.body) pieces.push(piece);
+      return decodeRecord(await unseal(Buffer.concat(pieces), MAX_RECORD));
+    } catch (error) {
+      this.#log(`${what} is not used: ${errorText(error)}`);
+      return undefined;
+    }
+  }
+
+  #isExpired({ storedAt }: StoredObject): boolean {
+    return this.#now() - storedAt > CLAIM_MS;
+  }
+
+  /** Content that has its digest. */
+  async #keep(sha256: string, content: Buffer): Promise<void> {
+    if (content.length <= SMALL_OUTPUT) this.#memory.set(sha256, content);
+    if (this.#disk.bytes(outputName(sha256)) === undefined)
+      await this.#disk.write(outputName(sha256), content);
+  }
+
+  async #localContent(sha256: string): Promise<Content | undefined> {
+    const bytes = this.#memory.get(sha256);
+    return bytes ? { bytes } : this.#file(outputName(sha256));
+  }
+
+  async #file(name: string): Promise<Content | undefined> {
+    const size = this.#disk.bytes(name);
+    if (size === undefined) return undefined;
+    if (size > SMALL_OUTPUT) return { file: this.#disk.path(name), size };
+    const bytes = await readOrMissing(this.#disk.path(name));
+    return bytes && { bytes };
+  }
+
+  async #findEntry(tool: CacheTool, key: string): Promise<Content | undefined> {
+    const name = spread(hash('sha256', key, 'hex'));
+    const own = await this.#file(`${this.#jobFolder()}/${tool}/${name}`);
+    if (own) return own;
+    for (const scope of this.#scopes) {
+      const place = this.#place(scope);
+      if (!place) continue;
+      const file = `${tool}/${scope}/${place.epoch}/${name}`;
+      const found =
+        (await this.#file(file)) ??
+        (await this.#fetch(file, MAX_ENTRY, undefined, async () => {
+          const object = await this.#store.get(toolKey(place, tool, key));
+          if (!object || !this.#isExpired(object)) return object;
+          object.abort();
+          return undefined;
+        }));
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  /**
+   * Content from S3, which is kept on the disk. Requests for the same content at the same time share one.
+   *
+   * @param name of the file
+   * @param sha256 of the content, where it is known
+   */
+  async #fetch(
+    name: string,
+    maxBytes: number,
+    sha256: string | undefined,
+    find: () => Promise<StoredObject | undefined>,
+  ): Promise<Content | undefined> {
+    let pieces: AsyncIterable<Buffer> | undefined;
+    const isKept = await this.#once(name, async () => {
+      const object = await find();
+      if (!object) return false;
+      const saving = this.#saving(object, name, maxBytes, sha256);
+      if (this.#disk.isOff() || object.bytes > STREAM_ABOVE) {
+        pieces = saving;
+        return true;
+      }
+      try {
+        for await (const _ of saving) {
+          // Written by then.
+        }
+        return true;
+      } catch {
+        return false;
+      }
+    });
+    if (pieces) return { pieces };
+    // One that another request streams, or that found no room, is missing.
+    return isKept ? this.#file(name) : undefined;
+  }
+
+  /** The content of an object, which is a file of the disk tier after the last piece. */
+  async *#saving(
+    object: StoredObject,
+    name: string,
+    maxBytes: number,
+    sha256: string | undefined,
+  ): AsyncGenerator<Buffer> {
+    const temporary = this.#disk.isOff() ? undefined : this.#disk.temporary();
+    let file: FileHandle | undefined;
+    let bytes = 0;
+    let isComplete = false;
+    try {
+      if (temporary !== undefined) file = await open(temporary, 'wx', 0o600);
+      for await (const piece of unsealed(object.body, maxBytes, sha256)) {
+        await file?.write(piece);
+        bytes += piece.length;
+        yield piece;
+      }
+      isComplete = true;
+    } catch (error) {
+      if (error instanceof CorruptObject && sha256 !== undefined) this.#broken.add(sha256);
+      this.#log(`${name} is not used: ${errorText(error)}`);
+      throw error;
+    } finally {
+      object.abort();
+      await file?.close();
+      if (temporary !== undefined) {
+        if (isComplete) await this.#disk.adopt(temporary, name, bytes);
+        else await unlink(temporary).catch(() => {});
+      }
+    }
+  }
+
+  /** Everything that a result names, also within directories; undefined if that cannot be known. @throws {UnreadableMessage} */
+  async #outputsOf({ files, trees, directories }: ActionReferences): Promise<Digest[] | undefined> {
+    const found = new Map<string, Digest>();
+    const add = (digests: readonly Digest[]) => {
+      for (const digest of digests) found.set(digest.sha256, digest);
+    };
+    add(files);
+    for (const tree of trees) {
+      const content = await this.#message(tree);
+      if (!content) return undefined;
+      add([tree, ...readTree(content)]);
+    }
+    const open = [...directories];
+    const seen = new Set<string>();
+    for (let next = open.pop(); next; next = open.pop()) {
+      if (seen.has(next.sha256)) continue;
+      seen.add(next.sha256);
+      const content = await this.#message(next);
+      if (!content || seen.size > MAX_OUTPUTS) return undefined;
+      const inside = readDirectory(content);
+      add([next, ...inside.files]);
+      open.push(...inside.directories);
+    }
+    return found.size > MAX_OUTPUTS ? undefined : [...found.values()];
+  }
+
+  /** A message that this job has sent as an output. */
+  async #message({ sha256, bytes }: Digest): Promise<Buffer | undefined> {
+    return bytes > MAX_TREE ? undefined : this.#read(sha256);
+  }
+
+  async #read(sha256: string): Promise<Buffer | undefined> {
+    const local = await this.#localContent(sha256);
+    if (!local || 'bytes' in local) return local?.bytes;
+    return 'file' in local ? readOrMissing(local.file) : undefined;
+  }
+
+  /** Stores an action after its large outputs. */
+  async #storeAction(sha256: string, record: ActionRecord, signal: AbortSignal): Promise<void> {
+    const { bundled, large } = splitOutputs(record.outputs);
+    await Promise.all(large.map((output) => this.#large(() => this.#storeOutput(output, signal))));
+    const contents = new Map<string, Buffer>();
+    for (const { sha256: name, bytes } of bundled) {
+      const content = await this.#read(name);
+      if (content?.length !== bytes) throw new Incomplete(`the output ${name} is not there any more`);
+      contents.set(name, content);
+    }
+    const object = await seal(encodeRecord(record, contents));
+    const result = await this.#store.put(actionKey(this.#ownPlace(), sha256), object, {
+      isNew: true,
+      signal,
+    });
+    if (result === 'stored') this.#storedBytes += object.length;
+  }
+
+  /**
+   * Stores a large output, unless it is there and so new that no action which is stored now outlives it: an output lives for 30
+   * days, an action for 14, and an output that is older than 14 days is stored again.
+   */
+  async #storeOutput({ sha256 }: Digest, signal: AbortSignal): Promise<void> {
+    const place = this.#ownPlace();
+    await this.#once(`store ${sha256}`, async () => {
+      const isNew = (storedAt: number | undefined) =>
+        storedAt !== undefined && this.#now() - storedAt < CLAIM_MS && !this.#broken.has(sha256);
+      const known = this.#known.get(sha256);
+      if (known?.scope === place.scope && isNew(known.storedAt)) return;
+      const storedAt = await this.#store.storedAt(outputKey(place, sha256));
+      if (storedAt !== undefined && isNew(storedAt))
+        return this.#learn(sha256, { scope: place.scope, storedAt });
+      if (this.#disk.bytes(outputName(sha256)) === undefined)
+        throw new Incomplete(`the output ${sha256} is not there any more`);
+      const began = this.#now();
+      const path = this.#disk.path(outputName(sha256));
+      await this.#storeFile(outputKey(place, sha256), path, sha256, { isNew: false, signal });
+      this.#broken.delete(sha256);
+      this.#learn(sha256, { scope: place.scope, storedAt: began });
+    });
+  }
+
+  async #storeFile(
+    key: string,
+    path: string,
+    sha256: string,
+    options: { isNew: boolean; signal: AbortSignal },
+  ): Promise<void> {
+    const temporary = this.#disk.temporary();
+    try {
+      const sealed = await sealFile(path, temporary, sha256);
+      const result = await this.#store.put(key, { file: temporary, ...sealed }, options);
+      if (result === 'stored') this.#storedBytes += sealed.bytes;
+    } finally {
+      await unlink(temporary).catch(() => {});
+    }
+  }
+
+  /** Calls with the same name at the same time share one. */
+  #once<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#flights.get(name) as Promise<T> | undefined;
+    if (running) return running;
+    const begun = work().finally(() => this.#flights.delete(name));
+    this.#flights.set(name, begun);
+    return begun;
+  }
+}
+
+/** Two folders deep, so that no folder has many files. */
+function spread(sha256: string): string {
+  return `${sha256.slice(0, 2)}/${sha256}`;
+}
+
+const outputName = (sha256: string) => `cas/${spread(sha256)}`;
+const actionName = ({ scope, epoch }: CachePlace, sha256: string) =>
+  `act/${scope}/${epoch}/${spread(sha256)}`;
+
+/** The file can be removed at any moment, to make room. */
+async function readOrMissing(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  }
+}
+
+/** Calls that run at once. The others wait. */
+function limiter(atOnce: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = atOnce;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free += 1;
+    }
+  };
+}

@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { S3Client } from '@aws-sdk/client-s3';
+import * as v from 'valibot';
+import { BuildCache } from './build-cache.ts';
+import { serveControl } from './control.ts';
+import { openDiskTier } from './disk-tier.ts';
+import { cacheServer } from './http.ts';
+import { s3Store } from './store.ts';
+import { backgroundUploads } from './uploads.ts';
+
+/** Time between two reads of the epochs, in milliseconds: what is revoked is served for at most this long. */
+const EPOCH_MS = 60_000;
+
+/** Connections to S3. A build with many jobs has as many requests at once. */
+const MAX_SOCKETS = 128;
+
+/** The settings of one process, which aw-runner writes. */
+const settingsSchema = v.object({
+  region: v.string(),
+  bucket: v.string(),
+  mode: v.picklist(['read', 'write']),
+  scope: v.string(),
+  reads: v.array(v.string()),
+  perJob: v.boolean(),
+  /** On the loopback. 0: any free port, which the log names. */
+  port: v.number(),
+  /** Of the disk tier. */
+  directory: v.string(),
+  /** Share of the disk that the tier takes. */
+  diskShare: v.number(),
+  /** Path of the control socket. */
+  control: v.string(),
+});
+
+export type CacheProcessSettings = v.InferOutput<typeof settingsSchema>;
+
+/**
+ * The process of the build cache, `aw-cache`: it serves until it is stopped.
+ *
+ * @param file with the settings
+ * @returns the exit code
+ */
+export async function serveCache(
+  file: string,
+  stop: AbortSignal,
+  log: (line: string) => void,
+): Promise<number> {
+  const settings = v.parse(v.pipe(v.string(), v.parseJson(), settingsSchema), await readFile(file, 'utf8'));
+  const { region, bucket, mode, scope, reads, perJob, port, directory, diskShare, control } = settings;
+  const client = new S3Client({
+    region,
+    // The deadlines are those of the store: a second try would come too late for a build.
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: 2_000,
+      httpsAgent: { maxSockets: MAX_SOCKETS },
+      httpAgent: { maxSockets: MAX_SOCKETS },
+    },
+    // Each object has its own digest.
+    responseChecksumValidation: 'WHEN_REQUIRED',
+  });
+  const disk = await openDiskTier(directory, diskShare, log);
+  if (perJob)
+    for (const folder of await disk.folders()) if (folder.startsWith('job-')) await disk.removeFolder(folder);
+  const cache = new BuildCache({
+    access: { mode, scope, reads, perJob },
+    disk,
+    store: s3Store(client, bucket, log),
+    uploads: backgroundUploads(log),
+    log,
+    now: Date.now,
+  });
+  await cache.readEpochs();
+  const server = cacheServer(cache, disk, log);
+  const controls = await serveControl(control, cache);
+  await new Promise<void>((resolve, reject) =>
+    server.once('error', reject).listen(port, '127.0.0.1', resolve),
+  );
+  const address = server.address();
+  log(`aw-cache serves ${scope} (${mode}) on port ${typeof address === 'object' ? address?.port : address}`);
+  while (!stop.aborted) {
+    await sleep(EPOCH_MS, undefined, { signal: stop }).catch(() => undefined);
+    if (!stop.aborted) await cache.readEpochs();
+  }
+  server.closeAllConnections();
+  server.close();
+  controls.close();
+  disk.close();
+  return 0;
+}
