@@ -5,7 +5,7 @@ module "alarms" {
   region      = local.region
   account     = local.account
   partition   = local.partition
-  groups      = { for id, same in local.groups : id => { boots_set = same[0].boots_set, takes_jobs = local.group_takes_jobs[id], actions_enabled = !same[0].exclude_oncall_alerts } }
+  groups      = { for id, same in local.groups : id => { boots_set = same[0].boots_set, takes_jobs = local.group_takes_jobs[id], has_cache = local.group_caches[id] != null, actions_enabled = !same[0].exclude_oncall_alerts } }
   sets        = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
   functions = { for name, spec in local.functions : name => {
     queues = contains(local.functions_with_inbox, name) ? concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) : []

@@ -62,3 +62,8 @@ output "dashboard_url" {
   description = "URL of the CloudWatch dashboard."
   value       = module.alarms.dashboard_url
 }
+
+output "grafana_dashboard" {
+  description = "JSON of a dashboard for the CloudWatch data source of Grafana, for this deployment. Import it in Grafana, or use it in a `grafana_dashboard` resource."
+  value       = module.alarms.grafana_dashboard
+}

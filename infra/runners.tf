@@ -37,6 +37,7 @@ module "runner_group" {
   runner            = { key = one(concat(aws_s3_object.runner[*].key, aws_s3_object_copy.runner[*].key)), sha256 = local.runner_sha256 }
   agent             = local.group_agents[each.key]
   jobs              = local.group_jobs[each.key]
+  cache             = local.group_caches[each.key]
   drain_timeout_min = each.value.drain_timeout_min
   registration = local.group_takes_jobs[each.key] ? {
     url = module.function["registration"].url

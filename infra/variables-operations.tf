@@ -53,7 +53,7 @@ variable "runbooks_url" {
 }
 
 variable "alarm_thresholds" {
-  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `oldest_job_seconds`: wait of the oldest queued job. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. An alarm starts above its threshold. Defaults: see the type."
+  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `oldest_job_seconds`: wait of the oldest queued job. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. `cache_failures`: requests of the build cache that S3 did not answer, in 15 minutes and of one group. An alarm starts above its threshold. Defaults: see the type."
   type = object({
     boot_seconds         = optional(number, 300)
     restore_seconds      = optional(number, 300)
@@ -64,6 +64,7 @@ variable "alarm_thresholds" {
     snapshot_gb          = optional(number, 200)
     launch_failures      = optional(number, 3)
     unused_registrations = optional(number, 200)
+    cache_failures       = optional(number, 5)
   })
   default = {}
 }

@@ -11,36 +11,6 @@ variable "aspect_artifacts_bucket" {
   }
 }
 
-variable "remote_cache" {
-  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
-  type        = any
-  default     = null
-  validation {
-    condition     = var.remote_cache == null
-    error_message = "remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
-  }
-}
-
-variable "external_remote_cache" {
-  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
-  type        = any
-  default     = null
-  validation {
-    condition     = var.external_remote_cache == null
-    error_message = "external_remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
-  }
-}
-
-variable "remote" {
-  description = "Not supported: the module has no remote cache. Any value other than null is an error at plan time. Default: null."
-  type        = any
-  default     = null
-  validation {
-    condition     = var.remote == null
-    error_message = "remote is not supported: this module has no remote cache. Remove it, and point --remote_cache at a cache that you run, such as bazel-remote."
-  }
-}
-
 variable "delivery_enabled" {
   description = "Not supported: the module has no delivery. Any value other than null or false is an error at plan time. Default: null."
   type        = any

@@ -7,6 +7,8 @@ module "warming" {
   sets        = keys(var.warming_sets)
   kms_key_arn = var.kms_key_arn
   tags        = local.tags
+
+  cache_scopes = local.cache_scopes
 }
 
 locals {
@@ -80,6 +82,9 @@ locals {
         jobsUseInstanceRole     = local.group_jobs[id].useInstanceRole
         sharedMounts            = local.group_jobs[id].sharedMounts
         docker                  = local.group_jobs[id].docker
+        cache                   = try(local.group_caches[id].mode, null)
+        cacheScope              = try(local.group_caches[id].scope, null)
+        cacheReads              = try(local.group_caches[id].reads, null)
         warmingSet              = same[0].boots_set
         warming                 = same[0].makes_set
         scalingPollingFrequency = same[0].scaling_polling_frequency

@@ -76,7 +76,7 @@ async function applyReport(
     case 'Runner Drained':
       return completeHook(report, 'drain', 'CONTINUE', context);
     case 'Runner Cache':
-      return { outcome: done(), confirmed: false };
+      return done();
     case 'Runner Idle':
       // The report describes the past. An instance that is still idle reports again.
       if (context.ageMs > STALE_MS) return skipped('stale');

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { GRAFANA_DASHBOARD, grafanaDashboard } from '../grafana/dashboard.ts';
 import { applyPolicies, parsePermissions } from './apply-policy.ts';
 import { readOutputs, readVariables } from './hcl.ts';
 import { inputTables, outputTable, replaceBlock } from './tables.ts';
@@ -23,6 +24,7 @@ export function generatedDocs(root: string): Record<string, string> {
   const withInputs = replaceBlock(page, 'inputs', inputTables(sources.flatMap(readVariables)));
   const policies = applyPolicies(parsePermissions(readFileSync(join(root, IAM, 'permissions.json'), 'utf8')));
   return {
+    [GRAFANA_DASHBOARD]: `${JSON.stringify(grafanaDashboard(), null, 2)}\n`,
     [PAGE]: replaceBlock(withInputs, 'outputs', outputTable(sources.flatMap(readOutputs))),
     ...Object.fromEntries(
       Object.entries(policies).map(([file, policy]) => [
@@ -36,7 +38,8 @@ export function generatedDocs(root: string): Record<string, string> {
 /** Sources of the root module: required inputs first, refused inputs last. */
 function rootModule(root: string): string[] {
   const rank = (file: string) =>
-    ['variables.tf', 'variables-groups.tf', 'variables-operations.tf'].indexOf(file) + 1 || 9;
+    ['variables.tf', 'variables-groups.tf', 'variables-cache.tf', 'variables-operations.tf'].indexOf(file) +
+      1 || 9;
   const files = readdirSync(join(root, 'infra')).filter((file) => file.endsWith('.tf'));
   files.sort((one, other) => rank(one) - rank(other) || one.localeCompare(other));
   return files.map((file) => readFileSync(join(root, 'infra', file), 'utf8'));

@@ -61,9 +61,10 @@ const plans: Record<string, Refused> = {
       log_retention_days: 2,
       bundles: { bucket: 'b', prefix: 'p' },
       aspect_artifacts_bucket: 'aspect-artifacts-us-west-2',
-      remote_cache: {},
+      build_cache: { disk_percent: 51 },
+      remote_cache: { cache_shards: 2, external_endpoint: 'grpcs://cache.example.com' },
       external_remote_cache: {},
-      remote: {},
+      remote: { remote_execution: {}, replicas: 3 },
       delivery_enabled: true,
       delivery: {},
       monitoring: {},
@@ -97,7 +98,11 @@ const plans: Record<string, Refused> = {
       'Present value: [europe]',
       'log_retention_days must be a retention time that CloudWatch Logs supports',
       'bundles.prefix must be empty or end with a slash',
-      'remote_cache is not supported: this module has no remote cache. Remove it, and point --remote_cache',
+      'build_cache.disk_percent must be from 1 to 50.',
+      'remote_cache has attributes for remote execution or an external cache, which are not supported: external_endpoint.',
+      'external_remote_cache is not supported: the module has a cache of its own (build_cache). Remove it.',
+      'remote.remote_execution is not supported: this module has a build cache and no remote execution.',
+      'remote has attributes that this module does not know: replicas.',
       'delivery_enabled is not supported: this module has no delivery. Remove it',
       'agents must have no other keys than gha, cci and bk. Wrong: github.',
       'ghes_url must be https:// and the host name of your GitHub Enterprise Server or ghe.com tenant, without a path. For github.com remove it.',
@@ -291,6 +296,33 @@ const plans: Record<string, Refused> = {
       'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
     ],
   },
+  cache: {
+    inputs: {
+      build_cache: {},
+      gha_runner_groups: {
+        mode: { ...group, cache: 'on' },
+        name: { ...group, cache: 'write', cache_scope: 'Main' },
+        twice: { ...group, cache: 'write', cache_reads: ['main'] },
+        idle: { ...group, cache_reads: ['main'] },
+        shared: { ...group, cache: 'write', job_isolation: 'shared' },
+        warms: { ...group, ...warms, cache: 'write' },
+        pulls: { ...group, cache: 'read', cache_scope: 'pulls', cache_reads: ['main', 'release'] },
+      },
+    },
+    messages: [
+      'gha/mode: cache must be off, read or write',
+      'gha/name: cache_scope and cache_reads must have 1 to 48 lower-case letters',
+      'gha/twice: cache_reads must have at most 4 different scopes, without cache_scope',
+      'gha/idle: cache_reads needs cache = "read" or "write"',
+      'gha/shared: cache = "write" needs job_isolation = "clean"',
+      'gha/warms: a warming group uses no build cache',
+      'gha/pulls reads pulls and release',
+    ],
+  },
+  cacheless: {
+    inputs: { gha_runner_groups: { default: { ...group, cache: 'write' } } },
+    messages: ['gha/default: cache = "write" needs build_cache. Add build_cache = {}'],
+  },
   setless: {
     inputs: { warming_sets: {}, gha_runner_groups: { default: { ...group, warming: true } } },
     messages: ['gha/default uses default. warming_sets has []. Add the set there'],
@@ -315,7 +347,9 @@ const plans: Record<string, Refused> = {
 
 /** Rules about inputs, `<file>:<line>`: the lines at which validations and preconditions begin. */
 function rules(): string[] {
-  const files = readdirSync(infra).filter((file) => /^(variables.*|checks|iam-parameters)\.tf$/.test(file));
+  const files = readdirSync(infra).filter((file) =>
+    /^(variables.*|checks|build-cache|iam-parameters)\.tf$/.test(file),
+  );
   return files.flatMap((file) =>
     readFileSync(join(infra, file), 'utf8')
       .split('\n')

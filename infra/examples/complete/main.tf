@@ -40,6 +40,9 @@ module "hearth" {
   }
   runbooks_url = "https://wiki.example.com/hearth/runbooks"
 
+  # Jobs of one group store results, and those of another one use them.
+  build_cache = { disk_percent = 20 }
+
   ghes_url         = "https://example.ghe.com"
   circleci_api_url = "https://circleci.example.com"
 
@@ -95,6 +98,7 @@ module "hearth" {
       resource_type             = "default"
       scaling_polling_frequency = 2
       warming                   = true
+      cache                     = "write"
       tags                      = { team = "build" }
       security_groups           = { databases = "sg-00000000000000001" }
     }
@@ -128,6 +132,8 @@ module "hearth" {
       # Every job sees these directories of the instance. Mount them in the AMI, or in its fstab.
       shared_mounts          = ["/mnt/efs/toolchains"]
       jobs_use_instance_role = true
+      cache                  = "read"
+      cache_scope            = "main"
     }
     warming = {
       agent_idle_timeout_min = 1

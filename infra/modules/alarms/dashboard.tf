@@ -1,6 +1,7 @@
 locals {
   # Groups without agents have no registrations.
   with_agents = [for id, group in var.groups : id if group.takes_jobs]
+  with_cache  = [for id, group in var.groups : id if group.has_cache]
 
   graphs = [
     { title = "Boot time (p90)", stat = "p90", metrics = [for id in keys(var.groups) : ["Hearth", "RunnerBootSeconds", "Group", id]] },
@@ -25,6 +26,9 @@ locals {
     { title = "Jobs that idle runners do not get", stat = "Maximum", metrics = [for id in local.with_agents : ["Hearth", "UnmatchedJobs", "Group", id]] },
     { title = "Failures of scaling", stat = "Sum", metrics = [["Hearth", "ScalingFailures"]] },
     { title = "Runners in service", stat = "Maximum", metrics = [for id in keys(var.groups) : ["AWS/AutoScaling", "GroupInServiceInstances", "AutoScalingGroupName", "${var.name_prefix}-${replace(id, "/", "-")}"]] },
+    { title = "Build cache: hits and misses", stat = "Sum", metrics = flatten([for id in local.with_cache : [for name in ["CacheHits", "CacheMisses"] : { row = ["Hearth", name, "Group", id] }]])[*].row },
+    { title = "Build cache: bytes served and stored", stat = "Sum", metrics = flatten([for id in local.with_cache : [for name in ["CacheServedBytes", "CacheStoredBytes"] : { row = ["Hearth", name, "Group", id] }]])[*].row },
+    { title = "Build cache: dropped uploads and failures of S3", stat = "Sum", metrics = flatten([for id in local.with_cache : [for name in ["CacheDroppedUploads", "CacheFailures"] : { row = ["Hearth", name, "Group", id] }]])[*].row },
     { title = "Snapshot age", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotAgeSeconds", "Set", set]] },
     { title = "Snapshot size", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotBytes", "Set", set]] },
     { title = "Warming run time", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunSeconds", "Set", set]] },

@@ -23,6 +23,7 @@ locals {
       unused-registrations = { metric = "RegistrationsWithoutJob", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.unused_registrations, period = 3600, severity = "warning", summary = "Many agents of ${id} end without a job", only = group.takes_jobs }
       unmatched-jobs       = { metric = "UnmatchedJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 300, periods = 2, severity = "error", summary = "Jobs wait beside idle runners of ${id} that do not get them", only = group.takes_jobs }
       old-jobs             = { metric = "OldestJobSeconds", dimensions = { Group = id }, statistic = "Minimum", threshold = var.thresholds.oldest_job_seconds, period = 60, periods = 3, severity = "error", summary = "A job of ${id} waits for a runner for too long", only = group.takes_jobs }
+      cache-failures       = { metric = "CacheFailures", dimensions = { Group = id }, statistic = "Sum", threshold = var.thresholds.cache_failures, period = 900, severity = "warning", summary = "S3 refuses or does not answer the build cache of ${id}", only = group.has_cache }
       backlog              = { metric = "BacklogJobs", dimensions = { Group = id }, statistic = "Minimum", threshold = 0, period = 60, periods = var.thresholds.backlog_minutes, severity = "error", summary = "Jobs of ${id} wait for a runner" }
     } : "${kind}-${replace(id, "/", "-")}" => merge({ periods = 1, missing = "notBreaching", only = true, runbook = kind, namespace = "Hearth", route = id, enabled = group.actions_enabled }, alarm)
     if try(alarm.only, true)
@@ -62,8 +63,8 @@ locals {
 
   # One object type for all alarms. The maps above differ in their attributes, and Terraform cannot merge their types.
   alarms = { for name, alarm in merge(local.per_group, local.per_set, local.per_deployment, local.per_function) : name => {
-    metric     = alarm.metric
-    namespace  = alarm.namespace
+    metric    = alarm.metric
+    namespace = alarm.namespace
     # Two deployments of one account can have groups of one name.
     dimensions = merge({ for key, value in alarm.dimensions : key => value }, alarm.namespace == "Hearth" ? { Deployment = var.name_prefix } : {})
     statistic  = alarm.statistic

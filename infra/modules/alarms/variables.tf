@@ -19,8 +19,8 @@ variable "partition" {
 }
 
 variable "groups" {
-  description = "Map from `<host>/<name>` to the runner group's warming set, to whether it has agents, and to whether its alarms page."
-  type        = map(object({ boots_set = optional(string), takes_jobs = bool, actions_enabled = bool }))
+  description = "Map from `<host>/<name>` to the runner group's warming set, to whether it has agents and a build cache, and to whether its alarms page."
+  type        = map(object({ boots_set = optional(string), takes_jobs = bool, has_cache = bool, actions_enabled = bool }))
 }
 
 variable "sets" {
@@ -45,6 +45,7 @@ variable "thresholds" {
     snapshot_gb          = number
     launch_failures      = number
     unused_registrations = number
+    cache_failures       = number
   })
 }
 

@@ -36,13 +36,33 @@ data "aws_iam_policy_document" "this" {
       ],
     )
   }
+  # A read group has no permission to write, so that what its jobs claim reaches no other instance, whatever aw-runner does.
   dynamic "statement" {
-    for_each = var.boots_set[*]
+    for_each = var.cache[*]
+    content {
+      sid     = "ReadBuildCache"
+      actions = ["s3:GetObject"]
+      resources = flatten([for scope in concat([statement.value.scope], statement.value.reads) : [
+        "${var.bucket_arn}/cache/${scope}/*",
+        "${var.bucket_arn}/config/cache/${scope}.json",
+      ]])
+    }
+  }
+  dynamic "statement" {
+    for_each = [for cache in var.cache[*] : cache if cache.mode == "write"]
+    content {
+      sid       = "WriteBuildCache"
+      actions   = ["s3:PutObject"]
+      resources = ["${var.bucket_arn}/cache/${statement.value.scope}/*"]
+    }
+  }
+  dynamic "statement" {
+    for_each = var.boots_set != null || var.cache != null ? [1] : []
     content {
       sid     = "ListBucketForNotFound"
       actions = ["s3:ListBucket"]
       # The permission exposes object names only. No prefix condition: with this permission S3 answers 404 instead of 403 for
-      # a snapshot that does not exist, and the runner restores the previous snapshot.
+      # an object that does not exist, and a missing snapshot or cache entry is no failure.
       resources = [var.bucket_arn]
     }
   }
@@ -83,7 +103,7 @@ data "aws_iam_policy_document" "this" {
     for_each = var.kms_key_arn[*]
     content {
       sid       = "DecryptWithKey"
-      actions   = ["kms:Decrypt"]
+      actions   = try(var.cache.mode, "") == "write" ? ["kms:Decrypt", "kms:GenerateDataKey"] : ["kms:Decrypt"]
       resources = [statement.value]
     }
   }

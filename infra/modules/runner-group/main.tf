@@ -45,6 +45,7 @@ locals {
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
     { for key, run in { warming = var.warming } : key => run if run != null },
     { for key, minutes in { drainTimeoutSeconds = var.drain_timeout_min } : key => minutes * 60 if minutes != null },
+    { for key, one in { cache = var.cache } : key => one if one != null },
     { for key, one in { registrationUrl = var.registration } : key => one.url if one != null },
   )
 

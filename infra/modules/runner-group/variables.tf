@@ -110,6 +110,11 @@ variable "jobs" {
   type        = object({ isolation = string, useInstanceRole = bool, sharedMounts = list(string), docker = bool })
 }
 
+variable "cache" {
+  description = "Build cache of the jobs, in the format of aw-runner's configuration, or null."
+  type        = object({ mode = string, scope = string, reads = list(string), diskPercent = number })
+}
+
 variable "drain_timeout_min" {
   description = "Time after which a drain ends the running job, in minutes, or null for the limit of Auto Scaling (48 hours)."
   type        = number

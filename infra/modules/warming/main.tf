@@ -57,12 +57,47 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # The build cache. Actions and entries of tools live for 14 days, and large outputs for 30, so that no action outlives one of its
+  # outputs (shared/fleet/build-cache.ts). The last rule is for scopes that no group uses any more.
+  dynamic "rule" {
+    for_each = merge([for scope in var.cache_scopes : { for kind in local.cache_claims : "cache-${scope}-${kind}" => "cache/${scope}/${kind}/" }]...)
+    content {
+      id     = rule.key
+      status = "Enabled"
+      filter {
+        prefix = rule.value
+      }
+      expiration {
+        days = 14
+      }
+    }
+  }
+  rule {
+    id     = "cache"
+    status = "Enabled"
+    filter {
+      prefix = "cache/"
+    }
+    expiration {
+      days = 30
+    }
+    # The bucket keeps versions for snapshots. Nobody restores an old version of the cache.
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   depends_on = [aws_s3_bucket_versioning.this]
 }
 
 resource "aws_s3_bucket_notification" "this" {
   bucket      = aws_s3_bucket.this.id
   eventbridge = true
+}
+
+locals {
+  # What is a claim of its writer, in contrast to an output, which proves itself by its digest.
+  cache_claims = ["act", "ccache", "sccache", "gradle", "nx", "turborepo"]
 }
 
 data "aws_iam_policy_document" "bucket" {
@@ -102,6 +137,24 @@ data "aws_iam_policy_document" "bucket" {
     condition {
       test     = "Bool"
       variable = "s3:ObjectCreationOperation"
+      values   = ["true"]
+    }
+  }
+
+  # A result that jobs have read does not change: whoever may write the scope can only add. Outputs can be stored again, because
+  # their name is the digest of their content.
+  statement {
+    sid       = "DenyReplacingCacheClaims"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = [for kind in local.cache_claims : "${aws_s3_bucket.this.arn}/cache/*/${kind}/*"]
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
       values   = ["true"]
     }
   }

@@ -18,6 +18,11 @@ variable "kms_key_arn" {
   type        = string
 }
 
+variable "cache_scopes" {
+  description = "Scopes of the build cache that runner groups use."
+  type        = list(string)
+}
+
 variable "tags" {
   description = "Tags of every resource."
   type        = map(string)

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { actionKey, epochKey, outputKey, toolKey } from '../../../shared/fleet/build-cache.ts';
 import { actionsOfRunner } from '../iam-actions.ts';
-import { only, statements, text } from '../state.ts';
+import { covers, only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -192,7 +193,9 @@ export function aboutPermissions(made: Applied): void {
         expect(actions.sort(), id).toEqual([
           ...(/warm/.test(id) ? [] : ['lambda:InvokeFunction', 'lambda:InvokeFunctionUrl']),
           's3:GetObject',
-          ...(['bk/default', 'gha/org', 'gha/small-jobs'].includes(id) ? [] : ['s3:ListBucket']),
+          ...(['gha/default', 'gha/org'].includes(id) ? ['s3:GetObject'] : []),
+          ...(['bk/default', 'gha/small-jobs'].includes(id) ? [] : ['s3:ListBucket']),
+          ...(id === 'gha/default' ? ['s3:PutObject'] : []),
           'sqs:SendMessage',
         ]);
       }
@@ -210,6 +213,19 @@ export function aboutPermissions(made: Applied): void {
       expect(about('bk/default').find(({ Sid }) => Sid === 'ReadOwnSetAndTools')?.Resource).toEqual([
         `${arn}/tools/*`,
       ]);
+      // The build cache: who may only read has no way to claim anything.
+      expect(about('gha/org').find(({ Sid }) => Sid === 'ReadBuildCache')?.Resource).toEqual([
+        `${arn}/cache/main/*`,
+        `${arn}/config/cache/main.json`,
+      ]);
+      expect(about('gha/org').find(({ Sid }) => Sid === 'WriteBuildCache')).toBeUndefined();
+      const writes = about('gha/default').find(({ Sid }) => Sid === 'WriteBuildCache')?.Resource ?? [];
+      expect(writes).toEqual([`${arn}/cache/main/*`]);
+      const [place, sha256] = [{ scope: 'main', epoch: 0 }, 'a'.repeat(64)];
+      for (const key of [actionKey(place, sha256), outputKey(place, sha256), toolKey(place, 'nx', 'key')])
+        expect(covers(writes[0] ?? '', `${arn}/${key}`), key).toBe(true);
+      for (const key of [epochKey('main'), actionKey({ ...place, scope: 'main-2' }, sha256)])
+        expect(covers(writes[0] ?? '', `${arn}/${key}`), key).toBe(false);
       // The CloudWatch agent writes logs of an instance below the name of its group.
       expect(about('cci/default').find(({ Sid }) => Sid === 'WriteOwnLog')).toMatchObject({
         Action: expect.arrayContaining(['logs:CreateLogStream', 'logs:PutLogEvents']),

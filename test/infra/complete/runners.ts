@@ -84,7 +84,13 @@ export function aboutRunners(made: Applied): void {
         timeoutSeconds: 5400,
         rebuild: 7,
       });
-      expect(configs['aw-gha-default']).toMatchObject({ warming: false, warmingSet: 'default' });
+      expect(configs['aw-gha-default']).toMatchObject({
+        warming: false,
+        warmingSet: 'default',
+        cache: { mode: 'write', scope: 'main', reads: [], diskPercent: 20 },
+      });
+      expect(configs['aw-gha-org']?.cache).toMatchObject({ mode: 'read', scope: 'main' });
+      expect(configs['aw-gha-small-jobs']?.cache).toBeUndefined();
       expect(configs['aw-gha-small-jobs']?.warmingSet).toBeUndefined();
       // Attributes of a group override those of its provider, one by one.
       const agentOf = (name: string) => configs[name]?.agent;

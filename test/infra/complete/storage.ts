@@ -2,6 +2,14 @@ import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { readDesired } from '../../../functions/parameters/desired.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
+import {
+  actionKey,
+  CACHE_TOOLS,
+  CLAIM_MS,
+  OUTPUT_MS,
+  outputKey,
+  toolKey,
+} from '../../../shared/fleet/build-cache.ts';
 import { GROUPS_KEY, groupsFileSchema } from '../../../shared/fleet/group-settings.ts';
 import {
   brokenReportsKey,
@@ -49,7 +57,7 @@ export function aboutStorage(made: Applied): void {
       });
       expect(of('aws_s3_bucket_notification')[0]?.values.eventbridge).toBe(true);
       const policy = statements(of('aws_s3_bucket_policy')[0]?.values.policy);
-      expect(policy).toHaveLength(2);
+      expect(policy).toHaveLength(3);
       expect(policy[0]).toMatchObject({
         Effect: 'Deny',
         Principal: '*',
@@ -62,7 +70,30 @@ export function aboutStorage(made: Applied): void {
           abort_incomplete_multipart_upload: [{ days_after_initiation: 1 }],
           noncurrent_version_expiration: [{ noncurrent_days: 7 }],
         },
+        ...['act', ...CACHE_TOOLS].sort().map((kind) => ({
+          filter: [{ prefix: `cache/main/${kind}/` }],
+          expiration: [{ days: CLAIM_MS / 86_400_000 }],
+        })),
+        { filter: [{ prefix: 'cache/' }], expiration: [{ days: OUTPUT_MS / 86_400_000 }] },
       ]);
+    });
+
+    test('no principal replaces a claim of the build cache; an output can be stored again', () => {
+      const denied = statements(of('aws_s3_bucket_policy')[0]?.values.policy).find(
+        ({ Sid }) => Sid === 'DenyReplacingCacheClaims',
+      );
+      expect(denied).toMatchObject({
+        Effect: 'Deny',
+        Principal: '*',
+        Action: ['s3:PutObject'],
+        Condition: { Null: { 's3:if-none-match': 'true' } },
+      });
+      const covered = (key: string) =>
+        denied?.Resource.some((pattern) => covers(pattern, `arn:aws:s3:::${bucket}/${key}`));
+      const [place, sha256] = [{ scope: 'main', epoch: 3 }, 'a'.repeat(64)];
+      for (const tool of CACHE_TOOLS) expect(covered(toolKey(place, tool, 'key')), tool).toBe(true);
+      expect(covered(actionKey(place, sha256))).toBe(true);
+      expect(covered(outputKey(place, sha256))).toBe(false);
     });
 
     test('no principal replaces an object of a snapshot; parts of an upload need no condition', () => {
@@ -209,6 +240,9 @@ export function aboutStorage(made: Applied): void {
         jobsUseInstanceRole: false,
         sharedMounts: [],
         docker: true,
+        cache: 'write',
+        cacheScope: 'main',
+        cacheReads: [],
         warmingSet: 'default',
         warming: false,
         scalingPollingFrequency: 2,

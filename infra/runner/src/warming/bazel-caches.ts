@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { CACHE_BAZELRC } from '../cache/client-settings.ts';
 
 /** Bazel's directories in a snapshot. */
 export type BazelCaches = {
@@ -33,6 +34,7 @@ export function bazelRc(warm: string): string {
     `startup --output_user_root=${outputUserRoot}`,
     ...FETCHING.map((command) => `${command} --repository_cache=${repositoryCache}`),
     `build --disk_cache=${diskCache}`,
+    `try-import ${CACHE_BAZELRC}`,
     '',
   ].join('\n');
 }
