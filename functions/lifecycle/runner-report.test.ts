@@ -9,6 +9,24 @@ beforeEach(() => {
 const throttled = Object.assign(new Error('Rate exceeded'), { name: 'Throttling' });
 const contended = Object.assign(new Error('pending update'), { name: 'ResourceContentionFault' });
 
+test('what the build cache of an instance has counted becomes metrics of its group, without a call to Auto Scaling', async () => {
+  const { group, instanceId, autoScalingGroup, at } = REPORTS.ready;
+  const cache = { hits: 90, misses: 10, servedBytes: 5e6, storedBytes: 1e6, dropped: 2, failures: -3 };
+  const report = { report: 'Runner Cache', group, instanceId, autoScalingGroup, at, cache };
+  expect(await fleet.report(report)).toEqual({ outcome: 'done' });
+  expect(fleet.calls).toEqual([]);
+  expect(fleet.published).toEqual([]);
+  const values = Object.fromEntries(fleet.measurements.map(({ name, value }) => [name, value]));
+  expect(values).toEqual({
+    CacheHits: 90,
+    CacheMisses: 10,
+    CacheServedBytes: 5e6,
+    CacheStoredBytes: 1e6,
+    CacheDroppedUploads: 2,
+    CacheFailures: 0,
+  });
+});
+
 describe('an active hook', () => {
   test.each([
     ['ready', 'Pending:Wait', 'complete CONTINUE', 'aw-boot'],

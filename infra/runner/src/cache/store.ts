@@ -5,8 +5,7 @@ import { errorText } from '../../../../shared/runtime/errors.ts';
 import { type Breaker, breaker } from './breaker.ts';
 
 /** Longest wait for the first byte of an answer, and for the next bytes of a body; in milliseconds. */
-const FIRST_BYTE_MS = 2_000;
-const NEXT_BYTE_MS = 5_000;
+const DEADLINES = { firstByteMs: 2_000, nextByteMs: 5_000 };
 
 /** Longest time of one upload: for the first byte of the answer, and for its bytes at 1 MB/s; in milliseconds. */
 const UPLOAD_MS = 20_000;
@@ -53,13 +52,17 @@ class StoreOff extends Error {
   override readonly name = 'StoreOff';
 }
 
-/** @param client makes one try per request: a build must not wait for more */
+/**
+ * @param client makes one try per request: a build must not wait for more
+ * @param options replace the clock and the deadlines
+ */
 export function s3Store(
   client: S3Client,
   bucket: string,
   log: (line: string) => void,
-  now: () => number = Date.now,
+  options: { now?: () => number; deadlines?: typeof DEADLINES } = {},
 ): CacheStore {
+  const { now = Date.now, deadlines = DEADLINES } = options;
   // A role that may only read must not lose its reads, and an upload that hangs must not cost them.
   const reads = breaker('S3 (reads)', log, now);
   const writes = breaker('S3 (uploads)', log, now);
@@ -78,12 +81,12 @@ export function s3Store(
   async function read<T>(what: string, send: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     if (!reads.allows()) return undefined;
     const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(new Error('no answer')), FIRST_BYTE_MS);
+    const timer = setTimeout(() => abort.abort(new Error('no answer')), deadlines.firstByteMs);
     try {
       return await send(abort.signal);
     } catch (error) {
       if (isMissing(error)) reads.succeeded();
-      else failed(reads, what, abort.signal.aborted ? `no answer in ${FIRST_BYTE_MS} ms` : error);
+      else failed(reads, what, abort.signal.aborted ? `no answer in ${deadlines.firstByteMs} ms` : error);
       return undefined;
     } finally {
       clearTimeout(timer);
@@ -100,7 +103,7 @@ export function s3Store(
       const body = Body as Readable;
       return {
         // A store whose bodies stop half-way answers, and is as slow as one that does not.
-        body: inTime(body, (error) => {
+        body: inTime(body, deadlines.nextByteMs, (error) => {
           if (error === undefined) reads.succeeded();
           else failed(reads, 'the body of a GET', error);
         }),
@@ -122,7 +125,7 @@ export function s3Store(
       if (!writes.allows()) throw new StoreOff('uploads are switched off');
       const isFile = !Buffer.isBuffer(body);
       const bytes = isFile ? body.bytes : body.length;
-      const limit = AbortSignal.timeout(UPLOAD_MS + bytes / UPLOAD_BYTES_PER_MS);
+      const limit = AbortSignal.timeout(Math.ceil(UPLOAD_MS + bytes / UPLOAD_BYTES_PER_MS));
       const content = isFile ? createReadStream(body.file) : body;
       try {
         await client.send(
@@ -155,7 +158,7 @@ export function s3Store(
 
     async text(key) {
       try {
-        const abortSignal = AbortSignal.timeout(FIRST_BYTE_MS);
+        const abortSignal = AbortSignal.timeout(deadlines.firstByteMs);
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), {
           abortSignal,
         });
@@ -175,13 +178,17 @@ export function s3Store(
  *
  * @param ended gets the error, or nothing when the body is complete
  */
-async function* inTime(body: Readable, ended: (error?: unknown) => void): AsyncGenerator<Buffer> {
+async function* inTime(
+  body: Readable,
+  limitMs: number,
+  ended: (error?: unknown) => void,
+): AsyncGenerator<Buffer> {
   const pieces = body[Symbol.asyncIterator]();
   try {
     for (;;) {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`no bytes for ${NEXT_BYTE_MS} ms`)), NEXT_BYTE_MS);
+        timer = setTimeout(() => reject(new Error(`no bytes for ${limitMs} ms`)), limitMs);
       });
       const { done, value } = await Promise.race([pieces.next(), late]).finally(() => clearTimeout(timer));
       if (done) return ended();

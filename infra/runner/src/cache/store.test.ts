@@ -1,0 +1,91 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { localS3 } from '../../../../test/support/s3-client.ts';
+import { type S3Server, startS3Server } from '../../../../test/support/s3-server.ts';
+import { type CacheStore, s3Store } from './store.ts';
+
+let server: S3Server;
+let store: CacheStore;
+let lines: string[];
+let now: number;
+beforeEach(async () => {
+  server = await startS3Server();
+  lines = [];
+  now = 0;
+  const client = localS3(server.url, { maxAttempts: 1 });
+  const deadlines = { firstByteMs: 400, nextByteMs: 150 };
+  store = s3Store(client, 'b', (line) => lines.push(line), { now: () => now, deadlines });
+});
+afterEach(() => server.close());
+
+const LONG = Buffer.alloc(300_000, 'x');
+
+async function read(key: string): Promise<Buffer | undefined> {
+  const object = await store.get(key);
+  if (!object) return undefined;
+  const pieces: Buffer[] = [];
+  for await (const piece of object.body) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+const keep = (key: string, body: Buffer, isNew = true) =>
+  store.put(key, body, { isNew, signal: new AbortController().signal });
+
+test('what was stored comes back, with its time and its checksum', async () => {
+  expect(await keep('a', LONG)).toBe('stored');
+  expect(server.objects.get('a')?.sha256).toBeDefined();
+  expect((await read('a'))?.equals(LONG)).toBe(true);
+  expect(Math.abs(((await store.storedAt('a')) ?? 0) - Date.now())).toBeLessThan(60_000);
+});
+
+test('a new object replaces none; an output is stored again', async () => {
+  await keep('a', Buffer.from('one'));
+  expect(await keep('a', Buffer.from('two'))).toBe('exists');
+  expect(await keep('a', Buffer.from('two'), false)).toBe('stored');
+  expect((await read('a'))?.toString()).toBe('two');
+});
+
+test('a missing object is no failure, however often', async () => {
+  for (let count = 0; count < 5; count += 1) expect(await read('a')).toBeUndefined();
+  expect(await store.storedAt('a')).toBeUndefined();
+  expect(await store.text('a')).toBeNull();
+  expect(store.failures()).toBe(0);
+  expect(server.calls).toHaveLength(7);
+});
+
+test.each([
+  ['refuses', { status: 403, code: 'AccessDenied' }],
+  ['throttles', { status: 503, code: 'SlowDown' }],
+  ['does not answer', { delayMs: 5_000 }],
+  ['ends its bodies half-way', { dropAfter: 1_000 }],
+  ['stops within its bodies', { stallAfter: 1_000 }],
+] as const)('S3 that %s is off after three failures, and costs no more time', async (_, fault) => {
+  server.put('a', LONG);
+  server.fault = () => fault;
+  for (let count = 0; count < 3; count += 1) expect(await read('a').catch(() => undefined)).toBeUndefined();
+  expect(store.failures()).toBe(3);
+  const calls = server.calls.length;
+  for (let count = 0; count < 50; count += 1) expect(await read('a')).toBeUndefined();
+  expect(server.calls.length).toBe(calls);
+  expect(lines.at(-1)).toBe('S3 (reads) is switched off for 10 s after 3 failures');
+  server.fault = undefined;
+  now += 10_000;
+  expect((await read('a'))?.length).toBe(LONG.length);
+  expect(lines.at(-1)).toBe('S3 (reads) answers again');
+});
+
+test('uploads that are refused do not cost the reads', async () => {
+  server.put('a', LONG);
+  server.fault = ({ method }) => (method === 'PUT' ? { status: 403, code: 'AccessDenied' } : undefined);
+  for (let count = 0; count < 4; count += 1) await expect(keep('b', LONG)).rejects.toThrow();
+  expect(server.calls.filter(({ method }) => method === 'PUT')).toHaveLength(3);
+  expect((await read('a'))?.length).toBe(LONG.length);
+});
+
+test('an upload that is given up is no failure of S3', async () => {
+  server.fault = () => ({ delayMs: 5_000 });
+  const stop = new AbortController();
+  const putting = store.put('a', LONG, { isNew: true, signal: stop.signal });
+  stop.abort();
+  await expect(putting).rejects.toThrow();
+  expect(store.failures()).toBe(0);
+});
