@@ -196,6 +196,8 @@ function ofLifecycle({ report }: Line, { outcome, detail = {} }: Handled, at: nu
         { event: 'drain', at: sentAt - (report.seconds?.drain ?? 0) * 1000, ...who },
         ...(isDone ? [{ event: 'end', at, ...who } as const] : []),
       ];
+    case 'Runner Cache':
+      return [];
     case 'Runner Idle':
       return isDone ? [{ event: 'drain', at, ...who, why: 'it was idle' }] : [];
     case 'Runner Unhealthy':
