@@ -38,8 +38,10 @@ export type FleetScenario = {
   capacity?: (second: number) => boolean;
   /** What GitHub answers to a poll, instead of the truth. */
   answer?: (second: number, truth: JobList) => JobList | Error;
-  /** An instance is terminated without a decrement, as in a scale-in for balance or by an operator; returns how many. */
+  /** How many instances are terminated in this second without a decrement, as for balance between zones. */
   terminations?: (second: number) => number;
+  /** How far somebody lowers the desired capacity in this second. */
+  scaleIn?: (second: number) => number;
 };
 
 type Job = FleetJob & { id: string; startedAt?: number; endedAt?: number; starts: number };
@@ -268,6 +270,9 @@ export async function runFleet(scenario: FleetScenario) {
       if (chosen) terminateInstance(world, chosen.id, false);
       apply();
     }
+    const lowered = scenario.scaleIn?.(now) ?? 0;
+    if (lowered > 0) setDesiredCapacity(world, GROUP, group.desired - lowered);
+    apply();
     if (scenario.assignment?.(now) ?? true) assign();
     for (const runner of [...runners.values()]) await step(runner);
     if (now % POLL === 0 && (scenario.scaling?.(now) ?? true)) await poll();

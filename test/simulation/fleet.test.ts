@@ -214,12 +214,14 @@ describe('capacity', () => {
       seconds: 2 * HOUR,
       max: 4,
       jobs,
-      terminations: (second) => (second === 300 ? 4 : 0),
+      scaleIn: (second) => (second === 300 ? 4 : 0),
     });
     expect(fleet.killed).toBe(0);
     expect(fleet.unfinished).toEqual([]);
     for (const { at, startedAt = Number.NaN } of fleet.jobs.slice(4))
-      expect(startedAt - at).toBeLessThan(120);
+      expect(startedAt - at).toBeLessThan(60 + 90 + 20);
+    expect(fleet.raises.map(({ to }) => to)).toEqual([4, 2]);
+    expect(fleet.launches).toBe(6);
   });
 
   test('a termination without a decrement, as for balance between zones, ends no job', async () => {
