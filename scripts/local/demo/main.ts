@@ -4,43 +4,17 @@ import { parseArgs } from 'node:util';
 import { writeDescriptor } from '../descriptor.ts';
 import { CloudEnded, withCloud } from '../with-cloud.ts';
 import { createConsole } from './console.ts';
+import { DAY } from './day.ts';
 import { checkoutFolder, fleet, makeCheckout } from './fleet.ts';
 import { keepAliveText } from './keep-alive.ts';
-import { type PlannedStep, runSteps } from './run-steps.ts';
+import { runSteps } from './run-steps.ts';
 import type { Demo, Step } from './step.ts';
-import { jobsOfTheDay, registrationsOfTheDay } from './steps/end-of-day.ts';
-import { cleanJobs } from './steps/isolation.ts';
-import { alarmToIncident, poisonedMessage } from './steps/paging.ts';
-import { handEdit } from './steps/parameters.ts';
-import { buildkite, circleci } from './steps/providers.ts';
-import { corruptSnapshot } from './steps/rollback.ts';
-import { idleRelease, protectedFromScaleIn, scaleOut, spotReclaim, warmBuilds } from './steps/runners.ts';
-import { firstWarmingRun, secondWarmingRun } from './steps/warming.ts';
 import { type Row, renderTable } from './table.ts';
 import { writeTimeline } from './timeline.ts';
 import { waitFor } from './wait-for.ts';
+import { warmPackages } from './warm-packages.ts';
 
-/** `npm start`: runs every step in a local cloud and prints one table. Steps that do not need each other run at the same time. */
-const DAY: readonly PlannedStep[] = [
-  { step: firstWarmingRun, after: [] },
-  { step: scaleOut, after: [firstWarmingRun] },
-  { step: warmBuilds, after: [scaleOut] },
-  { step: cleanJobs, after: [warmBuilds] },
-  { step: protectedFromScaleIn, after: [cleanJobs] },
-  { step: spotReclaim, after: [protectedFromScaleIn] },
-  { step: idleRelease, after: [] },
-  { step: buildkite, after: [] },
-  { step: circleci, after: [] },
-  { step: secondWarmingRun, after: [warmBuilds] },
-  { step: corruptSnapshot, after: [secondWarmingRun, spotReclaim] },
-  // Needs a group that nothing else scales.
-  { step: alarmToIncident, after: [circleci] },
-  { step: handEdit, after: [] },
-  { step: poisonedMessage, after: [alarmToIncident] },
-  { step: jobsOfTheDay, after: [corruptSnapshot, buildkite, alarmToIncident] },
-  { step: registrationsOfTheDay, after: [jobsOfTheDay, idleRelease] },
-];
-
+/** `npm start`: runs every step in a local cloud and prints one table. */
 async function main(keep: boolean): Promise<number> {
   const root = resolve(import.meta.dirname, '../../..');
   const output = createConsole();
@@ -48,7 +22,7 @@ async function main(keep: boolean): Promise<number> {
   const began = new Date();
   try {
     await makeCheckout(root);
-    return await withCloud(fleet(root), async (cloud, signal) => {
+    return await withCloud(fleet(root, await warmPackages(root)), async (cloud, signal) => {
       const startSeconds = (performance.now() - started) / 1000;
       const rows: Row[] = [
         {
@@ -58,13 +32,11 @@ async function main(keep: boolean): Promise<number> {
           outcome: 'ok',
         },
       ];
-      const snapshots = {};
+      const shared = { root, cloud, snapshots: {}, burst: [] };
       const demoOf = (step: Step): Demo => ({
-        root,
-        cloud,
+        ...shared,
         log: (text) => output.line(step.title, text),
         waitFor: (what, probe, options) => waitFor(what, probe, { ...options, signal }),
-        snapshots,
       });
       rows.push(...(await runSteps(DAY, demoOf, signal)));
       console.log(`\n${renderTable(rows)}\n`);

@@ -1,16 +1,21 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, lstat, mkdir, readdir, readlink, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 /**
  * The warming command of the local cloud: mirrors dependency trees into the warm directory and changes only what differs,
  * as a package manager or the repository cache of Bazel does.
  *
- * Usage: AW_WARM_DIR=<warm directory> node mirror-directory.ts <source directory>...
+ * Usage: AW_WARM_DIR=<warm directory> node mirror-directory.ts <source directory>=<place below the warm directory>...
  */
+
+const execute = promisify(execFile);
 
 /** @returns number of files copied or removed */
 export async function mirrorDirectory(source: string, target: string): Promise<number> {
-  await mkdir(target, { recursive: true });
+  if (!existsSync(target)) return copyDirectory(source, target);
   const entries = await readdir(source, { withFileTypes: true });
   const names = new Set(entries.map((entry) => entry.name));
   let changed = 0;
@@ -32,6 +37,14 @@ export async function mirrorDirectory(source: string, target: string): Promise<n
   return changed;
 }
 
+/** A tree that is not there at all: one program copies it several times as fast as one call per file. */
+async function copyDirectory(source: string, target: string): Promise<number> {
+  await mkdir(target, { recursive: true });
+  await execute('cp', ['-a', '--', `${source}/.`, target]);
+  const copied = await readdir(target, { recursive: true, withFileTypes: true });
+  return copied.filter((entry) => !entry.isDirectory()).length;
+}
+
 async function isSame(from: string, to: string): Promise<boolean> {
   const [a, b] = await Promise.all([lstat(from), lstat(to).catch(() => undefined)]);
   if (!b) return false;
@@ -43,13 +56,13 @@ async function isSame(from: string, to: string): Promise<boolean> {
 
 if (import.meta.main) {
   const warm = process.env.AW_WARM_DIR;
-  const sources = process.argv.slice(2);
-  if (!warm || sources.length === 0) {
-    console.error('usage: AW_WARM_DIR=<warm directory> mirror-directory.ts <source directory>...');
+  const mirrors = process.argv.slice(2).map((argument) => argument.split('='));
+  if (!warm || mirrors.length === 0 || mirrors.some(({ length }) => length !== 2)) {
+    console.error('usage: AW_WARM_DIR=<warm directory> mirror-directory.ts <source directory>=<place>...');
     process.exit(2);
   }
-  for (const source of sources) {
-    const changed = await mirrorDirectory(source, join(warm, basename(source)));
-    console.log(`${basename(source)}: ${changed} changed`);
-  }
+  let changed = 0;
+  for (const [source = '', place = ''] of mirrors)
+    changed += await mirrorDirectory(source, join(warm, place));
+  console.log(`${mirrors.length} directories: ${changed} changed`);
 }

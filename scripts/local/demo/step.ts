@@ -1,3 +1,4 @@
+import type { QueuedJob } from '../ci-providers.ts';
 import type { Cloud } from '../cloud.ts';
 import type { waitFor } from './wait-for.ts';
 
@@ -10,6 +11,8 @@ export type Demo = {
   waitFor: typeof waitFor;
   /** Snapshots that earlier steps created. */
   snapshots: { first?: string; second?: string };
+  /** The jobs of the second act, in the order of their arrival. */
+  burst: QueuedJob[];
 };
 
 /** One step of the demo. */

@@ -40,6 +40,7 @@ function declared(group: GroupSettings, deployment: Deployment): DeclaredGroup {
     minRunners: group.min,
     maxRunners: group.max,
     takesJobs: group.runner?.warming === undefined,
+    ...(group.pollsPerMinute !== undefined && { pollsPerMinute: group.pollsPerMinute }),
     ...providerSettings(group, deployment.providers.apiUrls[group.provider]),
   };
 }

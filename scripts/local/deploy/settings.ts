@@ -13,6 +13,8 @@ export type GroupSettings = Group & {
   instanceType?: string;
   /** Seconds without a report until AWS lets a booting or draining runner go (30 to 7200). */
   heartbeatTimeout?: { boot: number; drain: number };
+  /** Polls of its backlog per minute, 1 to 3; 1 if absent. */
+  pollsPerMinute?: number;
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };

@@ -1,4 +1,7 @@
 import { CI_PROVIDERS } from '../../../../shared/fleet/names.ts';
+import { buildkiteDefaults } from '../../ci/buildkite/model.ts';
+import type { CiProviders } from '../../ci-providers.ts';
+import { type ApiUsage, buildkiteUsage, circleciUsage, githubUsage } from '../api-usage.ts';
 import { GROUPS } from '../fleet.ts';
 import { instancesOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
@@ -32,7 +35,7 @@ export const registrationsOfTheDay: Step = {
     const groups = cloud.autoScaling.groups().map(({ name }) => name);
     await demo.waitFor(
       'the termination of all runners',
-      async () => (await Promise.all(groups.map((name) => instancesOf(demo, name)))).flat().length === 0,
+      () => groups.every((name) => instancesOf(demo, name).length === 0),
       { seconds: 100 },
     );
     await demo.waitFor('the removal of all registrations', () => leftBehind(demo).length === 0, {
@@ -54,3 +57,24 @@ function leftBehind({ cloud }: Demo): string[] {
   const known = github.registrations().filter(({ ghost }) => !ghost);
   return [...known, ...connected].map(({ name }) => name);
 }
+
+/** A row about the calls to one provider. @param read of its stand-in */
+function callsTo(title: string, read: (providers: CiProviders) => ApiUsage): Step {
+  return {
+    title,
+    async run({ cloud }) {
+      const { text, exceeded } = read(cloud.providers);
+      expectThat(exceeded.length === 0, exceeded.join(', '));
+      return text;
+    },
+  };
+}
+
+/** Calls of the functions to each provider, against its published limits. */
+export const callsOfTheDay: readonly Step[] = [
+  callsTo('calls to GitHub', ({ github }) => githubUsage(github.requests())),
+  callsTo('calls to Buildkite', ({ buildkite }) =>
+    buildkiteUsage(buildkite.requests(), buildkiteDefaults.metricsPollSeconds),
+  ),
+  callsTo('calls to CircleCI', ({ circleci }) => circleciUsage(circleci.requests())),
+];

@@ -34,7 +34,7 @@ export const alarmToIncident: Step = {
       }),
     );
     demo.log('the routing secret holds the PagerDuty keys');
-    const before = await inService(demo, GROUP);
+    const before = inService(demo, GROUP);
     cloud.autoScaling.behave({ hasCapacity: ({ group }) => group !== GROUP });
     const began = performance.now();
     await setCapacity(demo, GROUPS.circleci, before.length + 1);

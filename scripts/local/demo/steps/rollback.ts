@@ -17,11 +17,11 @@ export const corruptSnapshot: Step = {
     );
     demo.log(`one bit of the current snapshot ${bad} in S3 is inverted`);
 
-    const before = new Set(await inService(demo, DEFAULT_GROUP));
+    const before = new Set(inService(demo, DEFAULT_GROUP));
     await setCapacity(demo, GROUPS.warm, before.size + 1);
     const id = await demo.waitFor(
       'a new runner in service',
-      async () => (await inService(demo, DEFAULT_GROUP)).find((one) => !before.has(one)),
+      () => inService(demo, DEFAULT_GROUP).find((one) => !before.has(one)),
       { seconds: 90 },
     );
     const outcome = restoreOf(demo, id)?.outcome;

@@ -11,13 +11,13 @@ async function warmingRun(demo: Demo): Promise<string> {
   await fireSchedule(demo.cloud.clients.scheduler, demo.cloud.schedules, 'aw-warming-run-default');
   const [instance] = await demo.waitFor(
     'the launch of the warming instance',
-    async () => {
-      const instances = await instancesOf(demo, WARMING_GROUP);
+    () => {
+      const instances = instancesOf(demo, WARMING_GROUP);
       return instances.length > 0 && instances;
     },
     { seconds: 60 },
   );
-  const id = instance?.InstanceId ?? '';
+  const id = instance?.id ?? '';
   demo.log(`the schedule fired; instance ${id} runs the warming command`);
   const current = await demo.waitFor(
     'the promotion of the snapshot',
@@ -30,7 +30,7 @@ async function warmingRun(demo: Demo): Promise<string> {
   demo.log(`snapshot ${current} is verified and promoted`);
   await demo.waitFor(
     'the termination of the warming instance',
-    async () => (await instancesOf(demo, WARMING_GROUP)).length === 0,
+    () => instancesOf(demo, WARMING_GROUP).length === 0,
     { seconds: 60, state: () => linesOf(demo, id).slice(-5) },
   );
   demo.log(`instance ${id} is drained and terminated`);
