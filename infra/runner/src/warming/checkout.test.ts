@@ -2,12 +2,15 @@ import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -101,6 +104,41 @@ test('what a command has written to the configuration and the hooks is gone, and
   expect(git(directory(), 'status', '--porcelain')).toBe('');
 });
 
+test.each<[string, () => void]>([
+  [
+    'a file in the place of its directory',
+    () => {
+      renameSync(inCheckout('.git'), join(folder, 'evil'));
+      writeFileSync(inCheckout('.git'), `gitdir: ${join(folder, 'evil')}\n`);
+    },
+  ],
+  [
+    'a link in the place of its directory',
+    () => {
+      renameSync(inCheckout('.git'), join(folder, 'evil'));
+      symlinkSync(join(folder, 'evil'), inCheckout('.git'));
+    },
+  ],
+  [
+    'another common directory',
+    () => {
+      cpSync(inCheckout('.git'), join(folder, 'evil'), { recursive: true });
+      writeFileSync(inCheckout('.git/commondir'), `${join(folder, 'evil')}\n`);
+    },
+  ],
+])('a command that has left %s has none of its configuration used', async (_, leave) => {
+  const mark = join(folder, 'ran');
+  await checkOut(settings(), run);
+  leave();
+  // Programs of filters run when files are written, with the environment of git.
+  appendFileSync(join(folder, 'evil/config'), `[filter "x"]\n\tsmudge = touch ${mark}; cat\n`);
+  writeFileSync(join(folder, 'origin/.gitattributes'), '* filter=x\n');
+  commit('two');
+  await checkOut(settings(), run);
+  expect(readFileSync(inCheckout('file'), 'utf8')).toBe('two');
+  expect(existsSync(mark)).toBe(false);
+});
+
 test('submodules are checked out, and are moved with the commit', async () => {
   const library = join(folder, 'library');
   mkdirSync(library);
@@ -128,11 +166,25 @@ test('submodules are checked out, and are moved with the commit', async () => {
   try {
     await checkOut(settings({ submodules: true }), run);
     expect(readFileSync(inCheckout('lib/header'), 'utf8')).toBe('1');
+    const mark = join(folder, 'ran');
+    appendFileSync(
+      inCheckout('.git/modules/lib/config'),
+      `[core]\n\tpager = touch ${mark}\n[filter "x"]\n\tsmudge = touch ${mark}; cat\n`,
+    );
+    mkdirSync(inCheckout('.git/modules/lib/info'), { recursive: true });
+    writeFileSync(inCheckout('.git/modules/lib/info/attributes'), '* filter=x\n');
+    writeFileSync(join(library, 'header'), '2');
+    git(library, 'commit', '-qam', '2');
+    git(join(origin(), 'lib'), 'pull', '-q', `file://${library}`, 'main');
+    git(origin(), 'commit', '-qam', 'a later library');
+    await checkOut(settings({ submodules: true }), run);
+    expect(readFileSync(inCheckout('lib/header'), 'utf8')).toBe('2');
+    expect(existsSync(mark)).toBe(false);
     await resetCheckout(settings({ submodules: true }), run);
     expect(git(directory(), 'submodule', 'status')).toMatch(/ lib /);
     expect(git(directory(), 'status', '--porcelain')).toBe('');
     await checkOut(settings({ submodules: true, depth: 1 }), run);
-    expect(readFileSync(inCheckout('lib/header'), 'utf8')).toBe('1');
+    expect(readFileSync(inCheckout('lib/header'), 'utf8')).toBe('2');
   } finally {
     process.env.HOME = home;
   }

@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { lstat, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ChildProcessFailed, execute } from '../child-process.ts';
 import type { Checkout } from '../config.ts';
@@ -23,6 +23,9 @@ const HARMLESS = [
   'core.fsmonitor=false',
   'gc.auto=0',
   'protocol.ext.allow=never',
+  // Submodules are updated by themselves, when their configuration is new.
+  'fetch.recurseSubmodules=false',
+  'submodule.recurse=false',
 ];
 
 /**
@@ -73,8 +76,12 @@ export async function resetCheckout(
   run: CheckoutRun,
 ): Promise<void> {
   const git = (...args: string[]) => runGit(args, directory, run);
-  if (await exists(join(directory, '.git'))) {
+  const own = await lstat(join(directory, '.git')).catch(() => undefined);
+  // A file or a link in its place would lead to a configuration elsewhere.
+  if (own && !own.isDirectory()) await asUser(['rm', '-f', '--', '.git'], directory, run);
+  else if (own) {
     const left = [
+      'commondir',
       'config',
       'config.worktree',
       'hooks',
@@ -85,6 +92,13 @@ export async function resetCheckout(
     ];
     const paths = left.map((name) => join('.git', name));
     await asUser(['rm', '-rf', '--', ...paths], directory, run);
+    // `submodule update` makes those of submodules anew.
+    const names = ['config', 'config.worktree', 'commondir']
+      .flatMap((name) => ['-o', '-name', name])
+      .slice(1);
+    const files = ['-not', '-path', '*/refs/*', '-not', '-path', '*/objects/*', '(', ...names, ')'];
+    if (await exists(join(directory, '.git/modules')))
+      await asUser(['find', '.git/modules', ...files, '-delete'], directory, run);
   }
   await git('init', '--quiet', '--template=');
   await git('config', 'remote.origin.url', originOf(repository, run.provider));
