@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
 import { sampleEvents } from '../../test/support/timeline-events.ts';
 import { compact, expand } from './compact.ts';
+import { parseEvent } from './events.ts';
 import { foldEvents } from './fleet.ts';
 
 test('the page has what the fleet has', () => {
-  const fleet = foldEvents(sampleEvents({ runners: 80, groups: 4, hours: 3 }));
+  const fleet = foldEvents(
+    sampleEvents({ runners: 80, groups: 4, hours: 3 }).map((one) => parseEvent(one, 'sample')),
+  );
   const page = expand(JSON.parse(JSON.stringify(compact(fleet))));
   const since = (at: number | undefined) => (at === undefined ? Number.NaN : at - fleet.from);
   let i = 0;
@@ -42,6 +45,21 @@ test('the page has what the fleet has', () => {
   }
   expect([i, jobs]).toEqual([80, page.jobs.id.length]);
   expect(jobs).toBeGreaterThan(200);
+});
+
+test('a long recording has its times in tenths of a second', () => {
+  const fleet = foldEvents(sampleEvents({ runners: 60, groups: 2, hours: 12 }));
+  const page = expand(compact(fleet));
+  const runners = fleet.groups.flatMap(({ runners }) => runners);
+  const jobs = runners.flatMap((runner) => runner.jobs);
+  for (const [i, { launchedAt = 0 }] of runners.entries())
+    expect(Math.abs((page.runners.launched[i] ?? 0) - (launchedAt - fleet.from))).toBeLessThanOrEqual(50);
+  for (const [j, { startedAt = 0, finishedAt = fleet.to }] of jobs.entries()) {
+    expect(Math.abs((page.jobs.started[j] ?? 0) - (startedAt - fleet.from))).toBeLessThanOrEqual(50);
+    expect(Math.abs((page.jobs.finished[j] ?? 0) - (finishedAt - fleet.from))).toBeLessThanOrEqual(50);
+  }
+  for (const [s, { at }] of fleet.snapshots.entries())
+    expect(Math.abs((page.snapshots[s]?.at ?? 0) - (at - fleet.from))).toBeLessThanOrEqual(50);
 });
 
 test('what is not known stays so', () => {

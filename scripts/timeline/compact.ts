@@ -2,7 +2,7 @@ import type { Figures, Fleet, Job, Runner, Step } from './fleet.ts';
 
 /**
  * A fleet as the page contains it. Columns instead of objects, texts once, and times as differences: a fleet of 10,000 runners with
- * 200,000 jobs stays a page of a few megabytes. Times are whole milliseconds since `from`; ABSENT is a fact that is not known.
+ * 200,000 jobs stays a page of a few megabytes. Times are whole units since `from`; ABSENT is a fact that is not known.
  *
  * This file runs in Node and in the page.
  */
@@ -10,8 +10,11 @@ export type CompactFleet = {
   version: 1;
   title: string;
   source: string;
+  /** Milliseconds since 1970. */
   from: number;
   to: number;
+  /** Milliseconds of a unit of time. */
+  unit: number;
   /** Every text but ids; the columns below have indexes into it. */
   texts: string[];
   groups: { id: string; desired: number[]; queued: number[]; runners: number }[];
@@ -35,10 +38,15 @@ export const ABSENT = -1e15;
 /** Between ids: no text of an event contains it. */
 const SEPARATOR = '\n';
 
+/** From this length on, in milliseconds, times are tenths of a second: no screen shows more, and digits are most of the page. */
+const LONG_MS = 6 * 3_600_000;
+
 /** @returns the fleet in the format of the page */
 export function compact(fleet: Fleet): CompactFleet {
   const texts = textTable();
-  const since = (at: number | undefined) => (at === undefined ? ABSENT : at - fleet.from);
+  const unit = fleet.to - fleet.from > LONG_MS ? 100 : 1;
+  const since = (at: number | undefined) =>
+    at === undefined ? ABSENT : Math.round((at - fleet.from) / unit);
   const runners = fleet.groups.flatMap((group) => group.runners);
   const table: CompactFleet = {
     version: 1,
@@ -46,11 +54,12 @@ export function compact(fleet: Fleet): CompactFleet {
     source: fleet.source,
     from: fleet.from,
     to: fleet.to,
+    unit,
     texts: texts.all,
     groups: fleet.groups.map(({ id, desired, queued, runners }) => ({
       id,
-      desired: flatten(desired, fleet.from),
-      queued: flatten(queued, fleet.from),
+      desired: flatten(desired, since),
+      queued: flatten(queued, since),
       runners: runners.length,
     })),
     runners: {
@@ -102,7 +111,7 @@ export function compact(fleet: Fleet): CompactFleet {
     const { runners: to, restores } = table;
     const launched = since(runner.launchedAt);
     const base = launched === ABSENT ? previous : launched;
-    const difference = (at: number | undefined) => (at === undefined ? ABSENT : at - fleet.from - base);
+    const difference = (at: number | undefined) => (at === undefined ? ABSENT : since(at) - base);
     to.launched.push(launched === ABSENT ? ABSENT : launched - previous);
     to.inService.push(difference(runner.inServiceAt));
     to.drain.push(difference(runner.drainAt));
@@ -134,7 +143,9 @@ export function compact(fleet: Fleet): CompactFleet {
     const finished = since(job.finishedAt);
     jobs.started.push(started - last);
     jobs.wait.push(
-      job.queuedAt === undefined || job.startedAt === undefined ? ABSENT : job.startedAt - job.queuedAt,
+      job.queuedAt === undefined || job.startedAt === undefined
+        ? ABSENT
+        : since(job.startedAt) - since(job.queuedAt),
     );
     jobs.length.push(finished === ABSENT ? ABSENT : finished - started);
     jobs.name.push(texts.index(job.name));
@@ -202,7 +213,9 @@ export type PageJobs = {
 
 /** Reads what `compact` has written. */
 export function expand(table: CompactFleet): PageFleet {
+  const { unit } = table;
   const span = table.to - table.from;
+  const time = (value: number | undefined) => known(value) * unit;
   const text = (index: number | undefined) =>
     index === undefined || index < 0 ? undefined : table.texts[index];
   const count = table.runners.launched.length;
@@ -234,25 +247,25 @@ export function expand(table: CompactFleet): PageFleet {
     started: new Float64Array(jobCount),
     finished: new Float64Array(jobCount),
     isOpen: new Uint8Array(jobCount),
-    wait: Float64Array.from(table.jobs.wait, known),
+    wait: Float64Array.from(table.jobs.wait, time),
   };
   const bases = new Float64Array(count);
   let base = 0;
   let job = 0;
   for (let i = 0; i < count; i += 1) {
-    const launched = known(table.runners.launched[i]);
+    const launched = time(table.runners.launched[i]);
     if (!Number.isNaN(launched)) {
       base += launched;
       runners.launched[i] = base;
     }
     bases[i] = base;
     for (const key of ['inService', 'drain', 'end'] as const)
-      runners[key][i] = base + known(table.runners[key][i]);
+      runners[key][i] = base + time(table.runners[key][i]);
     runners.job[i] = job;
     let last = base;
     for (const end = job + (table.runners.jobs[i] ?? 0); job < end; job += 1) {
-      const started = last + (table.jobs.started[job] ?? 0);
-      const length = known(table.jobs.length[job]);
+      const started = last + time(table.jobs.started[job]);
+      const length = time(table.jobs.length[job]);
       jobs.started[job] = started;
       jobs.isOpen[job] = Number.isNaN(length) ? 1 : 0;
       jobs.finished[job] = Number.isNaN(length) ? span : started + length;
@@ -266,7 +279,7 @@ export function expand(table: CompactFleet): PageFleet {
     const { at, outcome, set, snapshot, seconds } = table.restores;
     const [setName, id, length] = [text(set[i]), text(snapshot[i]), known(seconds[i])];
     runners.restore.set(runner, {
-      at: (bases[runner] ?? 0) + known(at[i]),
+      at: (bases[runner] ?? 0) + time(at[i]),
       outcome: text(outcome[i]) ?? 'none',
       ...(setName !== undefined && { set: setName }),
       ...(id !== undefined && { snapshot: id }),
@@ -281,14 +294,20 @@ export function expand(table: CompactFleet): PageFleet {
       id: group.id,
       first,
       end,
-      desired: unflatten(group.desired),
-      queued: unflatten(group.queued),
+      desired: unflatten(group.desired, table.unit),
+      queued: unflatten(group.queued, table.unit),
     };
     first = end;
     return page;
   });
-  const { title, source, from, figures, snapshots, notes } = table;
-  const incidents = table.incidents.map((one) => ({ ...one, resolved: known(one.resolved) }));
+  const { title, source, from, figures } = table;
+  const snapshots = table.snapshots.map((one) => ({ ...one, at: time(one.at) }));
+  const notes = table.notes.map((one) => ({ ...one, at: time(one.at) }));
+  const incidents = table.incidents.map((one) => ({
+    ...one,
+    opened: time(one.opened),
+    resolved: time(one.resolved),
+  }));
   return { title, source, from, span, figures, groups, runners, jobs, incidents, snapshots, notes };
 }
 
@@ -301,21 +320,21 @@ function split(ids: string, count: number): string[] {
 }
 
 /** Times as differences, each followed by its value. */
-function flatten(steps: readonly Step[], from: number): number[] {
-  let last = from;
+function flatten(steps: readonly Step[], since: (at: number) => number): number[] {
+  let last = 0;
   return steps.flatMap(([at, value]) => {
-    const difference = at - last;
-    last = at;
+    const difference = since(at) - last;
+    last = since(at);
     return [difference, value];
   });
 }
 
-function unflatten(flat: readonly number[]): Steps {
+function unflatten(flat: readonly number[], unit: number): Steps {
   const length = flat.length / 2;
   const steps = { at: new Float64Array(length), value: new Float64Array(length) };
   let at = 0;
   for (let i = 0; i < length; i += 1) {
-    at += flat[2 * i] ?? 0;
+    at += (flat[2 * i] ?? 0) * unit;
     steps.at[i] = at;
     steps.value[i] = flat[2 * i + 1] ?? 0;
   }

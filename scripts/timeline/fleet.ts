@@ -165,7 +165,7 @@ export function foldEvents(events: Iterable<TimelineEvent>): Fleet {
     source: header?.source ?? 'events',
     from,
     to,
-    groups: [...groups.values()].sort((a, b) => compareText(a.id, b.id)),
+    groups: [...groups.values()].sort((a, b) => byNumber.compare(a.id, b.id)),
     incidents: fleet.incidents.sort((a, b) => a.openedAt - b.openedAt),
     snapshots: fleet.snapshots.sort((a, b) => a.at - b.at),
     notes: fleet.notes.sort((a, b) => a.at - b.at),
@@ -183,6 +183,8 @@ function merge(known: Job | undefined, job: Job): Job {
 }
 
 const byTime = (a: Step, b: Step) => a[0] - b[0];
+/** `gha/a-9` before `gha/a-10`. */
+const byNumber = new Intl.Collator('en', { numeric: true });
 const compareText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const timeOf = (job: Job) => job.startedAt ?? job.finishedAt ?? job.queuedAt ?? 0;
 const startOf = (runner: Runner) =>

@@ -86,14 +86,13 @@ export function phaseLines(
 }
 
 /** The phase of a runner at a time, for the tooltip. */
-export function phaseFact(fleet: PageFleet, i: number, t: number): [string, string] {
+export function phaseAt(fleet: PageFleet, i: number, t: number, hasJob: boolean): string {
   const { booting, service, draining } = spansOf(fleet, i);
   const within = (span: readonly [number, number] | undefined) => span && t >= span[0] && t <= span[1];
-  if (within(booting) && booting) return ['phase', `booting for ${durationText(booting[1] - booting[0])}`];
-  if (within(draining) && draining)
-    return ['phase', `draining for ${durationText(draining[1] - draining[0])}`];
-  if (within(service)) return ['phase', 'idle'];
-  return ['phase', 'no instance'];
+  if (within(booting) && booting) return `booting for ${durationText(booting[1] - booting[0])}`;
+  if (within(draining) && draining) return `draining for ${durationText(draining[1] - draining[0])}`;
+  if (hasJob) return 'busy';
+  return within(service) ? 'idle' : 'no instance';
 }
 
 /** Puts facts into an element. */

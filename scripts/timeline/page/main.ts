@@ -1,15 +1,7 @@
 import { type CompactFleet, expand, type PageFleet } from '../compact.ts';
 import type { ChartData } from './chart.ts';
 import { CHARTS, drawCharts } from './charts-canvas.ts';
-import {
-  type Facts,
-  jobFacts,
-  phaseFact,
-  runnerFacts,
-  showFacts,
-  showRunner,
-  textElement,
-} from './details.ts';
+import { type Facts, jobFacts, phaseAt, runnerFacts, showFacts, showRunner, textElement } from './details.ts';
 import { clockText, countText, dateText, durationText, plural } from './format.ts';
 import { drawLegend } from './legend.ts';
 import { type Found, layOut, type Rows, rowAt, search } from './rows.ts';
@@ -241,7 +233,7 @@ function start(fleet: PageFleet): void {
     }
     const near = (notes.get(item) ?? []).filter(({ at }) => Math.abs(toX(view, at) - x) <= NEAR);
     const runner = runnerFacts(fleet, item);
-    const lines: Facts['lines'] = [phaseFact(fleet, item, t), ...runner.lines];
+    const lines: Facts['lines'] = [['phase', phaseAt(fleet, item, t, facts.length > 0)], ...runner.lines];
     for (const { text } of near) lines.push(['event', text]);
     return [...facts, { ...runner, lines }];
   }
