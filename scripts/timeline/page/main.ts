@@ -47,8 +47,10 @@ async function readData(): Promise<PageFleet> {
   return expand((await new Response(stream).json()) as CompactFleet);
 }
 
-function showMessage(title: string, text: string): void {
+/** @param top upper edge in pixels: what is above stays visible */
+function showMessage(title: string, text: string, top = 0): void {
   const message = element('message');
+  message.style.top = `${top}px`;
   const box = document.createElement('div');
   box.append(textElement('h2', title, 'message-title'), textElement('p', text, 'message-text'));
   message.replaceChildren(box);
@@ -142,7 +144,7 @@ function start(fleet: PageFleet): void {
     for (const button of document.querySelectorAll<HTMLButtonElement>('#heights button'))
       button.setAttribute('aria-pressed', String(Number(button.dataset.height) === rowHeight));
     if (runners.count > 0 && rows.runners === 0)
-      showMessage('Nothing found', 'No instance and no job has this text.');
+      showMessage('Nothing found', 'No instance and no job has this text.', CHARTS.height);
     else element('message').hidden = runners.count > 0;
     element('fold').textContent = collapsed.size > 0 ? 'Unfold groups' : 'Fold groups';
     redraw();
@@ -579,8 +581,8 @@ function showHeader({ from, span, source, figures, incidents }: PageFleet): void
   const step = span < 600_000 ? 1000 : 60_000;
   const isOneDay = dateText(from) === dateText(to);
   const end = isOneDay ? clockText(to, step) : `${dateText(to)} ${clockText(to, step)}`;
-  element('sub').textContent =
-    `${dateText(from)}, ${clockText(from, step)} to ${end} UTC (${durationText(span)}). Source: ${source}`;
+  const range = `${dateText(from)}, ${clockText(from, step)} to ${end} UTC (${durationText(span)}). `;
+  element('sub').textContent = `${span > 0 ? range : ''}Source: ${source}`;
   const open = incidents.filter(({ resolved }) => Number.isNaN(resolved)).length;
   const wait = (value: number | undefined) => (value === undefined ? undefined : durationText(value));
   const list: [name: string, value: string | undefined, isBad: boolean][] = [

@@ -39,5 +39,8 @@ test('a search finds instances and jobs, and hides groups without a result', () 
   const jobs = search(fleet, 'Postgres');
   expect(jobs?.jobCount).toBe(fleet.jobs.name.filter((name) => name.includes('postgres')).length);
   expect(jobs?.jobCount).toBeGreaterThan(0);
+  // The jobs that have the text stay, the others turn pale.
+  const marked = [...(jobs?.jobs ?? [])].flatMap((one, j) => (one === 1 ? [fleet.jobs.name[j]] : []));
+  expect(marked).toEqual(fleet.jobs.name.filter((name) => name.includes('postgres')));
   expect(search(fleet, 'nowhere')).toMatchObject({ runnerCount: 0, jobCount: 0 });
 });

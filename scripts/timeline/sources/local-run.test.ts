@@ -13,7 +13,7 @@ const RUN = {
   startedAt: 1_000,
   endedAt: 9_000,
   prefix: 'aw',
-  groups: [{ id: 'gha/default', min: 0 }],
+  groups: [{ id: 'gha/default', min: 0, purchase: 'spot' }],
 };
 const ACTIVITY = {
   kind: 'activity',
@@ -104,6 +104,7 @@ test('an instance from its launch to its end, with its job and the desired capac
       {
         id: ID,
         launchedAt: 1_600,
+        purchase: 'spot',
         inServiceAt: 2_500,
         drainAt: 6_000,
         drainWhy: 'a user request',

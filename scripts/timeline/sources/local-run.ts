@@ -21,7 +21,9 @@ const itemSchema = v.variant('kind', [
     startedAt: v.number(),
     endedAt: v.number(),
     prefix: v.string(),
-    groups: v.array(v.object({ id: v.string(), min: v.number() })),
+    groups: v.array(
+      v.object({ id: v.string(), min: v.number(), purchase: v.optional(v.picklist(['spot', 'on-demand'])) }),
+    ),
   }),
   /** A call that changes the desired capacity of a group. */
   v.object({
@@ -109,7 +111,11 @@ function* itemsOf(cloud: Cloud, title: string, startedAt: Date): Generator<Item>
     startedAt: startedAt.getTime(),
     endedAt: Date.now(),
     prefix: deployment.prefix,
-    groups: deployment.groups.map((group) => ({ id: groupId(group), min: group.min })),
+    groups: deployment.groups.map((group) => ({
+      id: groupId(group),
+      min: group.min,
+      ...(group.purchase && { purchase: group.purchase }),
+    })),
   };
   for (const { at, operation, status, parameters } of gateway.calls.all) {
     if (status !== 200 || !CAPACITY_CALLS.includes(operation)) continue;
@@ -200,7 +206,7 @@ function recordingEvents(items: readonly Item[]): TimelineEvent[] {
     items.filter((item): item is ItemOf<Kind> => item.kind === kind);
   const [run] = of('run');
   if (!run) throw new SourceError('the recording has no line of the kind run: it is not complete');
-  const activities = of('activity').flatMap((activity) => activityEvents(activity, run.prefix));
+  const activities = of('activity').flatMap((activity) => activityEvents(activity, run));
   const groupOf = new Map(
     activities.flatMap((event) => (event.event === 'launch' ? [[event.runner, event.group] as const] : [])),
   );
@@ -228,14 +234,17 @@ function recordingEvents(items: readonly Item[]): TimelineEvent[] {
   ];
 }
 
-function activityEvents(activity: ItemOf<'activity'>, prefix: string): TimelineEvent[] {
+function activityEvents(activity: ItemOf<'activity'>, run: ItemOf<'run'>): TimelineEvent[] {
   const { description, cause, status, statusMessage, zone, startedAt, endedAt } = activity;
-  const parsed = parseAutoScalingGroupName(prefix, activity.autoScalingGroup);
+  const parsed = parseAutoScalingGroupName(run.prefix, activity.autoScalingGroup);
   if (!parsed) return [];
   const group = groupId(parsed);
+  const purchase = run.groups.find(({ id }) => id === group)?.purchase;
   const launched = /^Launching a new EC2 instance: (i-[0-9a-f]+)/.exec(description)?.[1];
   if (launched !== undefined) {
-    const events: TimelineEvent[] = [{ event: 'launch', at: startedAt, runner: launched, group, zone }];
+    const events: TimelineEvent[] = [
+      { event: 'launch', at: startedAt, runner: launched, group, zone, ...(purchase && { purchase }) },
+    ];
     if (endedAt !== undefined && status === 'Successful')
       events.push({ event: 'in-service', at: endedAt, runner: launched, group });
     if (status === 'Failed' && endedAt !== undefined)
