@@ -85,6 +85,24 @@ test('an outage of registration, and of the lists of jobs, costs no job and laun
   for (const job of jobs) expect(await fleet.untilEnded(job, 150)).toMatchObject(OK);
 });
 
+test('without the function registration jobs wait, a group grows to its queue and no further, and the jobs run afterwards', async () => {
+  const restore = cloud.gateway.faults.add({
+    service: 'lambda',
+    operations: ['InvokeFunctionUrl'],
+    effect: { kind: 'disconnect' },
+  });
+  // The agent that runs since the first test has its registration, and takes one of them.
+  const jobs = [1, 2, 3].map(() => cloud.providers.queueJob(GROUPS.bk, 'sleep 1'));
+  for (let count = 0; count < 3; count += 1) await poll();
+  await fleet.inService(GROUPS.bk, desired()['aw-bk-default'] ?? 0);
+  await poll();
+  expect(desired()['aw-bk-default']).toBeLessThanOrEqual(3);
+  expect(jobs.filter(({ now }) => now.state === 'queued').length).toBeGreaterThanOrEqual(2);
+  expect(restore()).toBeGreaterThan(0);
+  for (const job of jobs) expect(await fleet.untilEnded(job, 170)).toMatchObject(OK);
+  expect(desired()['aw-bk-default']).toBeLessThanOrEqual(3);
+});
+
 test('no secret is in the log of the function', () => {
   const lines = cloud.gateway.functions.lines.all.filter((line) => line.function === 'scaling');
   expect(lines.length).toBeGreaterThan(0);

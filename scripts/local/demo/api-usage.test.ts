@@ -32,7 +32,7 @@ describe('GitHub', () => {
       call(30, 'POST', `${REPOSITORY}/runners/generate-jitconfig`, { status: 201 }),
       call(31, 'GET', '/_listener/sessions/1/message'),
     ]);
-    expect(text).toBe('6 calls, 4 of 5,000 per hour, 5 of 900 points per minute, 1 of 1,500 registrations');
+    expect(text).toBe('4 of 5,000 calls per hour, 5 of 900 points per minute, 1 of 1,500 registrations');
     expect(exceeded).toEqual([]);
   });
 

@@ -42,8 +42,8 @@ export function githubUsage(requests: readonly RecordedRequest[]): ApiUsage {
     registrations.map(({ at }) => ({ at, weight: 1 })),
     5 * MINUTE_MS,
   );
-  return usage([`${calls.length} calls`], refused(calls, [403, 429]), [
-    { used: perHour, limit: GITHUB.requestsPerHour, unit: 'per hour' },
+  return usage([], refused(calls, [403, 429]), [
+    { used: perHour, limit: GITHUB.requestsPerHour, unit: 'calls per hour' },
     { used: points, limit: GITHUB.pointsPerMinute, unit: 'points per minute' },
     { used: issued, limit: GITHUB.registrationsPer5Minutes, unit: 'registrations' },
   ]);

@@ -79,7 +79,12 @@ const RUNNER = { pollSeconds: 0.5, heartbeatSeconds: 5 };
 export function burstGroups(options: { warmingSet?: string; idleFactor?: number }): GroupSettings[] {
   const { warmingSet, idleFactor = 1 } = options;
   const common = { min: 0, pollsPerMinute: 3, ...(warmingSet !== undefined && { warmingSet }) };
-  const idle = (seconds: number) => ({ ...RUNNER, idleTimeoutMinutes: (seconds / 60) * idleFactor });
+  const idle = (seconds: number) => ({
+    ...RUNNER,
+    // Fourteen idle runners that look twice per second would take a third of a core.
+    pollSeconds: 1,
+    idleTimeoutMinutes: (seconds / 60) * idleFactor,
+  });
   return [
     { ...BURST.gha, ...common, max: BURST_MAX.gha, purchase: 'spot', runner: idle(10) },
     { ...BURST.bk, ...common, max: BURST_MAX.bk, runner: idle(40) },

@@ -13,9 +13,12 @@ import { groupNameOf, instanceOf, setCapacity, untilFinished } from './runners.t
  * scales in a busy runner, EC2 reclaims another one, and a provider is down.
  */
 
-/** Jobs of each wave, and how long one takes. */
-const FIRST_WAVE = { gha: 12, bk: 6, cci: 0 } as const;
-const SECOND_WAVE = { gha: 0, bk: 6, cci: 16 } as const;
+/**
+ * Jobs of each wave, and how long one takes. Those of GitHub come first, one per runner, since its idle runners take the longest to
+ * terminate.
+ */
+const FIRST_WAVE = { gha: 6, bk: 6, cci: 0 } as const;
+const SECOND_WAVE = { gha: 0, bk: 8, cci: 20 } as const;
 const JOB_SECONDS = { gha: 8, bk: 6, cci: 4 } as const;
 
 const sum = (...counts: Readonly<Record<CiProvider, number>>[]) =>
@@ -67,7 +70,7 @@ async function untilRaised(demo: Demo, providers: readonly CiProvider[]): Promis
   }
 }
 
-/** Jobs of GitHub, whose idle runners take the longest to terminate. */
+/** Nobody but the function raises the groups. */
 export const firstWave: Step = {
   title: 'burst: groups grow from zero with their queues',
   async run(demo) {
@@ -87,7 +90,7 @@ export const firstWave: Step = {
       seconds: 240,
       state: () => burstOf(demo, 'gha').map(({ state }) => state),
     });
-    return `${BURST_MAX.gha + BURST_MAX.bk} runners asked for after ${raised.toFixed(1)} s, all ${FIRST_WAVE.gha} jobs of GitHub began`;
+    return `${BURST_MAX.gha + BURST_MAX.bk} runners asked for after ${raised.toFixed(1)} s, the ${FIRST_WAVE.gha} jobs of GitHub began`;
   },
 };
 
@@ -167,7 +170,7 @@ export const scaleInOfBurst: Step = {
     demo.log(`${id} terminates, and runs a job`);
     await untilFinished(demo, [job]);
     await untilTerminated(demo, 'cci', id);
-    return `the job of ${((job.now.finishedAt ?? 0) - (job.now.startedAt ?? 0)) / 1000} s finished, then the runner terminated`;
+    return `the job of ${(((job.now.finishedAt ?? 0) - (job.now.startedAt ?? 0)) / 1000).toFixed(1)} s finished, then the runner terminated`;
   },
 };
 
