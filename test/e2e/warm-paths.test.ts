@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { diffSnapshot } from '../../infra/runner/src/snapshot/diff.ts';
 import {
   cloneTree,
   discardTree,
@@ -112,6 +113,27 @@ describe.skipIf(reason !== undefined)('directories of a set', () => {
     expect(
       execFileSync('sh', ['-c', `grep -c ${text.slice(0, 64)} "$1" || :`, 'sh', baseOf(third)]).toString(),
     ).toBe('0\n');
+  });
+
+  test('the files whose changes a night has sent are listed by directory', async () => {
+    const paths = [place('cache'), place('logs')];
+    const first = await boot('first', paths);
+    for (const path of paths) writeFileSync(join(path, 'kept'), randomBytes(300_000));
+    const full = await world.saveAndPromote(first);
+    await expect(diffSnapshot(first, full.id)).rejects.toThrow(`the image of ${full.id} is not on this disk`);
+    await end(first);
+    const second = await boot('second', paths);
+    expect(await diffSnapshot(second, full.id)).toMatchObject({ parent: undefined });
+    writeFileSync(place('logs/of today'), randomBytes(2_000_000));
+    const night = await world.saveAndPromote(second);
+    await end(second);
+    const third = await boot('third', paths);
+    const diff = await diffSnapshot(third, night.id);
+    expect(diff).toMatchObject({ parent: full.id, storedBytes: night.uploadedBytes });
+    expect(diff.directories[0]?.path).toBe(place('logs'));
+    expect(diff.directories[0]?.bytes).toBeGreaterThanOrEqual(2_000_000);
+    expect(diff.files[0]).toEqual({ path: place('logs/of today'), bytes: expect.any(Number) });
+    expect(diff.files.map(({ path }) => path)).not.toContain(place('cache/kept'));
   });
 
   test('a directory that does not show the tree any more ends the save by its name', async () => {

@@ -3,21 +3,29 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { clientSettings } from '../../../../shared/runtime/client-settings.ts';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { UnsupportedFormat } from '../../../../shared/snapshot/errors.ts';
-import { parseSetKey, snapshotsPrefix, snapshotTime } from '../../../../shared/snapshot/layout.ts';
+import {
+  parseSetKey,
+  SNAPSHOT_ID,
+  snapshotsPrefix,
+  snapshotTime,
+} from '../../../../shared/snapshot/layout.ts';
 import { readManifest, readPointer } from '../../../../shared/snapshot/records.ts';
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import type { RunnerConfig } from '../config.ts';
 import { runnerDirectories } from '../directories.ts';
 import { usageText } from '../usage.ts';
+import { diffSnapshot } from './diff.ts';
 import { restoreSnapshot, saveSnapshot, terminalProgress } from './index.ts';
 import { verifyContent } from './verify-content.ts';
 
 export const SNAPSHOT_USAGE = `aw-runner snapshot save|restore|verify|list [--set NAME] [--id ID] [--path DIR]... [--json]
+aw-runner snapshot diff ID [--json]
 
   save      sends the changes of the warm directory as a new snapshot of the set; no process may use the directory
   restore   makes the warm directory a clone of the set's current snapshot
   verify    reads all of a snapshot (the current one, or --id) in S3 and compares it with its index
   list      lists the set's snapshots, newest first
+  diff      lists the files whose changes a snapshot has sent; its image must be on the disk
 
   --path    a directory beside the warm directory, in place of those of the configuration; repeat it for several. \`restore\` binds it
             to its place; \`save\` copies one that was not restored there`;
@@ -71,6 +79,7 @@ async function runSubcommand(
   toolVersion: string,
   signal?: AbortSignal,
 ): Promise<number> {
+  if (positionals[0] === 'diff') return printDiff(positionals[1], config, values.json ?? false);
   const set = values.set ?? config.warmingSet;
   const print = (text: string, value: unknown) => console.log(values.json ? JSON.stringify(value) : text);
   if (set === undefined) {
@@ -149,6 +158,26 @@ async function runSubcommand(
       console.error(SNAPSHOT_USAGE);
       return 2;
   }
+}
+
+async function printDiff(id: string | undefined, config: RunnerConfig, isJson: boolean): Promise<number> {
+  if (id === undefined || !SNAPSHOT_ID.test(id)) {
+    console.error(`diff needs the id of a snapshot\n\n${SNAPSHOT_USAGE}`);
+    return 2;
+  }
+  const diff = await diffSnapshot(runnerDirectories(config), id);
+  if (isJson) {
+    console.log(JSON.stringify(diff));
+    return 0;
+  }
+  const line = ({ path, bytes }: { path: string; bytes: number }) =>
+    `${(bytes / 1e6).toFixed(1).padStart(10)} MB  ${path}`;
+  const against = diff.parent === undefined ? 'the whole image' : `difference to ${diff.parent}`;
+  console.log(`${id}: ${against}, ${diff.storedBytes} bytes sent, by directory:`);
+  for (const each of diff.directories) console.log(line(each));
+  console.log('files with the most changed bytes:');
+  for (const each of diff.files) console.log(line(each));
+  return 0;
 }
 
 /** What a restore of the snapshot takes, or why this version does not read it. */

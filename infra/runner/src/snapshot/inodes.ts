@@ -196,6 +196,19 @@ async function walkExtents(
   }
 }
 
+/** Visits each range of blocks that an inode has, nodes of its extents included. Free inodes and inodes without blocks have none. */
+export async function blocksOf(
+  image: FileHandle,
+  superblock: Superblock,
+  inode: Buffer,
+  visit: (block: number, count: number) => void,
+): Promise<void> {
+  if (inode.readUInt16LE(0) === 0 || inode.readUInt16LE(0x1a) === 0) return;
+  if ((inode.readUInt32LE(0x20) & EXTENTS) === 0) return;
+  const read = (block: number) => readBlocks(image, superblock, block);
+  await walkExtents(inode.subarray(0x28, 0x64), read, visit);
+}
+
 /**
  * Why the names of a directory lead out of it, or to two things, or undefined. The kernel writes no such names; a program that
  * copies by name would follow them.
