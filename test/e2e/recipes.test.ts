@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -201,9 +201,9 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
     const [start = '', ...rest] = [...isolate, 'sh', '-c', `exec >"$0" 2>&1\n${text}`, log];
     await execute(start, rest, { env }).catch((error: unknown) => {
       if (!(error instanceof ChildProcessFailed)) throw error;
-      expect.fail(execFileSync('tail', ['-c', '2000', log], { encoding: 'utf8' }));
+      expect.fail(readFileSync(log, 'utf8').slice(-2000));
     });
-    return execFileSync('cat', [log], { encoding: 'utf8' });
+    return readFileSync(log, 'utf8');
   }
   async function warmingRun(): Promise<{ work: number; bytes: number }> {
     const settings = parseCheckout({ directory, repository: `file://${origin}` });
