@@ -177,6 +177,18 @@ describe('an instance that reported a fault above the limit', () => {
   });
 });
 
+test('an instance is replaced once, also while Auto Scaling still lists it in service', () => {
+  const one = input({
+    ...old(100),
+    record: { ...emptyRecord, seen: { [idOf(7)]: before(2 * DAY_MS).toISOString() } },
+  });
+  const first = planRepairs(one);
+  expect(first.replace.map(({ instanceId }) => instanceId)).toEqual([idOf(7)]);
+  expect(planRepairs({ ...one, record: first.record }).replace).toEqual([]);
+  const later = { ...first.record, replaced: [] };
+  expect(planRepairs({ ...one, record: later }).replace).toHaveLength(1);
+});
+
 test('an instance is replaced once, and the group is never replaced at once, whatever is found', () => {
   const state = fc.constantFrom(
     'InService',

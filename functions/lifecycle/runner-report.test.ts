@@ -204,7 +204,7 @@ describe('an unhealthy runner', () => {
       reason: 'terminate-refused',
       detail: { refusal: 'no' },
     });
-    expect(fleet.published).toEqual([REPORTS.unhealthy]);
+    expect(fleet.published).toEqual([]);
   });
 
   test('is replaced once per record, however often its report is received', async () => {

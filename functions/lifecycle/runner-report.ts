@@ -33,9 +33,9 @@ type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>
 const PUBLISH_MS = 60_000;
 
 /**
- * Applies a report, and publishes what other functions act on: a failed boot, a broken snapshot and an unhealthy runner. It
- * publishes first: afterwards the instance may be gone, and nothing would confirm the group of its sender. Only an instance that
- * still launches can report a boot. No job has run on it, so no job can have forged the report.
+ * Applies a report, and publishes what other functions act on: a failed boot, a broken snapshot and an unhealthy runner. Reports of
+ * a boot are published first: afterwards the instance may be gone, and nothing would confirm the group of its sender. Only an instance
+ * that still launches can report a boot. No job has run on it, so no job can have forged the report.
  */
 export async function handleReport(message: Message, context: Context): Promise<Outcome> {
   const { report, roleId } = verifyReport(message, context.prefix);
@@ -120,8 +120,17 @@ async function replaceUnhealthy(
   lifecycleState: string,
   context: Context,
 ): Promise<Outcome> {
-  const { group, instanceId, autoScalingGroup } = report;
-  await context.events.publish(report);
+  const outcome = await terminateUnhealthy(report, lifecycleState, context);
+  // A warming run that failed ends afterwards: its scale-in and this termination would meet.
+  if (outcome.outcome !== 'retry') await context.events.publish(report);
+  return outcome;
+}
+
+async function terminateUnhealthy(
+  { group, instanceId, autoScalingGroup }: ReportOf<'Runner Unhealthy'>,
+  lifecycleState: string,
+  context: Context,
+): Promise<Outcome> {
   if (isInServiceOrLaunching(lifecycleState)) {
     const desired = (await context.autoScaling.describeGroup(autoScalingGroup))?.desired ?? 0;
     if (!(await admitReplacement(group, instanceId, desired, context))) {

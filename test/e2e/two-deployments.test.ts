@@ -116,8 +116,14 @@ async function report(prefix: string, group: string, instanceId: string, body: o
   );
   return waitFor(
     `the outcome of ${MessageId}`,
-    () => cloud.gateway.functions.outcomes.all.find((one) => one.messageId === MessageId),
-    { seconds: 60 },
+    () =>
+      cloud.gateway.functions.outcomes.all.find(
+        ({ messageId, outcome }) => messageId === MessageId && outcome !== 'retry',
+      ),
+    {
+      seconds: 120,
+      state: () => cloud.gateway.functions.outcomes.all.filter((one) => one.messageId === MessageId),
+    },
   );
 }
 

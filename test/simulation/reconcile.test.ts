@@ -44,6 +44,8 @@ class Fleet {
   readonly silent = new Set<string>();
   /** Whether the sweep runs. */
   sweeps = true;
+  /** Answers about single instances wait for it: what they describe is as old. */
+  answersAfter: Promise<unknown> | undefined;
   private readonly setting: Setting;
   private readonly world: World;
   private readonly jobEnds = new Map<string, number>();
@@ -235,7 +237,9 @@ class Fleet {
       heartbeat: async () => ({ applied: true }),
       describeInstance: async (id) => {
         const found = findInstance(this.world, id);
-        return found && { autoScalingGroup: found.group.name, lifecycleState: found.instance.state };
+        const state = found && { autoScalingGroup: found.group.name, lifecycleState: found.instance.state };
+        await this.answersAfter;
+        return state;
       },
       describeGroup: async () => stateOf(this.group),
       listGroups: async () => new Map([[NAME, stateOf(this.group)]]),
@@ -348,10 +352,12 @@ describe('instances that no provider knows', () => {
 });
 
 test('two runs at once replace nothing twice', async () => {
-  const fleet = new Fleet({ size: 3, maxInstanceLifetimeSeconds: HOUR });
-  await fleet.run(HOUR - RUN_SECONDS);
-  await fleet.run(RUN_SECONDS - 10);
+  // The first run has seen the instances.
+  const fleet = new Fleet({ size: 3, maxInstanceLifetimeSeconds: HOUR - RUN_SECONDS - 10 });
+  await fleet.run(HOUR - 10);
+  fleet.answersAfter = new Promise((resolve) => setTimeout(resolve, 50));
   await Promise.all([fleet.reconcile(), fleet.reconcile(), fleet.reconcile()]);
+  expect(fleet.terminated).toHaveLength(1);
   await fleet.run(600);
   once(fleet);
   expect(fleet.mostUnavailable).toBeLessThanOrEqual(1);
