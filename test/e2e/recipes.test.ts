@@ -121,8 +121,23 @@ const SAMPLES: Record<string, Sample> = {
   },
 };
 
-/** Flags of a daemon that needs nothing of this computer, and leaves nothing. */
-const DAEMON = `unshare --net --mount dockerd --data-root=${path('docker')} --exec-root=${path('docker-exec')} --pidfile=${path('docker.pid')} --host=unix://${path('docker.sock')} --iptables=false --ip6tables=false --bridge=none`;
+/** A command beside a daemon of Docker, as aw-runner has one in runs and jobs. It needs nothing of this computer, and leaves nothing. */
+function withDaemon(command: string): string {
+  const options = [
+    `--data-root=${path('docker')}`,
+    `--exec-root=${path('docker-exec')}`,
+    `--pidfile=${path('docker.pid')}`,
+    `--host=unix://${path('docker.sock')}`,
+    '--iptables=false --ip6tables=false --bridge=none',
+  ];
+  return `unshare --net --mount dockerd ${options.join(' ')} >${path('dockerd.log')} 2>&1 &
+daemon=$!
+until docker info >/dev/null 2>&1; do sleep 0.2; kill -0 $daemon || { cat ${path('dockerd.log')}; exit 1; }; done
+(${command}) && code=0 || code=$?
+kill $daemon
+wait $daemon
+exit $code`;
+}
 
 const base = await whyMissing({ 'mkfs.xfs': 'xfsprogs', mke2fs: 'e2fsprogs', git: 'git', ip: 'iproute2' });
 const reasons = new Map<string, string>();
@@ -195,7 +210,7 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
   async function command(before: string, offline = false): Promise<string> {
     const [program, option, script = ''] = recipe.command;
     expect([program, option]).toEqual(['sh', '-c']);
-    const text = `${before}\n${placed(script).replace(/^dockerd /, `${DAEMON} `)}`;
+    const text = `${before}\n${recipe.name === 'docker' ? withDaemon(placed(script)) : placed(script)}`;
     const log = path('output');
     const isolate = offline ? ['unshare', '--net', '--'] : ['env'];
     const [start = '', ...rest] = [...isolate, 'sh', '-c', `exec >"$0" 2>&1\n${text}`, log];
