@@ -89,13 +89,13 @@ module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
-  name             = each.key
-  name_prefix      = var.name_prefix
-  spec             = each.value
-  code             = local.code[each.key]
-  environment      = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
-  policy_json      = lookup(local.function_policies, each.key, null)
-  schedules_by_set = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
+  name                 = each.key
+  name_prefix          = var.name_prefix
+  spec                 = each.value
+  code                 = local.code[each.key]
+  environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
+  policy_json          = lookup(local.function_policies, each.key, null)
+  schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
   senders              = local.queue_senders
   event_bus            = aws_cloudwatch_event_bus.reports.name
   reserve_concurrency  = var.enable_function_reserved_concurrency

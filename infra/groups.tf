@@ -48,7 +48,7 @@ locals {
   # explicit value opens the metadata service to its command.
   group_jobs = {
     for id, same in local.groups : id => {
-      isolation = same[0].makes_set ? "clean" : same[0].job_isolation
+      isolation       = same[0].makes_set ? "clean" : same[0].job_isolation
       useInstanceRole = same[0].makes_set ? same[0].jobs_use_instance_role == true : same[0].jobs_use_instance_role == null ? same[0].job_isolation == "shared" || length(setsubtract(keys(same[0].policies), ["warming_manage"])) > 0 : same[0].jobs_use_instance_role
       sharedMounts    = same[0].shared_mounts
       docker          = same[0].docker

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execute } from '../../child-process.ts';
 import type { LazyPaths } from './status.ts';
@@ -72,7 +72,10 @@ export async function mountOverlay(paths: LazyPaths, tree: string, name: string)
   const [upper, work, target] = [join(tree, 'lazy', 'upper'), join(tree, 'lazy', 'work'), join(tree, name)];
   for (const path of [upper, work, target]) await mkdir(path, { recursive: true });
   // The top directory of an overlay has the attributes of the upper one.
-  const { mode, uid, gid } = await stat(lower);
+  // A link would be followed on the instance.
+  const found = await lstat(lower);
+  if (!found.isDirectory()) throw new Error(`the image has no directory ${name}`);
+  const { mode, uid, gid } = found;
   await chown(upper, uid, gid);
   await chmod(upper, mode & 0o7777);
   const options = [
