@@ -170,8 +170,8 @@ export class BuildCache {
     this.#servedBytes += bytes;
   }
 
-  /** Reads the epoch of each scope. One that cannot be read keeps its epoch. */
-  async readEpochs(): Promise<void> {
+  /** Reads the epoch of each scope. One that cannot be read keeps its epoch. @returns whether all are known */
+  async readEpochs(): Promise<boolean> {
     await Promise.all(
       this.#scopes.map(async (scope) => {
         try {
@@ -188,6 +188,7 @@ export class BuildCache {
         }
       }),
     );
+    return this.#scopes.every((scope) => this.#epochs.has(scope));
   }
 
   /** The job of the instance has ended: its claims are gone at once, and its uploads have a time limit. */

@@ -12,6 +12,9 @@ import { backgroundUploads } from './uploads.ts';
 /** Time between two reads of the epochs, in milliseconds: what is revoked is served for at most this long. */
 const EPOCH_MS = 60_000;
 
+/** Time between two tries while an epoch is not known, in milliseconds. */
+const EPOCH_RETRY_MS = 2_000;
+
 /** Connections to S3. A build with many jobs has as many requests at once. */
 const MAX_SOCKETS = 128;
 
@@ -31,6 +34,8 @@ const settingsSchema = v.object({
   diskShare: v.number(),
   /** Path of the control socket. */
   control: v.string(),
+  /** Replace the deadlines of S3: a computer that does much else is slower than an instance. */
+  deadlines: v.exactOptional(v.object({ firstByteMs: v.number(), nextByteMs: v.number() })),
 });
 
 export type CacheProcessSettings = v.InferOutput<typeof settingsSchema>;
@@ -47,7 +52,8 @@ export async function serveCache(
   log: (line: string) => void,
 ): Promise<number> {
   const settings = v.parse(v.pipe(v.string(), v.parseJson(), settingsSchema), await readFile(file, 'utf8'));
-  const { region, bucket, mode, scope, reads, perJob, port, directory, diskShare, control } = settings;
+  const { region, bucket, mode, scope, reads, perJob, port, directory, diskShare, control, deadlines } =
+    settings;
   const client = new S3Client({
     region,
     // The deadlines are those of the store: a second try would come too late for a build.
@@ -66,12 +72,12 @@ export async function serveCache(
   const cache = new BuildCache({
     access: { mode, scope, reads, perJob },
     disk,
-    store: s3Store(client, bucket, log),
+    store: s3Store(client, bucket, log, deadlines && { deadlines }),
     uploads: backgroundUploads(log),
     log,
     now: Date.now,
   });
-  await cache.readEpochs();
+  let isKnown = await cache.readEpochs();
   const server = cacheServer(cache, disk, log);
   const controls = await serveControl(control, cache);
   await new Promise<void>((resolve, reject) =>
@@ -80,8 +86,9 @@ export async function serveCache(
   const address = server.address();
   log(`aw-cache serves ${scope} (${mode}) on port ${typeof address === 'object' ? address?.port : address}`);
   while (!stop.aborted) {
-    await sleep(EPOCH_MS, undefined, { signal: stop }).catch(() => undefined);
-    if (!stop.aborted) await cache.readEpochs();
+    const wait = isKnown ? EPOCH_MS : EPOCH_RETRY_MS;
+    await sleep(wait, undefined, { signal: stop }).catch(() => undefined);
+    if (!stop.aborted) isKnown = await cache.readEpochs();
   }
   server.closeAllConnections();
   server.close();

@@ -5,7 +5,12 @@ import { errorText } from '../../../../shared/runtime/errors.ts';
 import { type Breaker, breaker } from './breaker.ts';
 
 /** Longest wait for the first byte of an answer, and for the next bytes of a body; in milliseconds. */
-const DEADLINES = { firstByteMs: 2_000, nextByteMs: 5_000 };
+export type Deadlines = { firstByteMs: number; nextByteMs: number };
+
+const DEADLINES: Deadlines = { firstByteMs: 2_000, nextByteMs: 5_000 };
+
+/** Longest time of the read of a text, for which no build waits; in milliseconds. */
+const TEXT_MS = 10_000;
 
 /** Longest time of one upload: for the first byte of the answer, and for its bytes at 1 MB/s; in milliseconds. */
 const UPLOAD_MS = 20_000;
@@ -60,7 +65,7 @@ export function s3Store(
   client: S3Client,
   bucket: string,
   log: (line: string) => void,
-  options: { now?: () => number; deadlines?: typeof DEADLINES } = {},
+  options: { now?: () => number; deadlines?: Deadlines } = {},
 ): CacheStore {
   const { now = Date.now, deadlines = DEADLINES } = options;
   // A role that may only read must not lose its reads, and an upload that hangs must not cost them.
@@ -158,7 +163,7 @@ export function s3Store(
 
     async text(key) {
       try {
-        const abortSignal = AbortSignal.timeout(deadlines.firstByteMs);
+        const abortSignal = AbortSignal.timeout(TEXT_MS);
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), {
           abortSignal,
         });
