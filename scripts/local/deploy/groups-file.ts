@@ -40,6 +40,10 @@ function declared(group: GroupSettings, deployment: Deployment): DeclaredGroup {
     minRunners: group.min,
     maxRunners: group.max,
     takesJobs: group.runner?.warming === undefined,
+    ...(group.maxInstanceLifetimeSeconds !== undefined && {
+      maxInstanceLifetimeSeconds: group.maxInstanceLifetimeSeconds,
+    }),
+    ...(group.replaceOutdated !== undefined && { replaceOutdated: group.replaceOutdated }),
     ...(group.pollsPerMinute !== undefined && { pollsPerMinute: group.pollsPerMinute }),
     ...providerSettings(group, deployment.providers.apiUrls[group.provider]),
   };

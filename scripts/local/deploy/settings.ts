@@ -15,6 +15,10 @@ export type GroupSettings = Group & {
   heartbeatTimeout?: { boot: number; drain: number };
   /** Polls of its backlog per minute, 1 to 3; 1 if absent. */
   pollsPerMinute?: number;
+  /** Age at which its instances are replaced, in seconds; none if absent. */
+  maxInstanceLifetimeSeconds?: number;
+  /** Whether instances of an older version of the launch template are replaced. */
+  replaceOutdated?: boolean;
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };
