@@ -4,6 +4,7 @@ import { applied, reason } from './complete/applied.ts';
 import { aboutApplyPermissions } from './complete/apply-permissions.ts';
 import { aboutEvents } from './complete/events.ts';
 import { aboutFunctions } from './complete/functions.ts';
+import { aboutImmutability } from './complete/immutability.ts';
 import { aboutOutputs } from './complete/outputs.ts';
 import { aboutPermissions } from './complete/permissions.ts';
 import { aboutRunners } from './complete/runners.ts';
@@ -19,5 +20,6 @@ describe.skipIf(reason !== undefined)('the complete example, applied', () => {
   aboutAlarms(made);
   aboutRunners(made);
   aboutStorage(made);
+  aboutImmutability(made);
   aboutOutputs(made);
 });
