@@ -46,10 +46,17 @@ data "aws_iam_policy_document" "lifecycle" {
     sid       = "PutReports"
     actions   = ["events:PutEvents"]
     resources = [aws_cloudwatch_event_bus.reports.arn]
+    # A call has several events, so the key has several values, and only an operator for sets compares all of them (Service
+    # Authorization Reference: ArrayOfString). That operator accepts a call without the key.
     condition {
-      test     = "StringEquals"
+      test     = "ForAllValues:StringEquals"
       variable = "events:source"
       values   = ["${var.name_prefix}.lifecycle"]
+    }
+    condition {
+      test     = "Null"
+      variable = "events:source"
+      values   = ["false"]
     }
   }
 }

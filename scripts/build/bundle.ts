@@ -35,7 +35,7 @@ export async function bundleFunction(root: string, name: string): Promise<Bundle
     logLevel: 'warning',
     // Powertools, middy and the SDK read NODE_ENV at import. The build fixes its value.
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [replacedModules(), lightPackageJson(), unusedSchemas()],
+    plugins: [replacedModules(), lightPackageJson(), lightPartitions(), unusedSchemas()],
   });
   const [output] = result.outputFiles;
   if (!output) throw new Error(`esbuild made no output for ${name}`);
@@ -54,3 +54,35 @@ function lightPackageJson(): Plugin {
     },
   };
 }
+
+/**
+ * The SDK lists every region of every partition with its description. The pattern beside each list finds the same partition, so the lists are
+ * left out.
+ */
+function lightPartitions(): Plugin {
+  return {
+    name: 'light-partitions',
+    setup(builder) {
+      builder.onLoad(
+        { filter: /[\\/]util-endpoints[\\/]lib[\\/]aws[\\/]partitions\.js$/ },
+        async ({ path }) => {
+          const [, json = ''] =
+            /^export const partitionsInfo = (\{[\s\S]*\});\s*$/.exec(await readFile(path, 'utf8')) ?? [];
+          const { partitions, ...rest } = JSON.parse(json);
+          const light = partitions.map(({ regions, regionRegex, ...partition }: Partition) => {
+            const other = Object.keys(regions).find(
+              (name) => /\d$/.test(name) && !new RegExp(regionRegex).test(name),
+            );
+            if (other !== undefined)
+              throw new Error(`${path}: the pattern of ${partition.id} does not match ${other}`);
+            return { ...partition, regionRegex, regions: {} };
+          });
+          const contents = `export const partitionsInfo = ${JSON.stringify({ ...rest, partitions: light })};`;
+          return { contents, loader: 'js' };
+        },
+      );
+    },
+  };
+}
+
+type Partition = { id: string; regionRegex: string; regions: Record<string, object> };

@@ -40,6 +40,12 @@ const REPLACED: Readonly<Record<string, string>> = {
   SignatureV4MultiRegion: `
     export { SignatureV4SignWithCredentials as SignatureV4MultiRegion } from './SignatureV4SignWithCredentials';
   `,
+  /** Sessions of directory buckets. The bucket of a deployment is none, and neither is that of a release. */
+  S3ExpressIdentityProviderImpl: `
+    export class S3ExpressIdentityProviderImpl {
+      async getS3ExpressIdentity() { throw new Error('this bundle was built without directory buckets'); }
+    }
+  `,
   /** For handlers that answer with a stream, unlike those of a queue. Loading it takes a millisecond. */
   'node:stream/web': unused('ReadableStream'),
   /** Variants for the streams of a browser. The HTTP handler of the clients is that of Node, whose bodies are Node's streams. */

@@ -4,7 +4,7 @@
  */
 
 const SECRET_NAMES =
-  /^(.*[_-])?(token|secret|password|passwd|authorization|api[_-]?key|routing[_-]?key|private[_-]?key|access[_-]?key|credentials?)$/i;
+  /^(.*[_-])?(token|secret|password|passwd|authorization|api[_-]?key|routing[_-]?key|private[_-]?key|access[_-]?key|credentials?|jit[_-]?config|signature(?:[_-]?\d+)?|cookie|jwt|pem)$/i;
 
 /**
  * Names that match SECRET_NAMES but are no secrets: AWS APIs have tokens for hooks and pages, which are useful for
@@ -12,12 +12,33 @@ const SECRET_NAMES =
  */
 const PLAIN_NAMES = /^(LifecycleActionToken|NextToken|ContinuationToken|ClientToken)$/i;
 
-const SECRET_SHAPES = [
-  /\bA(?:KIA|SIA)[0-9A-Z]{16}\b/g,
-  /\bgh[pousr]_[A-Za-z0-9]{20,}\b/g,
-  /\bgithub_pat_[A-Za-z0-9_]{20,}\b/g,
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----/g,
+/**
+ * Well-known formats. A text can come from a job, and must not take the time of the function that logs it. So every repetition has a
+ * limit, and none begins again inside of what it has read. Without a limit, V8 throws for a text of some megabytes.
+ */
+const SECRET_SHAPES: readonly [pattern: RegExp, replacement: string][] = [
+  [/\bA(?:KIA|SIA)[0-9A-Z]{16}\b/g, '[redacted]'],
+  // AWS's secret keys have no prefix: the name before them tells.
+  [/(secret_?access_?key["']?\s{0,8}[=:]\s{0,8}["']?)[A-Za-z0-9/+]{40}/gi, '$1[redacted]'],
+  // Newer tokens of GitHub have a JWT inside.
+  [/\bgh[pousr]_[\w.-]{20,8192}/g, '[redacted]'],
+  [/\bgithub_pat_\w{20,8192}/g, '[redacted]'],
+  // Buildkite: cluster, user and job tokens. CircleCI: personal and project tokens.
+  [/\bbk[a-z]{2}_[\w-]{16,8192}/g, '[redacted]'],
+  [/\bCCI[A-Z]{2,5}_[\w-]{16,8192}/g, '[redacted]'],
+  // JWT: two parts of Base64 that begin as `{"` does, and a signature.
+  [/(?<![\w-])eyJ[\w-]{8,8192}\.eyJ[\w-]{8,8192}(?:\.[\w-]{0,8192})?/g, '[redacted]'],
+  [
+    /\b(authorization["']?\s{0,8}[=:]\s{0,8}["']?(?:basic|bearer|token)\s{1,8})[^\s"',;]{8,8192}/gi,
+    '$1[redacted]',
+  ],
+  // A name or a token in a URL. `git@` is no secret.
+  [/(\b[a-z][a-z\d+.-]{0,15}:\/\/)(?!git@)[^\s/?#"'<>]{1,2048}@/gi, '$1[redacted]@'],
 ];
+
+/** The first and the last line of a private key. */
+const KEY_BEGIN = /-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----/g;
+const KEY_END = /-----END [A-Z ]{0,32}PRIVATE KEY-----/g;
 
 const REDACTED = '[redacted]';
 
@@ -25,6 +46,14 @@ const REDACTED = '[redacted]';
 const MIN_SECRET_LENGTH = 8;
 
 const known = new Set<string>();
+
+/** `https://<token>@…` in a text, or `…://<user>:<password>@…`. `ssh://git@…` has a name only. */
+const URL_CREDENTIALS = /https?:\/\/[^\s/?#@]*@|[a-z][a-z\d+.-]*:\/\/[^\s/?#:@]*:[^\s/?#@]*@/i;
+
+/** Whether a setting has credentials in a URL. Settings are in user data, in the Terraform state and in arguments of processes. */
+export function hasUrlCredentials(text: string): boolean {
+  return URL_CREDENTIALS.test(text);
+}
 
 /** Registers a value that must never be printed. Values under 8 characters are ignored. */
 export function registerSecret(value: string): void {
@@ -40,8 +69,23 @@ export function forgetSecret(value: string): void {
 export function redactText(value: string): string {
   let result = value;
   for (const secret of known) result = result.replaceAll(secret, REDACTED);
-  for (const shape of SECRET_SHAPES) result = result.replace(shape, REDACTED);
-  return result;
+  for (const [pattern, replacement] of SECRET_SHAPES) result = result.replace(pattern, replacement);
+  return redactPrivateKeys(result);
+}
+
+/** A key that was cut off is redacted to the end of the text. */
+function redactPrivateKeys(value: string): string {
+  let result = '';
+  let position = 0;
+  for (;;) {
+    KEY_BEGIN.lastIndex = position;
+    const begin = KEY_BEGIN.exec(value);
+    if (!begin) return result + value.slice(position);
+    result += value.slice(position, begin.index) + REDACTED;
+    KEY_END.lastIndex = begin.index;
+    if (!KEY_END.exec(value)) return result;
+    position = KEY_END.lastIndex;
+  }
 }
 
 /** A `JSON.stringify` replacer that redacts by field name and by value. Powertools calls it for each log line. */

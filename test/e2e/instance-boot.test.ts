@@ -108,7 +108,7 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
     await expect.poll(() => reported('Runner Ready').length, soon).toBe(1);
     expect(reported('Runner Ready')[0]).toMatchObject({ instanceId: INSTANCE, group: 'gha/default' });
     expect(log()).toContain('bootstrap: /mnt/ephemeral is on the root volume');
-    await expect.poll(log, soon).toContain('warming: sh -c');
+    await expect.poll(log, soon).toContain('warming: sh with');
 
     // systemd starts it again, and the first command is stopped before the second one starts.
     const [runner] = (await processes()).filter(({ argv }) =>

@@ -12,6 +12,9 @@ const MAX_RETRY_AFTER = 900;
 /** Most characters of a refusal in an error. */
 const MAX_REFUSAL = 500;
 
+/** Most characters of an answer that are looked at. */
+const MAX_READ = 10_000;
+
 /**
  * The Events API v2 of PagerDuty.
  *
@@ -23,7 +26,7 @@ export function pagerDuty(baseUrl: string, clock: Clock): Pager {
     async send(event, routingKey) {
       const answer = await post(enqueue, { routing_key: routingKey, ...event });
       if (answer.status === 202) return;
-      const message = `PagerDuty answered ${answer.status}: ${redactText(answer.text).slice(0, MAX_REFUSAL)}`;
+      const message = `PagerDuty answered ${answer.status}: ${redactText(answer.text.slice(0, MAX_READ)).slice(0, MAX_REFUSAL)}`;
       if (answer.status === 429 || answer.status === 408 || answer.status >= 500) {
         const after = retryAfter(answer.retryAfter, clock);
         throw new RetryableError(

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { CACHE_SCOPE } from '../../../shared/fleet/build-cache.ts';
 import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
+import { hasUrlCredentials } from '../../../shared/runtime/redact.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 import { JOB_SOCKET } from './job-socket.ts';
 
@@ -11,6 +12,15 @@ export const CONFIG_FILE = '/etc/aw-runner/config.json';
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
 
+/** A text whose URLs have no credentials: what is here is also in user data, which jobs can read. */
+export const withoutCredentials = v.check(
+  (text: string) => !hasUrlCredentials(text),
+  'must have no credentials in a URL: use credentialCommand, or let the command read them',
+);
+
+/** Program and arguments. */
+const commandLine = v.pipe(v.array(v.pipe(v.string(), withoutCredentials)), v.minLength(1));
+
 /** A text that git does not treat as an option. */
 const noOption = v.pipe(v.string(), v.regex(/^[^-]/));
 
@@ -19,17 +29,14 @@ const checkout = v.pipe(
   v.strictObject({
     directory: path,
     /** What would be in it stays in the snapshot and in the metadata of the instance. */
-    repository: v.pipe(
-      noOption,
-      v.regex(/^(?![a-z+]+:\/\/[^/@]*:[^/]*@)/, 'must have no password: use credentialCommand'),
-    ),
+    repository: v.pipe(noOption, withoutCredentials),
     ref: v.optional(noOption, 'HEAD'),
     /** The number of commits; 0: the whole history. Absent: as the checkout of the CI provider has it. */
     depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0))),
     /** Also checks out the submodules. */
     submodules: v.optional(v.boolean(), false),
     /** A program and arguments that print credentials as git's helpers do. It runs with the rights of aw-runner. */
-    credentialCommand: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
+    credentialCommand: v.optional(commandLine),
   }),
   v.check(
     ({ credentialCommand, repository }) => credentialCommand === undefined || /^https?:\/\//.test(repository),
@@ -52,7 +59,7 @@ const bazelWarming = v.strictObject({
 const warmingSettings = v.pipe(
   v.strictObject({
     /** Program and arguments, run in the warm directory, whose path is in `AW_WARM_DIR`. */
-    command: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
+    command: v.optional(commandLine),
     bazel: v.optional(bazelWarming),
     /** Checked out before the command runs; absent if the image contains the sources, or the command fetches them. */
     checkout: v.optional(checkout),

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
 import { errorText } from '../../../../shared/runtime/errors.ts';
+import { issuesText } from '../../../../shared/runtime/validate.ts';
 import type {
   AgentActivity,
   AgentEnd,
@@ -36,9 +37,13 @@ const STATUS_BYTES = 65_536;
 const SPOT_END_MS = 20_000;
 
 /** `/status.json` of the agent (buildkite-agent v3.138, `--health-check-addr`). */
-const statusSchema = v.object({
-  workers: v.array(v.object({ status: v.string(), current_job_id: v.optional(v.string(), '') })),
-});
+const statusText = v.pipe(
+  v.string(),
+  v.parseJson({}, 'must be JSON'),
+  v.object({
+    workers: v.array(v.object({ status: v.string(), current_job_id: v.optional(v.string(), '') })),
+  }),
+);
 
 /**
  * The agent of Buildkite. It registers at a proxy of aw-runner, so the agent token never reaches the instance: what it sends
@@ -161,8 +166,10 @@ async function jobAt(port: number | undefined): Promise<string | undefined> {
     signal: AbortSignal.timeout(STATUS_MS),
     redirect: 'error',
   });
-  const { workers } = v.parse(statusSchema, JSON.parse(await boundedText(response, STATUS_BYTES)));
-  const busy = workers.find(({ status }) => status === 'busy');
+  const status = v.safeParse(statusText, await boundedText(response, STATUS_BYTES));
+  // A job can take the port. The messages of parsers quote what they were given.
+  if (!status.success) throw new Error(`the status of the agent is unknown: ${issuesText(status.issues)}`);
+  const busy = status.output.workers.find(({ status }) => status === 'busy');
   return busy && (busy.current_job_id || 'unknown');
 }
 

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { CI_PROVIDERS } from '../../../../shared/fleet/names.ts';
 import { issuesText } from '../../../../shared/runtime/validate.ts';
-import { BadConfig } from '../config.ts';
+import { BadConfig, withoutCredentials } from '../config.ts';
 
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 
@@ -41,7 +41,7 @@ const agentSettings = v.strictObject({
     v.strictObject({
       version: v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/, 'must be a version')),
       /** A tar archive, compressed or not, or a single program. */
-      url: v.pipe(v.string(), v.url()),
+      url: v.pipe(v.string(), v.url(), withoutCredentials),
       sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits')),
     }),
   ),

@@ -217,7 +217,11 @@ test('GitHub compares the URL without .git, and the other providers take it as i
 
 test.each([
   [{ repository: '--upload-pack=x' }, 'repository'],
-  [{ repository: 'https://user:word@example.com/a' }, 'must have no password: use credentialCommand'],
+  [
+    { repository: 'https://user:word@example.com/a' },
+    'must have no credentials in a URL: use credentialCommand',
+  ],
+  [{ repository: 'https://token@example.com/a' }, 'must have no credentials in a URL'],
   [{ repository: 'git@example.com:a', credentialCommand: ['x'] }, 'needs a repository with https://'],
   [{ ref: '-x' }, 'ref'],
   [{ depth: 1.5 }, 'depth'],

@@ -25,7 +25,8 @@ export async function runProgram(argv: readonly string[], cwd: string, run: RunP
   run.signal.throwIfAborted();
   const { argv: started, env } = await asUser(argv, run.user);
   const [program = '', ...args] = started;
-  run.log(`warming: ${argv.join(' ')}`);
+  // Arguments can hold what no log may hold.
+  run.log(`warming: ${argv[0]} with ${argv.length - 1} arguments`);
   const child = spawn(program, args, {
     cwd,
     env: { ...process.env, ...env, ...run.env },

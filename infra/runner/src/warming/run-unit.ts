@@ -46,7 +46,8 @@ export async function runInUnit(program: WarmingProgram, options: RunUnitOptions
   await units.prepare(UNIT);
   const logFile = join(state, 'warming.log');
   await rm(logFile, { force: true });
-  log(`warming: ${program.argv.join(' ')} (as ${user})`);
+  // Arguments can hold what no log may hold.
+  log(`warming: ${program.argv[0]} with ${program.argv.length - 1} arguments (as ${user})`);
   const output = followFile(logFile, (line) => log(`warming: ${line}`));
   try {
     await units.start({

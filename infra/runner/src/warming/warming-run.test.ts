@@ -57,7 +57,7 @@ function instance(warming: object, agent: object = {}) {
     units: async () => sharedUnits(units.port),
     log: (line) => void lines.push(line),
   });
-  const idle = () => expect.poll(async () => (await driver.status()).state, { timeout: 5_000 }).toBe('idle');
+  const idle = () => expect.poll(async () => (await driver.status()).state, { timeout: 25_000 }).toBe('idle');
   const unhealthy = () => readFileSync(join(directories.state, 'unhealthy'), 'utf8');
   return { driver, states, idle, unhealthy, directories };
 }
