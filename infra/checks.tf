@@ -94,8 +94,24 @@ resource "terraform_data" "inputs" {
       error_message = "The warming sets of ${join(", ", local.warming_groups_without_run)} have neither command nor bazel, and jobs of a CI provider must not save snapshots: whoever may name the label of the group could write what all runners of the set trust. Add command or bazel to the set. aw-runner then runs it, and the group takes no jobs."
     }
     precondition {
+      condition     = length(local.urls_with_credentials) == 0
+      error_message = "URLs must not contain credentials (https://<token>@… or …://<user>:<password>@…): the Terraform state, and user data or incidents, which jobs or many people can read, would contain them. Wrong in: ${join(", ", local.urls_with_credentials)}. A checkout has credential_command, and a command can read its credentials itself."
+    }
+    precondition {
       condition     = length(local.plain_keys) == 0
       error_message = "${join(" and ", local.plain_keys)} would store the PagerDuty key in plain text in the Terraform state and in your repository. Remove it and apply. Then put the key into the secret that the output pagerduty_routing_secret_id names: use the console, or aws_secretsmanager_secret_version with secret_string_wo. If the key was ever committed, create a new key in PagerDuty."
+    }
+    precondition {
+      condition     = !var.enable_webhooks || var.enable_function_reserved_concurrency
+      error_message = "enable_webhooks needs enable_function_reserved_concurrency: without a concurrency of its own, callers of the public URL could take that of all other functions. Raise the quota of the account and remove enable_function_reserved_concurrency = false, or remove enable_webhooks."
+    }
+    precondition {
+      condition     = !var.enable_webhooks || anytrue([for group in values(local.stated_groups) : contains(["gha", "bk"], group.host)])
+      error_message = "enable_webhooks needs a runner group of gha or bk: CircleCI has no webhook for a job that waits. Remove enable_webhooks."
+    }
+    precondition {
+      condition     = var.buildkite_event_bus == null || contains(var.hosts, "bk")
+      error_message = "buildkite_event_bus needs bk in hosts. Add it, or remove buildkite_event_bus."
     }
     precondition {
       condition     = var.enable_ssm_access == null || var.support.enable_ssm_access == null || var.enable_ssm_access == var.support.enable_ssm_access
@@ -158,7 +174,6 @@ locals {
       [for pair in setproduct(paths, local.places_of_system) : "${set}: ${pair[0]} overlaps ${pair[1]}, which is not for jobs to share" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
       length(distinct(paths)) < length(paths) ? ["${set} names a directory twice"] : [],
       [for pair in setproduct(paths, paths) : "${set}: ${pair[0]} is inside ${pair[1]}; name ${pair[1]} alone" if pair[0] != pair[1] && startswith("${pair[0]}/", "${pair[1]}/")],
-      [for checkout in try([local.checkouts[set]], []) : "${set}: the repository of a checkout must not have a password, which would be in the snapshot; use credential_command" if can(regex("^[a-z+]+://[^/@]*:[^/]*@", checkout.repository))],
       [for checkout in try([local.checkouts[set]], []) : "${set}: credential_command needs a repository with https://" if checkout.credential_command != null && !startswith(checkout.repository, "https://")],
       [for checkout in try([local.checkouts[set]], []) : "${set}: repository and ref of a checkout must not begin with -, and depth is a whole number from 0" if startswith(checkout.repository, "-") || startswith(checkout.ref, "-") || (checkout.depth == null ? false : checkout.depth < 0 || floor(checkout.depth) != checkout.depth)],
       try(var.warming_sets[set].checkout, null) != null && try(var.warming_sets[set].bazel.repository, null) != null ? ["${set} must not have both checkout and the repository of bazel"] : [],
@@ -175,6 +190,20 @@ locals {
     for id, group in local.stated_groups : "${id} (${join(", ", setsubtract(keys(group.policies), ["warming_manage"]))})"
     if group.jobs_use_instance_role == false && length(setsubtract(keys(group.policies), ["warming_manage"])) > 0
   ]
+
+  # Only names, as below. aw-runner has the same rule for what reaches an instance (shared/runtime/redact.ts).
+  url_with_credentials = "(?i)(https?://[^/?#@\\s]*@|[a-z][a-z0-9+.-]*://[^/?#:@\\s]*:[^/?#@\\s]*@)"
+  texts_with_urls = merge(
+    { for set, warming in var.warming_sets : "warming_sets.${set}" => concat(
+      [coalesce(try(warming.bazel.repository, null), "-"), coalesce(try(warming.checkout.repository, null), "-")],
+      warming.command == null ? [] : warming.command,
+      try(warming.checkout.credential_command == null ? [] : warming.checkout.credential_command, []),
+    ) },
+    { for provider, agent in var.agents : "agents.${provider}" => [coalesce(try(agent.program.url, null), "-")] },
+    { for id, group in local.stated_groups : "agent of ${id}" => [coalesce(try(group.agent.program.url, null), "-")] },
+    { runbooks_url = [coalesce(var.runbooks_url, "-")] },
+  )
+  urls_with_credentials = [for name, texts in local.texts_with_urls : name if anytrue([for text in texts : can(regex(local.url_with_credentials, text))])]
 
   # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [

@@ -4,6 +4,7 @@ locals {
   functions = {
     for file in fileset("${path.module}/../functions", "*/function.json") : dirname(file) =>
     jsondecode(replace(replace(file("${path.module}/../functions/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
+    if dirname(file) != "webhooks" || var.enable_webhooks
   }
 
   # A function without an inbox has no queues; modules/function uses the same rule.
@@ -20,6 +21,8 @@ locals {
     REPORTS_URL       = "${local.sqs_url}/${local.reports_queue}"
     EVENT_BUS         = aws_cloudwatch_event_bus.reports.name
     ROUTING_SECRET_ID = aws_secretsmanager_secret.pagerduty.arn
+    SCALING_INBOX_URL = "${local.sqs_url}/${var.name_prefix}-scaling-inbox"
+    WEBHOOK_SECRETS   = jsonencode({ for host, secret in aws_secretsmanager_secret.webhook : host => secret.arn })
     PAGERDUTY_URL     = var.pagerduty_url
     PARAMETER_ROOT    = "/${var.name_prefix}"
     REPLICA_REGIONS   = jsonencode(var.replica_regions)
@@ -40,6 +43,7 @@ locals {
     registration = data.aws_iam_policy_document.registration.json
     scaling      = data.aws_iam_policy_document.scaling.json
     warming      = data.aws_iam_policy_document.warming.json
+    webhooks     = data.aws_iam_policy_document.webhooks.json
   }
 }
 
@@ -95,6 +99,7 @@ module "function" {
   code                 = local.code[each.key]
   environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
   policy_json          = lookup(local.function_policies, each.key, null)
+  buses                = { for name, bus in { buildkite = var.buildkite_event_bus } : name => bus if bus != null }
   schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
   senders              = local.queue_senders
   event_bus            = aws_cloudwatch_event_bus.reports.name

@@ -10,6 +10,9 @@ module "alarms" {
   functions = { for name, spec in local.functions : name => {
     queues = contains(local.functions_with_inbox, name) ? concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) : []
     dead   = contains(local.functions_with_inbox, name) ? "${var.name_prefix}-${name}-dead" : null
+    # Strangers can fill the concurrency of a public URL, and must not page with that. Hints meet the one invocation of scaling, and
+    # an alarm of its own shows that it does not run.
+    throttles = !anytrue([for one in spec.subscriptions : try(one.auth, "") == "none"]) && !(name == "scaling" && local.has_hints)
   } }
   thresholds   = var.alarm_thresholds
   runbooks_url = var.runbooks_url
@@ -27,7 +30,7 @@ module "support" {
   support_role_name  = var.support.support_role_name
   operator_role_name = var.support.operator_role_name
   functions          = local.functions_with_inbox
-  secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn])
+  secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn], [for secret in aws_secretsmanager_secret.webhook : secret.arn])
   kms_key_arn        = var.kms_key_arn
   tags               = local.tags
 }

@@ -23,6 +23,11 @@ output "gha_token_secret_id" {
   value       = one([for name, secret in aws_secretsmanager_secret.agent : secret.id if name == "gha_token"])
 }
 
+output "webhook_secret_ids" {
+  description = "Map from CI provider (`gha`, `bk`) to the id of the secret that its webhooks are signed with. The secrets are created empty. Empty without `enable_webhooks`."
+  value       = { for host, secret in aws_secretsmanager_secret.webhook : host => secret.id }
+}
+
 output "cost_allocation_tag" {
   description = "Key of the cost allocation tag. Use it in `default_tags`, and activate it in the billing console."
   value       = var.cost_allocation_tag

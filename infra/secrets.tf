@@ -27,6 +27,16 @@ locals {
   }
 }
 
+# Keys that webhooks are signed with. Only the function webhooks reads them.
+resource "aws_secretsmanager_secret" "webhook" {
+  for_each = toset(var.enable_webhooks ? [for host in ["gha", "bk"] : host if anytrue([for same in values(local.groups) : same[0].host == host])] : [])
+
+  name_prefix = "${var.name_prefix}_${each.key}_webhook_"
+  description = "${ { gha = "Secret of the webhook of GitHub", bk = "Token of the webhook of Buildkite" }[each.key]}: plain text of at least 16 characters, or a JSON list of two during a rotation."
+  kms_key_id  = var.kms_key_arn
+  tags        = local.tags
+}
+
 # Only the functions registration and scaling read these secrets. No instance does: a job has the permissions of its instance.
 resource "aws_secretsmanager_secret" "agent" {
   for_each = local.agent_secrets

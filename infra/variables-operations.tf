@@ -105,8 +105,24 @@ variable "log_retention_days" {
   }
 }
 
+variable "enable_webhooks" {
+  description = "Controls whether the function `webhooks` exists: a public URL at which GitHub and Buildkite announce queued jobs, so that `scaling` reads their source at once instead of in the next minute. Without it, nothing of the deployment is reachable without a signature of AWS. Needs `enable_function_reserved_concurrency`, and version 6.29 of the AWS provider. Default: false."
+  type        = bool
+  default     = false
+}
+
+variable "buildkite_event_bus" {
+  description = "Name of the event bus of Buildkite's partner event source (`aws.partner/buildkite.com/…`), which must exist in the region of the deployment. Its event `Job Scheduled` has the effect of a webhook of Buildkite, without a URL. Default: null, no rule."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.buildkite_event_bus == null ? true : can(regex("^aws\\.partner/buildkite\\.com/[A-Za-z0-9/._-]+$", var.buildkite_event_bus))
+    error_message = "buildkite_event_bus must be the name of a partner event bus and begin with aws.partner/buildkite.com/. The EventBridge console shows it below Partner event sources, after you have associated the source with a bus."
+  }
+}
+
 variable "enable_function_reserved_concurrency" {
-  description = "Controls whether functions reserve concurrency: `registration` 10, so that its callers cannot take that of other functions, and `scaling` 1. Lambda keeps 100 executions unreserved, so an account with a low quota cannot apply with `true`. Default: true."
+  description = "Controls whether functions reserve concurrency: `registration` 10 and `webhooks` 5, so that their callers cannot take that of other functions, and `scaling` 1. Lambda keeps 100 executions unreserved, so an account with a low quota cannot apply with `true`. Default: true."
   type        = bool
   default     = true
 }

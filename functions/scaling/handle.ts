@@ -1,11 +1,14 @@
+import * as v from 'valibot';
+import { hintMessageSchema } from '../../shared/fleet/backlog-hint.ts';
 import { ownEvent, scheduleSource } from '../../shared/runtime/envelope.ts';
 import type { Message } from '../../shared/runtime/message.ts';
-import { dead, done, type Outcome, skipped } from '../../shared/runtime/outcome.ts';
-import { untilAborted } from '../../shared/runtime/until-aborted.ts';
+import { dead, done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
+import { handleHint } from './hints.ts';
 import { type PollResult, poll } from './poll.ts';
 import type { ScalingDeps } from './ports.ts';
 import { HeldRecord } from './record.ts';
 import { type Source, sourcesOf } from './sources.ts';
+import { withTimeLimit } from './time-limit.ts';
 
 /** Retry time of a message, in milliseconds. A message is stale much earlier, and the next one replaces it. */
 export const RETRY_FOR_MS = 5 * 60_000;
@@ -23,30 +26,39 @@ const OFFSETS_MS: Readonly<Record<number, readonly number[]>> = {
   3: [0, 20_000, 40_000],
 };
 
-/** Handles the message of one minute: polls each source as often as its groups ask for. */
-export async function handleScalingMessage(message: Message, allDeps: ScalingDeps): Promise<Outcome> {
+/** Handles one message: polls all sources as often in a minute as their groups ask for, or the source of a hint. */
+export async function handleScalingMessage(message: Message, deps: ScalingDeps): Promise<Outcome> {
+  const hint = v.safeParse(hintMessageSchema, message.body);
+  if (hint.success) return handleHint(hint.output.about, Date.parse(hint.output.at), message, deps);
   const { source, detailType } = ownEvent(message);
-  if (`${source} ${detailType}` !== `${scheduleSource(allDeps.prefix)} Backlog Poll Due`) {
+  // The rule of the partner event bus is the only way of such an event into the inbox. The event decides nothing either.
+  if (source.startsWith('aws.partner/buildkite.com/') && detailType === 'Job Scheduled') {
+    return handleHint({ provider: 'bk' }, message.sentAt.getTime(), message, deps);
+  }
+  if (`${source} ${detailType}` !== `${scheduleSource(deps.prefix)} Backlog Poll Due`) {
     return dead('unknown-event', { source, detailType });
   }
-  const start = allDeps.clock.now().getTime();
+  const start = deps.clock.now().getTime();
   if (start - message.sentAt.getTime() >= STALE_MS) return skipped('stale');
-  const signal = AbortSignal.any([message.signal, AbortSignal.timeout(LIMIT_MS)]);
-  const deps: ScalingDeps = {
-    ...allDeps,
-    store: untilAborted(signal, allDeps.store, ['write']),
-    autoScaling: untilAborted(signal, allDeps.autoScaling, ['setDesired']),
-  };
-  try {
-    const record = await HeldRecord.take(message.id, new Date(start + LIMIT_MS), deps);
-    return record ? await pollMinute(record, start, signal, deps) : skipped('poll-in-progress');
-  } catch (error) {
-    deps.metrics.add('ScalingFailures', 1, {});
-    throw error;
-  }
+  return withTimeLimit(LIMIT_MS, message.signal, deps, (signal, limited) =>
+    pollMinute(message, start, signal, limited),
+  );
 }
 
 async function pollMinute(
+  message: Message,
+  start: number,
+  signal: AbortSignal,
+  deps: ScalingDeps,
+): Promise<Outcome> {
+  const until = new Date(start + LIMIT_MS);
+  const record = await HeldRecord.take({ id: message.id, until, isHint: false }, deps);
+  // A poll because of hints takes seconds and reads a few sources.
+  if (record === 'hint') return retryLater('hint-in-progress', { afterSeconds: 2 });
+  return record === 'minute' ? skipped('poll-in-progress') : pollSources(record, start, signal, deps);
+}
+
+async function pollSources(
   record: HeldRecord,
   start: number,
   signal: AbortSignal,

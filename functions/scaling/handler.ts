@@ -10,6 +10,7 @@ import { autoScalingPort } from './adapters/auto-scaling.ts';
 import { backlogs } from './adapters/backlogs.ts';
 import { scalingEnv } from './env.ts';
 import { handleScalingMessage, RETRY_FOR_MS } from './handle.ts';
+import { freshMemory } from './ports.ts';
 
 export const handler = defineFunction({
   name: 'scaling',
@@ -23,13 +24,7 @@ export const handler = defineFunction({
       backlogs: backlogs(new SecretsManagerClient(clientSettings('lambda')), clock),
       autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
       store,
-      memory: {
-        idleSince: new Map(),
-        busyAt: new Map(),
-        counted: new Map(),
-        notBefore: new Map(),
-        logged: new Set<string>(),
-      },
+      memory: freshMemory(),
       metrics,
       logger,
       clock,

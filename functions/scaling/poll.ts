@@ -75,6 +75,7 @@ async function readOrHold(
     if (wait.refusal !== undefined) hold(source.name, new Error(wait.refusal), result, deps);
     return undefined;
   }
+  deps.memory.readAt.set(source.name, deps.clock.now().getTime());
   try {
     return await readSource(source, signal, deps);
   } catch (error) {

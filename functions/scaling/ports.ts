@@ -4,6 +4,7 @@ import type { Groups, RunnerGroup } from '../../shared/fleet/declared-groups.ts'
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
+import type { Outcome } from '../../shared/runtime/outcome.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
 
 export type { RunnerGroup };
@@ -81,4 +82,20 @@ export type Memory = {
   notBefore: Map<string, { at: number; refusal?: string }>;
   /** Groups that the last line with their backlog named. */
   logged: Set<string>;
+  /** When the latest read of a source began, in milliseconds since 1970. */
+  readAt: Map<string, number>;
+  /** The poll that the hints of the present batch share, and when the next one may begin. */
+  hints: { present?: { sources: Set<string>; outcome: Promise<Outcome> }; notBefore: number };
 };
+
+export function freshMemory(): Memory {
+  return {
+    idleSince: new Map(),
+    busyAt: new Map(),
+    counted: new Map(),
+    notBefore: new Map(),
+    logged: new Set(),
+    readAt: new Map(),
+    hints: { notBefore: 0 },
+  };
+}

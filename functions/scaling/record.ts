@@ -30,27 +30,33 @@ export class HeldRecord {
    * Takes the record. Reserved concurrency alone does not do: an account can have too little to reserve, and two invocations that read
    * different backlogs could lower a capacity between them.
    *
-   * @param id of the invocation
-   * @returns undefined if another invocation polls
+   * @param poll its invocation, and whether it reads the sources of hints only
+   * @returns what holds the record at present, if something else does: the poll of a minute or one because of hints
    */
   static async take(
-    id: string,
-    until: Date,
+    poll: { id: string; until: Date; isHint: boolean },
     { store, clock, logger }: Pick<ScalingDeps, 'store' | 'clock' | 'logger'>,
-  ): Promise<HeldRecord | undefined> {
+  ): Promise<HeldRecord | 'minute' | 'hint'> {
     const stored = await store.read(BACKLOG_KEY);
     const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), backlogRecordSchema), stored?.text);
     if (stored && !parsed.success) logger.warn('record of another format replaced', { key: BACKLOG_KEY });
     const before: BacklogRecord = parsed.success ? parsed.output : { version: 1, groups: {} };
-    const { poll } = before;
-    if (poll && poll.id !== id && new Date(poll.until) > clock.now()) return undefined;
-    const current: BacklogRecord = { ...before, poll: { id, until: until.toISOString() } };
+    const holder = before.poll;
+    if (holder && holder.id !== poll.id && new Date(holder.until) > clock.now())
+      return holder.isHint ? 'hint' : 'minute';
+    const taken = {
+      id: poll.id,
+      until: poll.until.toISOString(),
+      ...(poll.isHint && { isHint: true as const }),
+    };
+    const current: BacklogRecord = { ...before, poll: taken };
     const etag = await store.write(
       BACKLOG_KEY,
       current,
       stored ? { ifMatch: stored.etag } : { ifNoneMatch: true },
     );
-    return etag === undefined ? undefined : new HeldRecord(store, current, etag);
+    // Another invocation was first. The poll of a minute comes back in a moment to see which kind.
+    return etag === undefined ? 'hint' : new HeldRecord(store, current, etag);
   }
 
   group(id: string): GroupBacklog | undefined {

@@ -33,6 +33,7 @@ variables {
   policy_json          = "{}"
   schedules_by_set     = { default = "rate(1 day)" }
   senders              = {}
+  buses                = {}
   reserve_concurrency  = true
   permissions_boundary = null
   log_retention_days   = 30

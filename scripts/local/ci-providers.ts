@@ -2,6 +2,7 @@ import { generateKeyPair, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { CiProvider, Group } from '../../shared/fleet/names.ts';
+import type { PartnerEvent } from './ci/buildkite/events.ts';
 import { type Buildkite, startBuildkite } from './ci/buildkite/server.ts';
 import { type Circleci, startCircleci } from './ci/circleci/server.ts';
 import { type Github, startGithub } from './ci/github/server.ts';
@@ -12,6 +13,7 @@ import {
   type ProviderSettings,
   REPOSITORY,
   targetOf,
+  WEBHOOK_SECRETS,
 } from './deploy/settings.ts';
 
 /** The stand-ins of the three CI providers, with credentials of this run. */
@@ -41,6 +43,13 @@ export type QueuedJob = {
   readonly now: Job;
 };
 
+/** Where GitHub and Buildkite send what happens to jobs. */
+export type ProviderEvents = {
+  /** The URL of the function `webhooks`, with a slash at its end. */
+  webhookUrl: string;
+  onPartnerEvent: (event: PartnerEvent) => void;
+};
+
 const newKeyPair = promisify(generateKeyPair);
 
 /**
@@ -48,8 +57,13 @@ const newKeyPair = promisify(generateKeyPair);
  *
  * @param folder of the run; the state of the stand-ins is there
  * @param groups the runner groups whose queues and resource classes they have
+ * @param events undefined: they send none
  */
-export async function startCiProviders(folder: string, groups: readonly Group[]): Promise<CiProviders> {
+export async function startCiProviders(
+  folder: string,
+  groups: readonly Group[],
+  events?: ProviderEvents,
+): Promise<CiProviders> {
   const app = await newKeyPair('rsa', {
     modulusLength: 2048,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -58,6 +72,7 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
   });
   const agentToken = randomToken();
   const apiToken = randomToken();
+  const webhookKeys = { gha: randomToken(), bk: randomToken() };
   const namesOf = (provider: CiProvider) =>
     groups.filter((one) => one.provider === provider).map(({ name }) => name);
   const classes = namesOf('cci').map((name) => ({
@@ -76,6 +91,7 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         stateFile: stateFile('github'),
         repositories: [`${REPOSITORY.owner}/${REPOSITORY.repository}`],
         apps: [{ id: APP_ID, publicKey: app.publicKey }],
+        ...(events && { webhook: { url: `${events.webhookUrl}github`, secret: webhookKeys.gha } }),
       }),
     bk: (port: number) =>
       startBuildkite({
@@ -83,6 +99,11 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         stateFile: stateFile('buildkite'),
         queues: [...new Set(['default', ...namesOf('bk')])],
         agentTokens: [agentToken],
+        ...(events && {
+          webhook: { url: `${events.webhookUrl}buildkite`, token: webhookKeys.bk },
+          onPartnerEvent: events.onPartnerEvent,
+          behaviour: { webhookHeader: 'signature' },
+        }),
       }),
     cci: (port: number) =>
       startCircleci({ port, stateFile: stateFile('circleci'), resourceClasses, apiTokens: [apiToken] }),
@@ -112,6 +133,7 @@ export async function startCiProviders(folder: string, groups: readonly Group[])
         [PROVIDER_SECRETS.githubApp]: JSON.stringify({ appId: APP_ID, privateKey: app.privateKey }),
         [PROVIDER_SECRETS.githubToken]: '',
         [PROVIDER_SECRETS.buildkiteToken]: agentToken,
+        ...(events && { [WEBHOOK_SECRETS.gha]: webhookKeys.gha, [WEBHOOK_SECRETS.bk]: webhookKeys.bk }),
         ...Object.fromEntries(
           classes.map(({ name, resourceClass, token }) => [
             circleciSecret(name),

@@ -21,6 +21,8 @@ export type CloudOptions = {
   alarms?: readonly AlarmSettings[];
   /** Whether the backlog scales the groups each minute; otherwise their capacities are the caller's. */
   isScaled?: boolean;
+  /** Whether the CI providers send webhooks to the function `webhooks`, and Buildkite its partner events. */
+  webhooks?: boolean;
   /** Which functions to deploy; all if absent. */
   functions?: readonly string[];
   /** Whether a launched instance is a runner process, or nothing, for tests that send the reports themselves. */

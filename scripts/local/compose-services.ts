@@ -4,7 +4,7 @@ import { CI_PROVIDERS } from '../../shared/fleet/names.ts';
 import { type FunctionSpec, readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { createAutoScaling } from './autoscaling/service.ts';
 import { installFakeAgent } from './ci/agents/install.ts';
-import { type CiProviders, startCiProviders } from './ci-providers.ts';
+import { type CiProviders, type ProviderEvents, startCiProviders } from './ci-providers.ts';
 import { createClients } from './clients.ts';
 import type { Cloud, CloudOptions, Disposables, EndedAction } from './cloud.ts';
 import { type CloudWatch, createCloudWatch } from './cloudwatch/service.ts';
@@ -29,6 +29,8 @@ import type { Home, PublishEvent } from './service.ts';
 export const HOME: Home = { account: '111122223333', region: 'us-west-2' };
 const PREFIX = 'aw';
 const BUCKET = 'aw-warming-local';
+/** The event bus of a partner event source has the name of the source. */
+const BUILDKITE_BUS = 'aws.partner/buildkite.com/acme/local';
 
 /** A cloud with nothing in it yet. */
 type EmptyCloud = { folder: string; ministack: MiniStack; gateway: Gateway; disposables: Disposables };
@@ -39,10 +41,10 @@ export async function composeServices(
   empty: EmptyCloud,
 ): Promise<Omit<Cloud, 'stop'>> {
   const { folder, ministack, gateway, disposables } = empty;
-  const providers = await startCiProviders(folder, options.groups ?? []);
+  const publish = servicePublisher(ministack.url, HOME);
+  const providers = await startCiProviders(folder, options.groups ?? [], eventsOf(options, gateway, publish));
   disposables.push(() => providers.close());
   const deployment = deploymentOf(options, gateway.url, providers);
-  const publish = servicePublisher(ministack.url, HOME);
   const routingKeys = { default: routingKey(), critical: routingKey() };
   const pagerDuty = createPagerDuty({ routingKeys });
   gateway.mount(pagerDutyService(pagerDuty));
@@ -108,6 +110,22 @@ export async function composeServices(
   };
 }
 
+/** Where the CI providers send what happens: nowhere, unless the cloud has webhooks. */
+function eventsOf(
+  { webhooks = false }: CloudOptions,
+  gateway: Gateway,
+  publish: PublishEvent,
+): ProviderEvents | undefined {
+  if (!webhooks) return undefined;
+  return {
+    webhookUrl: functionUrl(gateway.url, lambdaName(PREFIX, 'webhooks')),
+    onPartnerEvent: ({ detailType, detail }) => {
+      const event = { source: BUILDKITE_BUS, bus: BUILDKITE_BUS, detailType, detail, resources: [] };
+      publish(event).catch(onError);
+    },
+  };
+}
+
 /** Function URLs invoke the functions in the emulator, past the gateway: an invocation of Lambda's own is no call. */
 function addFunctionUrls({ ministack, gateway, disposables }: EmptyCloud): FunctionUrls {
   const credentials = { accessKeyId: 'LKIALAMBDA', secretAccessKey: 'local' };
@@ -153,6 +171,7 @@ function deploymentOf(options: CloudOptions, gatewayUrl: string, providers: CiPr
     groups: options.groups ?? [],
     warmingSets: options.warmingSets ?? {},
     isScaled: options.isScaled ?? false,
+    buildkiteBus: options.webhooks ? BUILDKITE_BUS : undefined,
     replicaRegions: options.replicaRegions ?? [],
     alarms: options.alarms ?? [],
     pagerDutyUrl: gatewayUrl,
@@ -160,10 +179,11 @@ function deploymentOf(options: CloudOptions, gatewayUrl: string, providers: CiPr
   };
 }
 
-async function specsOf({ root, functions, batchSize }: CloudOptions): Promise<FunctionSpec[]> {
-  const specs = await readFunctionSpecs(root);
+async function specsOf(options: CloudOptions): Promise<FunctionSpec[]> {
+  const { functions, batchSize, webhooks = false } = options;
+  const specs = await readFunctionSpecs(options.root);
   return specs
-    .filter(({ name }) => functions?.includes(name) ?? true)
+    .filter(({ name }) => (name === 'webhooks' ? webhooks : (functions?.includes(name) ?? true)))
     .map((spec) => ({ ...spec, ...(batchSize !== undefined && { batchSize }) }));
 }
 

@@ -2,7 +2,7 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import type { Home, OutgoingEvent, PublishEvent } from './service.ts';
 
 /**
- * Publishes events of AWS services on the default bus. It bypasses the gateway, which records calls only, and which refuses
+ * Publishes events of AWS services and partners, on the default bus unless they name another one. It bypasses the gateway, which records calls only, and which refuses
  * sources that start with `aws.`, as AWS does.
  *
  * @param emulator `http://127.0.0.1:<port>` of MiniStack
@@ -27,5 +27,6 @@ function entry(event: OutgoingEvent) {
     Detail: JSON.stringify(event.detail),
     Resources: [...event.resources],
     Time: event.time ?? new Date(),
+    ...(event.bus !== undefined && { EventBusName: event.bus }),
   };
 }

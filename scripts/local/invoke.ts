@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SendMessageCommand, SQSServiceException } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
-import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
+import { hasInbox, readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 import { createClients } from './clients.ts';
 import { inboxName } from './deploy/names.ts';
 import { type Descriptor, findRunningCloud } from './descriptor.ts';
@@ -43,9 +43,11 @@ async function main(args: readonly string[]): Promise<number> {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
   const [functionName, ...files] = positionals;
   if (!functionName || files.length === 0) throw new UsageError(USAGE);
-  const names = (await readFunctionSpecs(root)).map(({ name }) => name);
+  const names = (await readFunctionSpecs(root)).filter(hasInbox).map(({ name }) => name);
   if (!names.includes(functionName)) {
-    throw new UsageError(`no function ${functionName}; there are ${names.join(', ')}\n${USAGE}`);
+    throw new UsageError(
+      `no function ${functionName} with an inbox; there are ${names.join(', ')}\n${USAGE}`,
+    );
   }
   const bodies = await Promise.all(files.map(async (file) => ({ file, body: await readFile(file, 'utf8') })));
   const running = await findRunningCloud(root);

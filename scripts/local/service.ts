@@ -43,6 +43,8 @@ export type OutgoingEvent = {
   resources: readonly string[];
   /** Now, if absent. */
   time?: Date;
+  /** Another event bus than the default one. */
+  bus?: string;
 };
 
 export type PublishEvent = (event: OutgoingEvent) => Promise<void>;

@@ -25,8 +25,8 @@ const groupBacklogSchema = v.object({
 
 export const backlogRecordSchema = v.object({
   version: v.literal(1),
-  /** The invocation that polls at present. No other one polls before `until`. */
-  poll: v.optional(v.object({ id: v.string(), until: instant })),
+  /** The invocation that polls at present, for all sources or because of hints. No other one polls before `until`. */
+  poll: v.optional(v.object({ id: v.string(), until: instant, isHint: v.optional(v.literal(true)) })),
   /** By group id. */
   groups: v.record(v.string(), groupBacklogSchema),
 });

@@ -20,6 +20,11 @@ const subscription = v.variant('kind', [
     name,
     /** An EventBridge event pattern. */
     pattern: v.record(v.string(), v.unknown()),
+    /**
+     * Whose event bus: `buildkite` is that of Buildkite's partner event source, which a deployment has or not; without one there is no
+     * rule. Absent: the default bus, where the events of AWS are.
+     */
+    bus: v.optional(v.picklist(['buildkite'])),
   }),
   v.strictObject({
     kind: v.literal('schedule'),

@@ -73,6 +73,7 @@ const plans: Record<string, Refused> = {
       agents: { github: {} },
       ghes_url: 'https://github.com',
       circleci_api_url: 'circleci.example.com',
+      buildkite_event_bus: 'default',
     },
     messages: [
       'customer_id becomes the value of a tag',
@@ -107,6 +108,7 @@ const plans: Record<string, Refused> = {
       'agents must have no other keys than gha, cci and bk. Wrong: github.',
       'ghes_url must be https:// and the host name of your GitHub Enterprise Server or ghe.com tenant, without a path. For github.com remove it.',
       'circleci_api_url must be https:// and a host name, without a path.',
+      'buildkite_event_bus must be the name of a partner event bus and begin with aws.partner/buildkite.com/',
     ],
   },
   // Second wrong forms of the inputs that have one value.
@@ -161,7 +163,7 @@ const plans: Record<string, Refused> = {
         checkout: {
           command: ['warm'],
           paths: ['/srv/app/deep'],
-          checkout: { directory: '/srv/app', repository: 'https://a:b@example.com/app' },
+          checkout: { directory: '/srv/app', repository: 'https://example.com/app' },
         },
         ssh: {
           command: ['warm'],
@@ -198,7 +200,6 @@ const plans: Record<string, Refused> = {
       'many has 31 directories, and at most 30 are possible',
       'mounts: /mnt/efs/cache overlaps /mnt/efs of shared_mounts',
       'checkout: /srv/app/deep is inside /srv/app; name /srv/app alone',
-      'checkout: the repository of a checkout must not have a password',
       'ssh: credential_command needs a repository with https://',
       'ssh: repository and ref of a checkout must not begin with -, and depth is a whole number from 0',
       'twofold must not have both checkout and the repository of bazel',
@@ -328,10 +329,58 @@ const plans: Record<string, Refused> = {
     messages: ['gha/default uses default. warming_sets has []. Add the set there'],
   },
   key: {
-    inputs: { support: { pagerduty_integration_key: key }, pagerduty_integration_key: key },
+    inputs: {
+      support: { pagerduty_integration_key: key },
+      pagerduty_integration_key: key,
+      runbooks_url: `https://user:${key}@example.com/x`,
+      agents: { gha: { program: { ...program, url: `https://${key}@example.com/r.tar.gz` } } },
+      gha_runner_groups: {
+        known: { ...group, agent: { program: { ...program, url: `https://a:${key}@example.com/r.tar.gz` } } },
+      },
+      warming_sets: {
+        default: { command: ['warm'] },
+        token: { bazel: { directory: '/work', repository: `https://${key}@example.com/a` } },
+        password: {
+          command: ['x'],
+          checkout: { directory: '/work', repository: `ssh://git:${key}@example.com/a` },
+        },
+        argument: { command: ['sh', '-c', `git clone HTTPS://x-access-token:${key}@example.com/a`] },
+        helper: {
+          command: ['x'],
+          checkout: {
+            directory: '/w',
+            repository: 'https://example.com/a',
+            credential_command: ['curl', `https://${key}@example.com`],
+          },
+        },
+        harmless: {
+          command: [
+            'git',
+            'clone',
+            'ssh://git@example.com/a',
+            'git@example.com:a',
+            'https://example.com/a?b=c@d',
+          ],
+        },
+      },
+    },
     messages: [
+      'URLs must not contain credentials',
+      'Wrong in: agent of gha/known, agents.gha, runbooks_url, warming_sets.argument, warming_sets.helper, warming_sets.password, warming_sets.token.',
       'pagerduty_integration_key and support.pagerduty_integration_key would store the PagerDuty key in plain text in the Terraform state',
       'the secret that the output pagerduty_routing_secret_id names',
+    ],
+  },
+  webhooks: {
+    inputs: {
+      enable_webhooks: true,
+      enable_function_reserved_concurrency: false,
+      buildkite_event_bus: 'aws.partner/buildkite.com/acme/1',
+    },
+    messages: [
+      'enable_webhooks needs enable_function_reserved_concurrency: without a concurrency of its own',
+      'enable_webhooks needs a runner group of gha or bk',
+      'buildkite_event_bus needs bk in hosts',
     ],
   },
   'user-data': {

@@ -6,7 +6,7 @@ import type { Outcome } from '../../../shared/runtime/outcome.ts';
 import { type MemoryStore, memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { envelope, message, outcomeOf } from '../../../test/support/sqs.ts';
 import { handleScalingMessage } from '../handle.ts';
-import type { FleetGroup, ScalingDeps } from '../ports.ts';
+import { type FleetGroup, freshMemory, type ScalingDeps } from '../ports.ts';
 
 /** The function with its groups, providers and Auto Scaling in memory. A test moves the time. */
 export type FakeScaling = {
@@ -99,13 +99,7 @@ export function fakeScaling(): FakeScaling {
         failedLaunch: async (name) => fake.failing.get(name),
       },
       store,
-      memory: {
-        idleSince: new Map(),
-        busyAt: new Map(),
-        counted: new Map(),
-        notBefore: new Map(),
-        logged: new Set(),
-      },
+      memory: freshMemory(),
       metrics: {
         add: (name, value, dimensions) =>
           fake.metrics.push([name, value, ...Object.values(dimensions)].join(' ')),

@@ -46,6 +46,9 @@ module "hearth" {
   ghes_url         = "https://example.ghe.com"
   circleci_api_url = "https://circleci.example.com"
 
+  enable_webhooks     = true
+  buildkite_event_bus = "aws.partner/buildkite.com/acme/00000000-0000-0000-0000-000000000000"
+
   agents = {
     gha = {
       program = {

@@ -55,9 +55,9 @@ locals {
 
   per_function = merge([for name, settings in var.functions : merge(
     {
-      "function-errors-${name}"    = { metric = "Errors", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-errors", severity = "error", summary = "Invocations of the function ${name} fail", route = name, enabled = true }
-      "function-throttles-${name}" = { metric = "Throttles", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-throttles", severity = "warning", summary = "Lambda throttles the function ${name}", route = name, enabled = true }
+      "function-errors-${name}" = { metric = "Errors", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = "function-errors", severity = "error", summary = "Invocations of the function ${name} fail", route = name, enabled = true }
     },
+    { for kind in settings.throttles ? ["function-throttles"] : [] : "${kind}-${name}" => { metric = "Throttles", namespace = "AWS/Lambda", dimensions = { FunctionName = "${var.name_prefix}_${name}" }, statistic = "Sum", threshold = 0, period = 300, periods = 3, runbook = kind, severity = "warning", summary = "Lambda throttles the function ${name}", route = name, enabled = true } },
     { for queue in settings.queues : "old-messages-${queue}" => { metric = "ApproximateAgeOfOldestMessage", namespace = "AWS/SQS", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 900, period = 300, periods = 3, runbook = "old-messages", severity = name == "lifecycle" ? "critical" : "error", summary = "Messages wait for more than 15 minutes in ${queue}", route = name, enabled = true } },
   )]...)
 

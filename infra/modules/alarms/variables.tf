@@ -29,8 +29,8 @@ variable "sets" {
 }
 
 variable "functions" {
-  description = "Map from function to the names of the queues that it polls and of its dead-letter queue (null: it has none)."
-  type        = map(object({ queues = list(string), dead = optional(string) }))
+  description = "Map from function to the names of the queues that it polls and of its dead-letter queue (null: it has none), and to whether throttles of it start an alarm."
+  type        = map(object({ queues = list(string), dead = optional(string), throttles = bool }))
 }
 
 variable "thresholds" {

@@ -1,8 +1,9 @@
 # EventBridge rules and schedules from function.json, which send to the inbox, and the URL.
 
 locals {
-  events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" }
-  buses  = { for name, one in local.events : name => startswith(one.pattern.source[0], "${var.name_prefix}.") ? var.event_bus : "default" }
+  # A subscription to a bus that the deployment does not have has no rule.
+  events = { for one in var.spec.subscriptions : one.name => one if one.kind == "events" && (can(one.bus) ? contains(keys(var.buses), one.bus) : true) }
+  buses  = { for name, one in local.events : name => try(var.buses[one.bus], startswith(one.pattern.source[0], "${var.name_prefix}.") ? var.event_bus : "default") }
 
   schedules = merge(
     { for one in var.spec.subscriptions : one.name => {
@@ -131,7 +132,7 @@ resource "aws_lambda_function_url" "this" {
   for_each = { for one in var.spec.subscriptions : one.name => one if one.kind == "url" }
 
   function_name = aws_lambda_function.this.function_name
-  # Without a qualifier: the URL belongs to $LATEST, as the event source mappings do. With NONE the provider itself adds the
-  # permissions of the public. With AWS_IAM the policies of the callers in this account decide.
+  # Without a qualifier: the URL belongs to $LATEST, as the event source mappings do. With NONE the provider itself adds
+  # the permissions of the public; the second one, lambda:InvokeFunction through the URL only, from version 6.29 on. With AWS_IAM the policies of the callers in this account decide.
   authorization_type = { iam = "AWS_IAM", none = "NONE" }[each.value.auth]
 }

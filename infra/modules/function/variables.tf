@@ -38,6 +38,11 @@ variable "schedules_by_set" {
   type        = map(string)
 }
 
+variable "buses" {
+  description = "Map from bus in function.json to the name of the event bus. A subscription to a bus that is missing has no rule."
+  type        = map(string)
+}
+
 variable "senders" {
   description = "Map from queue (`inbox`, `dead` or a further inbox) to the patterns of the ARNs of the principals that may send to it. The queue denies every other principal. A queue that is absent denies none."
   type        = map(list(string))

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type FunctionSpec, readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
+import { type FunctionSpec, hasInbox, readFunctionSpecs } from '../../../shared/runtime/function-spec.ts';
 import { environmentOf } from './environment.ts';
 import { fill, queueNames } from './names.ts';
 import type { Deployment } from './settings.ts';
@@ -19,6 +19,7 @@ const deployment: Deployment = {
     default: { group: 'gha/warming', schedule: 'cron(0 3 * * ? *)', deadlineMinutes: 60, keep: 3 },
   },
   isScaled: true,
+  buildkiteBus: 'aws.partner/buildkite.com/acme/local',
   replicaRegions: ['eu-west-1'],
   alarms: [],
   pagerDutyUrl: 'http://127.0.0.1:1',
@@ -74,7 +75,7 @@ describe.each(specs)('functions/$name', (spec) => {
 
   test('has nothing left to fill in its rules and schedules', async () => {
     const { rules, schedules } = await listen(spec);
-    expect(rules.length + schedules.length).toBeGreaterThan(0);
+    expect(rules.length + schedules.length > 0).toBe(hasInbox(spec));
     expect(JSON.stringify({ rules, schedules })).not.toContain(hole('').slice(0, 2));
   });
 });

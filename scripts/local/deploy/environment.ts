@@ -1,7 +1,7 @@
 import { groupId } from '../../../shared/fleet/names.ts';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import { eventBusName, type QueueNames } from './names.ts';
-import { type Deployment, ROUTING_SECRET } from './settings.ts';
+import { type Deployment, ROUTING_SECRET, WEBHOOK_SECRETS } from './settings.ts';
 
 /**
  * A function's environment: the common values, the values that its function.json names, and those of the wrapper.
@@ -45,6 +45,8 @@ function deploymentValues(deployment: Deployment, names: QueueNames): Record<str
     ACCOUNT_ID: deployment.home.account,
     REPORTS_URL: names.url(names.extra('reports')),
     EVENT_BUS: eventBusName(deployment.prefix),
+    SCALING_INBOX_URL: names.url(names.inbox('scaling')),
+    WEBHOOK_SECRETS: JSON.stringify(WEBHOOK_SECRETS),
     WARMING_SETS: JSON.stringify(Object.fromEntries(sets)),
     ROUTING_SECRET_ID: ROUTING_SECRET,
     PAGERDUTY_URL: deployment.pagerDutyUrl,

@@ -79,6 +79,8 @@ export type Deployment = {
   warmingSets: Readonly<Record<string, WarmingSetSettings>>;
   /** Whether the schedule of the function `scaling` exists. It can be fired in both cases. */
   isScaled: boolean;
+  /** The event bus of Buildkite's partner event source; undefined without webhooks and partner events. */
+  buildkiteBus: string | undefined;
   replicaRegions: readonly string[];
   alarms: readonly AlarmSettings[];
   /** Origin of PagerDuty's Events API. */
@@ -100,6 +102,9 @@ export const PROVIDER_SECRETS = {
   githubToken: 'aw_gha_token_local',
   buildkiteToken: 'aw_bk_agent_token_local',
 } as const;
+
+/** Names of the secrets that webhooks are signed with, by CI provider. */
+export const WEBHOOK_SECRETS = { gha: 'aw_gha_webhook_local', bk: 'aw_bk_webhook_local' } as const;
 
 /** Name of the secret with the credentials of one group of CircleCI: a token is for one resource class. */
 export function circleciSecret(group: string): string {

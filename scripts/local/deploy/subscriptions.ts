@@ -34,7 +34,11 @@ export async function makeSubscriptions(
     const name = `${deployment.prefix}-${spec.name}-${subscription.name}`;
     if (subscription.kind === 'events') {
       const pattern = fill(subscription.pattern, placeholders(deployment));
-      await makeRule(clients.events, { name, pattern, bus: busOf(pattern, deployment), targetArn });
+      const bus = subscription.bus === undefined ? busOf(pattern, deployment) : deployment.buildkiteBus;
+      // A deployment without the bus has no rule on it.
+      if (bus === undefined) continue;
+      if (subscription.bus !== undefined) await clients.events.send(new CreateEventBusCommand({ Name: bus }));
+      await makeRule(clients.events, { name, pattern, bus, targetArn });
       continue;
     }
     for (const schedule of schedulesOf(subscription, name, targetArn, deployment)) {

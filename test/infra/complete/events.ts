@@ -141,6 +141,27 @@ export function aboutEvents(made: Applied): void {
       ]);
     });
 
+    test("a queued job of Buildkite's partner source reaches the function scaling, from its event bus alone", async () => {
+      const bus = 'aws.partner/buildkite.com/acme/00000000-0000-0000-0000-000000000000';
+      const event = (detailType: string) => ({
+        version: '0',
+        id: '00000000-0000-0000-0000-000000000000',
+        'detail-type': detailType,
+        source: bus,
+        account: '123456789012',
+        time: '2026-11-23T03:00:00Z',
+        region: 'us-west-2',
+        resources: [],
+        detail: {},
+      });
+      expect(await matchingRules(event('Job Scheduled'))).toEqual(['aw-scaling-buildkite']);
+      expect(await matchingRules(event('Job Finished'))).toEqual([]);
+      const buses = [...of('aws_cloudwatch_event_rule'), ...of('aws_cloudwatch_event_target')]
+        .filter(({ values }) => values.event_bus_name === bus)
+        .map(({ values }) => values.name ?? values.rule);
+      expect(buses).toEqual(['aw-scaling-buildkite', 'aw-scaling-buildkite']);
+    });
+
     test('verified reports reach the function warming', async () => {
       const report = (name: string) => ({
         version: '0',

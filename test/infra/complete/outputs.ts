@@ -23,6 +23,7 @@ const outputs = v.strictObject({
   pagerduty_routing_secret_id: v.string(),
   queues: v.record(v.string(), queues),
   support_policy: v.object({ arn: v.string(), json: v.string() }),
+  webhook_secret_ids: v.record(v.string(), v.string()),
   warming_management_policies: v.record(v.string(), v.object({ arn: v.string(), name: v.string() })),
 });
 
@@ -55,8 +56,13 @@ export function aboutOutputs(made: Applied): void {
       expect(found.groups['gha/small-jobs']?.auto_scaling_group).toBe('aw-gha-small-jobs');
       expect(found.agent_secret_ids['gha/default']).toMatch(/:aw_gha_app_/);
       expect(found.gha_token_secret_id).toMatch(/:aw_gha_token_/);
+      expect(found.webhook_secret_ids).toEqual({
+        gha: expect.stringMatching(/:aw_gha_webhook_/),
+        bk: expect.stringMatching(/:aw_bk_webhook_/),
+      });
       expect(found.function_urls).toEqual({
         registration: expect.stringMatching(/^https:\/\/[a-z0-9]+\.lambda-url\.us-west-2\.on\.aws\/$/),
+        webhooks: expect.stringMatching(/^https:\/\/[a-z0-9]+\.lambda-url\.us-west-2\.on\.aws\/$/),
       });
       expect(found.queues.lifecycle?.extra.reports).toMatch(/aw-reports$/);
       const secrets = made.of('aws_secretsmanager_secret').map(({ values }) => values.id);
@@ -64,6 +70,7 @@ export function aboutOutputs(made: Applied): void {
         found.pagerduty_routing_secret_id,
         found.gha_token_secret_id,
         ...Object.values(found.agent_secret_ids),
+        ...Object.values(found.webhook_secret_ids),
       ];
       expect([...new Set(ids)].sort()).toEqual(secrets.sort());
     });

@@ -158,9 +158,9 @@ export function aboutPermissions(made: Applied): void {
             ),
           )
           .map(({ address }) => address);
-      const both = ['registration', 'scaling'].map((name) =>
-        expect.stringMatching(new RegExp(`module\\.function\\["${name}"\\]\\.aws_iam_role_policy\\.own$`)),
-      );
+      const own = (name: string) =>
+        expect.stringMatching(new RegExp(`module\\.function\\["${name}"\\]\\.aws_iam_role_policy\\.own$`));
+      const both = ['registration', 'scaling'].map(own);
       const secrets = of('aws_secretsmanager_secret').filter(({ name }) => name === 'agent');
       expect(secrets).toHaveLength(4);
       for (const { values } of secrets) {
@@ -168,10 +168,30 @@ export function aboutPermissions(made: Applied): void {
         expect(reading(new RegExp(`^${arn}$`)), arn).toEqual(both);
       }
       const lifecycle = expect.stringContaining('module.function["lifecycle"]');
-      expect(reading(/config\/groups\.json$/)).toEqual([lifecycle, ...both]);
+      // The function webhooks reads the names of repositories, and keys of its own.
+      expect(reading(/config\/groups\.json$/)).toEqual([lifecycle, ...both, own('webhooks')]);
+      const keys = of('aws_secretsmanager_secret').filter(({ name }) => name === 'webhook');
+      expect(keys).toHaveLength(2);
+      for (const { values } of keys)
+        expect(reading(new RegExp(`^${text(values.arn)}$`))).toEqual([own('webhooks')]);
       expect(reading(/\/registrations\/\*$/)).toEqual(both);
       // Only which instances have no registration.
       expect(reading(/\/registrations\/sweep\.json$/)).toEqual([lifecycle]);
+    });
+
+    test('the function that answers the Internet may read three things and send to one queue', () => {
+      const policy = of('aws_iam_role_policy').find(({ address }) =>
+        address.includes('module.function["webhooks"].aws_iam_role_policy.own'),
+      );
+      const allowed = statements(policy?.values.policy).map(({ Action, Resource: on }) => [Action, on]);
+      expect(allowed).toEqual([
+        [
+          ['secretsmanager:GetSecretValue'],
+          [expect.stringMatching(/:aw_gha_webhook_/), expect.stringMatching(/:aw_bk_webhook_/)],
+        ],
+        [['s3:GetObject'], [`arn:aws:s3:::${bucket}/config/groups.json`]],
+        [['sqs:SendMessage'], ['arn:aws:sqs:us-west-2:123456789012:aw-scaling-inbox']],
+      ]);
     });
 
     test('the agent secrets are those that operators may write', () => {

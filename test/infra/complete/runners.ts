@@ -30,7 +30,7 @@ export function aboutRunners(made: Applied): void {
   describe('runner groups', () => {
     test('user data is cloud-init below 16 KB and contains a valid configuration of aw-runner', () => {
       const templates = of('aws_launch_template');
-      const url = only(of('aws_lambda_function_url')).values.function_url;
+      const url = only(made.inFunction('aws_lambda_function_url', 'registration')).values.function_url;
       const program = only(of('aws_s3_object').filter(({ name }) => name === 'runner'));
       const configs: Record<string, ReturnType<typeof parseConfig>> = {};
       expect(templates.length).toBe(7);

@@ -30,9 +30,11 @@ export function aboutStorage(made: Applied): void {
       const prefixes = of('aws_secretsmanager_secret').map(({ values }) => values.name_prefix);
       expect(prefixes.sort()).toEqual([
         'aw_bk_agent_token_',
+        'aw_bk_webhook_',
         'aw_cci_default_',
         'aw_gha_app_',
         'aw_gha_token_',
+        'aw_gha_webhook_',
         'aw_pd_routing_key_',
       ]);
       expect(of('aws_secretsmanager_secret_version')).toEqual([]);
