@@ -52,14 +52,13 @@ function parse(argv: readonly string[]) {
     return parseArgs({
       args: [...argv],
       allowPositionals: true,
-      allowNegative: true,
       options: {
         out: { type: 'string' },
         events: { type: 'string' },
         from: { type: 'string' },
         to: { type: 'string' },
         region: { type: 'string' },
-        runners: { type: 'boolean', default: true },
+        'no-runners': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
@@ -77,7 +76,13 @@ async function fromLogs(prefix: string, values: Values): Promise<TimelineEvent[]
   const from = timeOf('--from', values.from) ?? to - DAY_MS;
   if (from >= to) throw new UsageError('--from has to be before --to');
   const progress = (line: string) => console.error(line);
-  return readLogs(logsClient(values.region), { prefix, from, to, withRunners: values.runners, progress });
+  return readLogs(logsClient(values.region), {
+    prefix,
+    from,
+    to,
+    withRunners: !values['no-runners'],
+    progress,
+  });
 }
 
 function timeOf(option: string, text: string | undefined): number | undefined {

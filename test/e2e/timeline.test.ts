@@ -1,6 +1,7 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { TimelineEvent } from '../../scripts/timeline/events.ts';
 import { foldEvents } from '../../scripts/timeline/fleet.ts';
@@ -204,5 +205,51 @@ describe.skipIf(why !== undefined)('the page', () => {
     await browser.press('/');
     await browser.type(last);
     await browser.until(`document.getElementById('scroller').dataset.rows === '1'`);
+  });
+});
+
+describe('the command', () => {
+  let place: string;
+  beforeAll(async () => {
+    place = await mkdtemp(join(tmpdir(), 'hearth-timeline-'));
+  });
+  afterAll(() => rm(place, { recursive: true, force: true }));
+
+  const run = (...args: string[]) =>
+    new Promise<{ code: number; output: string }>((done) => {
+      const program = resolve(import.meta.dirname, '../../scripts/timeline/main.ts');
+      execFile(process.execPath, [program, ...args], (error, stdout, stderr) =>
+        done({ code: Number(error?.code ?? 0), output: stdout + stderr }),
+      );
+    });
+
+  test('writes a page and its events, which make the same page again', async () => {
+    const file = join(place, 'events.jsonl');
+    const lines = sampleEvents({ runners: 10, groups: 2, hours: 1 }).map((event) => JSON.stringify(event));
+    await writeFile(file, lines.join('\n'));
+    const [page, again, copy] = ['a.html', 'b.html', 'copy.jsonl'].map((name) => join(place, name)) as [
+      string,
+      string,
+      string,
+    ];
+    expect(await run(file, '--out', page, '--events', copy)).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/^10 runners, \d+ jobs, 0\.\d+ MB: .*a\.html\n$/),
+    });
+    expect(await run(copy, '--out', again)).toMatchObject({ code: 0 });
+    expect(await readFile(again, 'utf8')).toBe(await readFile(page, 'utf8'));
+  });
+
+  test.each([
+    [['nowhere.jsonl'], 1, /nowhere\.jsonl does not exist: npm start writes/],
+    [[], 2, /name one source\n\nUsage: npm run timeline/],
+    [['cloudwatch:'], 2, /is no prefix of a deployment/],
+    [['cloudwatch:aw', '--from', 'yesterday'], 2, /--from yesterday is no time: write it as/],
+    [['cloudwatch:aw', '--from', '2026-11-24', '--to', '2026-11-23'], 2, /--from has to be before --to/],
+    [['a.jsonl', '--wrong'], 2, /--wrong/],
+  ] as const)('%j ends with %d', async (args, code, message) => {
+    const result = await run(...args);
+    expect(result).toMatchObject({ code, output: expect.stringMatching(message) });
+    expect(result.output).not.toContain('    at ');
   });
 });
