@@ -136,11 +136,14 @@ export async function openBrowser(): Promise<BrowserPage> {
       await loaded;
     },
     async until(expression) {
-      const limit = Date.now() + PATIENCE_MS;
+      let limit = Date.now() + PATIENCE_MS;
       for (;;) {
         const value = await evaluate<unknown>(expression);
         if (value === true) return;
-        if (Date.now() > limit) throw new Error(`${expression} stays ${JSON.stringify(value)}`);
+        // A page with an exception seldom continues.
+        if (problems.some((one) => one.startsWith('exception'))) limit = Math.min(limit, Date.now() + 2_000);
+        if (Date.now() > limit)
+          throw new Error(`${expression} stays ${JSON.stringify(value)}; ${problems.join('; ')}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },

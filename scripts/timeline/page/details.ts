@@ -1,4 +1,5 @@
 import type { PageFleet } from '../compact.ts';
+import { textElement } from './dom.ts';
 import { clockText, durationText, plural } from './format.ts';
 import { spansOf } from './series.ts';
 
@@ -207,17 +208,5 @@ function button(text: string, act: () => void, kind = ''): HTMLButtonElement {
   const element = textElement('button', text, kind);
   element.type = 'button';
   element.addEventListener('click', act);
-  return element;
-}
-
-/** An element with a text, which never becomes markup. */
-export function textElement<Name extends keyof HTMLElementTagNameMap>(
-  name: Name,
-  text: string,
-  kind = '',
-): HTMLElementTagNameMap[Name] {
-  const element = document.createElement(name);
-  element.textContent = text;
-  if (kind !== '') element.className = kind;
   return element;
 }

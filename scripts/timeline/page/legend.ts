@@ -1,4 +1,4 @@
-import { textElement } from './details.ts';
+import { textElement } from './dom.ts';
 import { crossMark, noteMark, restoreMark, snapshotMark } from './marks.ts';
 import type { Theme } from './theme.ts';
 

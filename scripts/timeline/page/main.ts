@@ -1,13 +1,16 @@
 import { type CompactFleet, expand, type PageFleet } from '../compact.ts';
 import type { ChartData } from './chart.ts';
 import { CHARTS, drawCharts } from './charts-canvas.ts';
-import { type Facts, jobFacts, phaseAt, runnerFacts, showFacts, showRunner, textElement } from './details.ts';
-import { clockText, countText, dateText, durationText, plural } from './format.ts';
+import { type Facts, showFacts, showRunner } from './details.ts';
+import { element, textElement } from './dom.ts';
+import { clockText, plural } from './format.ts';
+import { showHeader } from './header.ts';
 import { drawLegend } from './legend.ts';
+import { chartsFacts, figuresAt, rowFacts } from './pointed.ts';
 import { type Found, layOut, type Rows, rowAt, search } from './rows.ts';
 import { drawRows, HEADER_HEIGHT } from './rows-canvas.ts';
-import { fit, limit, toTime, toX, type View, zoom } from './scale.ts';
-import { countsAt, phaseSeries, sumOf, valueAt } from './series.ts';
+import { fit, limit, toTime, type View, zoom } from './scale.ts';
+import { phaseSeries, sumOf } from './series.ts';
 import { readTheme, type Theme } from './theme.ts';
 
 /** The page: reads the data that it contains, draws, and reacts to mouse and keys. */
@@ -18,14 +21,9 @@ const NAMES_WIDTH = 214;
 /** Pixels at the right of the plot. */
 const MARGIN = 16;
 
-/** Distance up to which a mark is hit, in pixels. */
-const NEAR = 7;
-
 /** Rows from which the page starts with small rows, and with dense ones. */
 const MANY = 60;
 const VERY_MANY = 1500;
-
-const element = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind;
 
 const charts = element<HTMLCanvasElement>('charts');
 const rowsCanvas = element<HTMLCanvasElement>('rows');
@@ -172,72 +170,9 @@ function start(fleet: PageFleet): void {
 
   // What is under the pointer.
 
-  function fleetFacts(x: number, y: number): Facts | undefined {
-    const t = toTime(view, x);
-    if (y >= CHARTS.incidents.top - 3 && y <= CHARTS.incidents.bottom + 3) {
-      const one = fleet.incidents.find(
-        ({ opened, resolved }) =>
-          x >= toX(view, opened) - 3 && x <= toX(view, Number.isNaN(resolved) ? fleet.span : resolved) + 3,
-      );
-      if (one) {
-        return {
-          title: one.summary,
-          lines: [
-            ['severity', one.severity],
-            ['opened', clockText(fleet.from + one.opened, 1000)],
-            Number.isNaN(one.resolved)
-              ? ['open', 'at the end of the recording']
-              : ['resolved after', durationText(one.resolved - one.opened)],
-          ],
-        };
-      }
-    }
-    if (Math.abs(y - CHARTS.events) <= NEAR + 2) {
-      const near = ({ at }: { at: number }) => Math.abs(toX(view, at) - x) <= NEAR;
-      const lines: Facts['lines'] = [
-        ...fleet.snapshots
-          .filter(near)
-          .map((one): [string, string] => [
-            `snapshot ${one.change}`,
-            `${one.set} ${one.snapshot}${one.reason && `: ${one.reason}`}`,
-          ]),
-        ...fleet.notes
-          .filter(near)
-          .map((one): [string, string] => [one.runner || one.group || one.level, one.text]),
-      ];
-      if (lines.length > 0) return { title: clockText(fleet.from + t, 1000), lines: lines.slice(0, 8) };
-    }
-    return chartFacts('Fleet', all, t);
-  }
-
-  function chartFacts(title: string, data: ChartData, t: number): Facts {
-    const counts = countsAt(data.phases, t);
-    const lines: Facts['lines'] = [
-      ['busy', countText(counts.busy)],
-      ['idle', countText(counts.idle)],
-      ['booting', countText(counts.booting)],
-      ['draining', countText(counts.draining)],
-    ];
-    if (data.desired.at.length > 0) lines.push(['desired', countText(valueAt(data.desired, t))]);
-    if (data.queued.at.length > 0) lines.push(['queued jobs', countText(valueAt(data.queued, t))]);
-    return { title, lines };
-  }
-
-  function rowFacts(item: number, x: number): Facts[] {
-    const t = toTime(view, x);
-    if (item < 0) return [chartFacts(groups[-1 - item]?.id ?? '', chartOf(-1 - item), t)];
-    const facts: Facts[] = [];
-    const tolerance = toTime(view, x + 1.5) - t;
-    for (let j = runners.job[item] ?? 0; j < (runners.job[item + 1] ?? 0); j += 1) {
-      if (t < (jobs.started[j] ?? 0) - tolerance || t > (jobs.finished[j] ?? 0) + tolerance) continue;
-      facts.push(jobFacts(fleet, j));
-      break;
-    }
-    const near = (notes.get(item) ?? []).filter(({ at }) => Math.abs(toX(view, at) - x) <= NEAR);
-    const runner = runnerFacts(fleet, item);
-    const lines: Facts['lines'] = [['phase', phaseAt(fleet, item, t, facts.length > 0)], ...runner.lines];
-    for (const { text } of near) lines.push(['event', text]);
-    return [...facts, { ...runner, lines }];
+  function factsOf(item: number, x: number): Facts[] {
+    if (item >= 0) return rowFacts(fleet, item, notes.get(item) ?? [], view, x);
+    return [figuresAt(groups[-1 - item]?.id ?? '', chartOf(-1 - item), toTime(view, x))];
   }
 
   function point(event: PointerEvent, facts: Facts[]): void {
@@ -308,7 +243,7 @@ function start(fleet: PageFleet): void {
       brush.style.top = `${CHARTS.axis - 10}px`;
       brush.style.bottom = '0';
     }
-    const facts = drag || x < view.left ? undefined : fleetFacts(x, yIn(event));
+    const facts = drag || x < view.left ? undefined : chartsFacts(fleet, all, view, x, yIn(event));
     point(event, facts ? [facts] : []);
   });
   charts.addEventListener('pointerup', (event) => {
@@ -360,7 +295,7 @@ function start(fleet: PageFleet): void {
       redraw();
     }
     rowsCanvas.style.cursor = at ? 'pointer' : 'default';
-    point(event, at ? rowFacts(at.item, xIn(event)) : []);
+    point(event, at ? factsOf(at.item, xIn(event)) : []);
   });
   rowsCanvas.addEventListener('pointerup', (event) => {
     const wasMoved = hold?.moved;
@@ -574,43 +509,6 @@ function context(canvas: HTMLCanvasElement, width: number, height: number): Canv
   if (!draw) throw new Error('this browser has no canvas');
   draw.setTransform(scale, 0, 0, scale, 0, 0);
   return draw;
-}
-
-function showHeader({ from, span, source, figures, incidents }: PageFleet): void {
-  const to = from + span;
-  const step = span < 600_000 ? 1000 : 60_000;
-  const isOneDay = dateText(from) === dateText(to);
-  const end = isOneDay ? clockText(to, step) : `${dateText(to)} ${clockText(to, step)}`;
-  const range = `${dateText(from)}, ${clockText(from, step)} to ${end} UTC (${durationText(span)}). `;
-  element('sub').textContent = `${span > 0 ? range : ''}Source: ${source}`;
-  const open = incidents.filter(({ resolved }) => Number.isNaN(resolved)).length;
-  const wait = (value: number | undefined) => (value === undefined ? undefined : durationText(value));
-  const list: [name: string, value: string | undefined, isBad: boolean][] = [
-    ['runners', countText(figures.runners), false],
-    ['jobs', countText(figures.jobs), false],
-    ['jobs killed', countText(figures.killed), figures.killed > 0],
-    ['queue wait, p50', wait(figures.waitP50), false],
-    ['queue wait, p99', wait(figures.waitP99), false],
-    [
-      'warm starts',
-      figures.warmShare === undefined
-        ? undefined
-        : `${(figures.warmShare * 100).toFixed(figures.warmShare === 1 ? 0 : 1)} %`,
-      false,
-    ],
-    [open > 0 ? `incidents, ${open} open` : 'incidents', countText(figures.incidents), open > 0],
-  ];
-  element('figures').append(
-    ...list.map(([name, value, isBad]) => {
-      const box = document.createElement('div');
-      box.className = 'figure';
-      const kind = value === undefined ? 'unknown' : isBad ? 'bad' : '';
-      const shown = textElement('dd', value ?? '\u2013', `figure-value ${kind}`.trim());
-      if (value === undefined) shown.title = 'not known from this source';
-      box.append(textElement('dt', name, 'figure-name'), shown);
-      return box;
-    }),
-  );
 }
 
 readData()
