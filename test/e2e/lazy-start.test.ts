@@ -27,7 +27,9 @@ import {
 } from '../../infra/runner/src/snapshot/lazy/lazy-image.ts';
 import { type LazyRequest, lazyPaths, readStatus } from '../../infra/runner/src/snapshot/lazy/status.ts';
 import { type Paths, snapshotPaths, WARM } from '../../infra/runner/src/snapshot/paths.ts';
+import { removeEverything } from '../../infra/runner/src/snapshot/remove-everything.ts';
 import { createTree, discardTree } from '../../infra/runner/src/snapshot/trees.ts';
+import { inTree } from '../../infra/runner/src/snapshot/warm-paths.ts';
 import type { FrameIndex } from '../../shared/snapshot/frame-index.ts';
 import { UNIT_BYTES } from '../../shared/snapshot/units.ts';
 import { whyMissing } from '../support/packages.ts';
@@ -661,6 +663,29 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
     expect(loopsBelow(paths.images)).toEqual([]);
     // Nothing is left to fetch for a restore.
     expect(await world.restore(directories)).toMatchObject({ outcome: 'restored', fetchedBytes: 0 });
+  });
+
+  it('gives a job the other directories of its set too', async () => {
+    const place = `/var/tmp/hearth-lazy-${process.pid}`;
+    const withPaths = (name: string) => ({ ...world.instance(name), paths: [place, `${place}-new`] });
+    const maker = withPaths('maker');
+    await world.restore(maker);
+    const content = randomBytes(100_000);
+    await writeFile(join(place, 'file'), content);
+    await world.saveAndPromote(maker);
+    const directories = withPaths('runner');
+    const paths = await snapshotPaths(directories);
+    const directory = join(world.folder, 'lazy');
+    await begin(paths, directory);
+    await mountLazyImage(directory);
+    const tree = await createLazyTree(paths, directory);
+    expect((await readFile(join(tree.point, inTree(place), 'file'))).equals(content)).toBe(true);
+    await writeFile(join(tree.point, inTree(`${place}-new`), 'file'), 'of the job');
+    await untilState(directory, 'complete');
+    await expect(removeLazyImage(directory)).resolves.toBeUndefined();
+    await discardTree(directories, tree.name);
+    await removeEverything(maker);
+    for (const each of maker.paths) await rm(each, { recursive: true });
   });
 
   it('fetches only the difference to an image of the disk', async () => {

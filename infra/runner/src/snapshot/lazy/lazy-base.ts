@@ -16,6 +16,7 @@ import {
 import { type Paths, WARM } from '../paths.ts';
 import { balanceReserve } from '../reserve.ts';
 import { cloneFile, createTree, type Tree } from '../trees.ts';
+import { makePaths, PATHS } from '../warm-paths.ts';
 import { lazyHealth, showLazyImage, startLazyImage } from './lazy-image.ts';
 import type { LazyRequest } from './status.ts';
 
@@ -104,11 +105,19 @@ export async function finishLazyBase(paths: Paths, id: string, directory: string
 }
 
 /**
- * A tree for a job that does not wait for the image: empty, with an overlay over the served image in place of its warm directory.
+ * A tree for a job that does not wait for the image: empty, with overlays over the served image in place of its warm directory and of the
+ * directories of the set.
  * `discardTree` removes both.
  */
 export async function createLazyTree(paths: Paths, directory: string): Promise<Tree> {
   const tree = await createTree(paths, undefined);
   await showLazyImage(directory, tree.point, WARM);
+  if (paths.warmPaths.length > 0) {
+    await showLazyImage(directory, tree.point, PATHS).catch((error: NodeJS.ErrnoException) => {
+      // A snapshot of a set without further directories has none of them.
+      if (error.code !== 'ENOENT') throw error;
+    });
+    await makePaths(tree.point, paths.warmPaths, 'leave', paths.owner);
+  }
   return tree;
 }

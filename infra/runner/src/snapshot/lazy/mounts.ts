@@ -69,7 +69,8 @@ export async function mountLower(paths: LazyPaths): Promise<string> {
  */
 export async function mountOverlay(paths: LazyPaths, tree: string, name: string): Promise<string> {
   const lower = join(paths.lower, name);
-  const [upper, work, target] = [join(tree, 'lazy', 'upper'), join(tree, 'lazy', 'work'), join(tree, name)];
+  const written = join(tree, 'lazy', name);
+  const [upper, work, target] = [join(written, 'upper'), join(written, 'work'), join(tree, name)];
   for (const path of [upper, work, target]) await mkdir(path, { recursive: true });
   // The top directory of an overlay has the attributes of the upper one.
   // A link would be followed on the instance.
