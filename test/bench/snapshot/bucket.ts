@@ -24,8 +24,8 @@ export type Bucket = {
   close(): void;
 };
 
-/** @param link `shaped`: with the rate and the latency of S3 */
-export async function startBucket(link: 'shaped' | 'unshaped'): Promise<Bucket> {
+/** @param link `shaped`: with the rate and the latency of S3; `archive`: one stream of 400 MB/s */
+export async function startBucket(link: 'shaped' | 'unshaped' | 'archive'): Promise<Bucket> {
   const server: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'endpoint.ts'), link], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });

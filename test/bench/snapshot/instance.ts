@@ -8,7 +8,8 @@ import { type Timed, timed } from './timed.ts';
 export type Instance = {
   directories: Directories;
   warm: string;
-  snapshot(what: 'save' | 'restore'): Promise<Timed>;
+  /** @param flags of the command, such as `--path` */
+  snapshot(what: 'save' | 'restore', flags?: readonly string[]): Promise<Timed>;
 };
 
 /**
@@ -35,7 +36,7 @@ export async function instanceOn(root: string, disk: string, bucket: Bucket): Pr
   return {
     directories,
     warm: directories.warm,
-    snapshot: (what) =>
-      timed(process.execPath, [program, '--config', file, 'snapshot', what, '--json'], bucket.env),
+    snapshot: (what, flags = []) =>
+      timed(process.execPath, [program, '--config', file, 'snapshot', what, '--json', ...flags], bucket.env),
   };
 }
