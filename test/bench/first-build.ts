@@ -100,7 +100,11 @@ mkdirSync(FOLDER, { recursive: true });
 try {
   for (const project of PROJECTS) {
     if (chosen && !chosen.some((each) => project.name.startsWith(each))) continue;
-    await measure(project);
+    // The figures of the others are worth their time.
+    await measure(project).catch((error: unknown) => {
+      console.error(`${project.name}:`, error);
+      process.exitCode = 1;
+    });
     console.log(table(rows));
   }
   const about = { files: PROJECTS.length, contentBytes: bytes, rounds: ROUNDS };
