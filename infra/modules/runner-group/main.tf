@@ -138,7 +138,7 @@ resource "aws_launch_template" "this" {
     precondition {
       # EC2 limits user data to 16 KB before encoding.
       condition     = length(base64encode(local.user_data.sized)) < 16384 * 4 / 3
-      error_message = "User data of ${var.group_id} is larger than 16 KB, the limit of EC2. Shorten the command of the warming set, or shared_mounts."
+      error_message = "User data of ${var.group_id} is larger than 16 KB, the limit of EC2. Shorten the command of the warming set, paths, or shared_mounts."
     }
   }
 }

@@ -53,3 +53,13 @@ test('a save that is stopped ends with the reason', async () => {
   expect(await snapshotCommand(['save'], config(), '0', stopped)).toBe(1);
   expect(errors).toEqual(['snapshot save failed: Error: the program stops']);
 });
+
+test.each([[], ['../manifest']])('diff needs the id of a snapshot, and %j is none', async (...ids) => {
+  expect(await snapshotCommand(['diff', ...ids], config(), '0')).toBe(2);
+  expect(errors[0]).toContain('diff needs the id of a snapshot');
+});
+
+test('a path that cannot be warm is named', async () => {
+  await expect(snapshotCommand(['save', '--path', '/a/b', '--path', '/a'], config(), '0')).resolves.toBe(1);
+  expect(errors[0]).toContain('/a/b is inside /a: name /a alone');
+});
