@@ -20,6 +20,7 @@ const EVENTS: TimelineEvent[] = [
   job('a', { queuedAt: 100, startedAt: 210, finishedAt: 300, result: 'succeeded' }),
   job('b', { queuedAt: 110, startedAt: 310, finishedAt: 400, result: 'killed' }),
   { event: 'drain', at: 390, runner: 'i-1', why: 'Spot interruption' },
+  { event: 'drain', at: 392, runner: 'i-1', why: 'later' },
   { event: 'end', at: 400, runner: 'i-1' },
   { event: 'capacity', at: 90, group: 'gha/default', desired: 1 },
   { event: 'restore', at: 160, runner: 'i-2', group: 'bk/a', outcome: 'cold' },
@@ -34,6 +35,7 @@ test('phases, jobs and figures of a fleet', () => {
     launchedAt: 100,
     inServiceAt: 200,
     drainAt: 390,
+    drainWhy: 'Spot interruption',
     endedAt: 400,
     purchase: 'spot',
   });

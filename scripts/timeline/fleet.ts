@@ -71,6 +71,18 @@ export function foldEvents(events: Iterable<TimelineEvent>): Fleet {
       bounds.to = Math.max(bounds.to, time);
     }
   };
+  const whyAt = new Map<string, number>();
+  /** Of several reasons the earliest one counts, as of everything. */
+  const noteWhy = (
+    runner: Runner,
+    key: 'drainWhy' | 'endWhy',
+    { at, why }: { at: number; why?: string | undefined },
+  ) => {
+    const before = whyAt.get(`${key} ${runner.id}`) ?? Number.POSITIVE_INFINITY;
+    if (why === undefined || at > before || (at === before && why > (runner[key] ?? ''))) return;
+    whyAt.set(`${key} ${runner.id}`, at);
+    runner[key] = why;
+  };
   const groupOf = (id: string) => {
     const group = groups.get(id) ?? { id, desired: [], queued: [], runners: [] };
     groups.set(id, group);
@@ -115,13 +127,13 @@ export function foldEvents(events: Iterable<TimelineEvent>): Fleet {
       }
       case 'drain': {
         const runner = runnerOf(one.runner, one.group);
-        if (one.why !== undefined) runner.drainWhy ??= one.why;
+        noteWhy(runner, 'drainWhy', one);
         runner.drainAt = earlier(runner.drainAt, one.at);
         break;
       }
       case 'end': {
         const runner = runnerOf(one.runner, one.group);
-        if (one.why !== undefined) runner.endWhy ??= one.why;
+        noteWhy(runner, 'endWhy', one);
         runner.endedAt = earlier(runner.endedAt, one.at);
         break;
       }

@@ -84,6 +84,23 @@ test('an instance from its launch to its end, with its job and the desired capac
       result: 'lost',
       starts: 1,
     },
+    {
+      kind: 'function-line',
+      at: 6_001,
+      text: JSON.stringify({
+        service: 'lifecycle',
+        message: 'record handled',
+        record: { outcome: 'done' },
+        report: {
+          report: 'Runner Idle',
+          group: 'gha/default',
+          instanceId: ID,
+          autoScalingGroup: 'aw-gha-default',
+          at: '2026-11-23T08:00:00Z',
+          idleSeconds: 5,
+        },
+      }),
+    },
     { kind: 'runner-line', at: 2_400, runner: ID, group: 'gha/default', text: 'cold in 0.1 s' },
     { kind: 'incident', id: '1', severity: 'critical', summary: 'x', openedAt: 3_500 },
   );
@@ -107,14 +124,16 @@ test('an instance from its launch to its end, with its job and the desired capac
         purchase: 'spot',
         inServiceAt: 2_500,
         drainAt: 6_000,
-        drainWhy: 'a user request',
+        drainWhy: 'it was idle',
         endedAt: 8_000,
         restore: { outcome: 'cold' },
         jobs: [{ name: 'build', result: 'killed' }],
       },
     ],
   });
-  expect(fleet.notes).toMatchObject([{ at: 3_000, group: 'gha/default', text: 'no capacity' }]);
+  expect(fleet.notes).toMatchObject([
+    { at: 3_000, group: 'gha/default', text: 'launch failed: no capacity' },
+  ]);
   expect(fleet.incidents).toHaveLength(1);
 });
 

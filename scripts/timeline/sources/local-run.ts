@@ -227,11 +227,16 @@ function recordingEvents(items: readonly Item[]): TimelineEvent[] {
     },
     ...activities,
     ...capacityEvents(of('call'), run, groupOf),
-    // The emulated services have the rest in more detail than the logs.
-    ...lines.filter(({ event }) => !['capacity', 'backlog', 'incident', 'job'].includes(event)),
+    ...lines.filter((event) => !isKnownBetter(event)),
     ...of('job').map((job) => jobEvent(job)),
     ...of('incident').map(({ kind: _, ...incident }): TimelineEvent => ({ event: 'incident', ...incident })),
   ];
+}
+
+/** What the emulated services have in more detail than the logs. */
+function isKnownBetter(event: TimelineEvent): boolean {
+  if (event.event === 'note') return event.text.startsWith('launch failed');
+  return ['capacity', 'backlog', 'incident', 'job'].includes(event.event);
 }
 
 function activityEvents(activity: ItemOf<'activity'>, run: ItemOf<'run'>): TimelineEvent[] {
@@ -261,20 +266,27 @@ function activityEvents(activity: ItemOf<'activity'>, run: ItemOf<'run'>): Timel
   const terminated = /^Terminating EC2 instance: (i-[0-9a-f]+)/.exec(description)?.[1];
   if (terminated !== undefined) {
     return [
-      { event: 'drain', at: startedAt, runner: terminated, group, why: whyOf(cause) },
+      { event: 'drain', at: startedAt, runner: terminated, group, ...whyOf(cause) },
       ...(endedAt === undefined ? [] : [{ event: 'end', at: endedAt, runner: terminated, group } as const]),
     ];
   }
   if (status !== 'Failed') return [];
   return [
-    { event: 'note', at: endedAt ?? startedAt, level: 'warning', text: statusMessage || description, group },
+    {
+      event: 'note',
+      at: endedAt ?? startedAt,
+      level: 'warning',
+      text: statusMessage ? `launch failed: ${statusMessage}` : description,
+      group,
+    },
   ];
 }
 
-/** The reason within the cause of a termination, in the wording of Auto Scaling. */
-function whyOf(cause: string): string {
+/** The reason within the cause of a termination, in the wording of Auto Scaling. A call that terminates has its reason elsewhere. */
+function whyOf(cause: string): { why?: string } {
   const reason = /in response to (.*?)(?:, shrinking|\. |\.$|$)/.exec(cause)?.[1];
-  return reason ?? cause.replaceAll(/At \d{4}-[\dT:-]+Z /g, '').slice(0, 120);
+  if (reason === undefined || reason === 'a user request') return {};
+  return { why: reason.startsWith('a difference between desired and actual') ? 'scale-in' : reason };
 }
 
 /** The desired capacity, by the calls that set it and by the terminations that lower it. */

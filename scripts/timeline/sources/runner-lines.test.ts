@@ -37,13 +37,15 @@ test('boots, drains and problems', () => {
   expect(
     read(
       'restored in 3.1 s (20261123T030000Z-0a1b2c3d)',
-      'draining: the instance is terminating',
+      'draining: the instance is reclaimed',
+      'draining: the instance is terminated',
       'reported: Runner Unhealthy: disk full',
       'boot failed at mount: no space',
     ),
   ).toMatchObject([
     { event: 'restore', outcome: 'restored', seconds: 3.1 },
-    { event: 'drain', why: 'terminating' },
+    { event: 'drain', why: 'Spot interruption' },
+    { event: 'drain', at: AT + 2000 },
     { event: 'note', text: 'disk full' },
     { event: 'note', text: 'boot failed at mount: no space' },
   ]);

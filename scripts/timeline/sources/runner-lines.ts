@@ -25,6 +25,9 @@ const DRAINING = /^draining: the instance is (.+)$/;
 const UNHEALTHY = /^reported: Runner Unhealthy: (.+)$/;
 const FAILED = /^boot failed at (.+)$/;
 
+/** What the runner reads in its metadata, as far as it is a reason: that Auto Scaling terminates it has a reason elsewhere. */
+const WHYS: Readonly<Record<string, string>> = { reclaimed: 'Spot interruption' };
+
 export function runnerLines(): RunnerLines {
   const open = new Map<string, OpenJob>();
   const counts = new Map<string, number>();
@@ -63,7 +66,7 @@ export function runnerLines(): RunnerLines {
         return [{ event: 'restore', at, ...who, outcome: result, seconds: Number(seconds) }];
       }
       const [, why] = DRAINING.exec(message) ?? [];
-      if (why !== undefined) return [{ event: 'drain', at, ...who, why }];
+      if (why !== undefined) return [{ event: 'drain', at, ...who, ...(WHYS[why] && { why: WHYS[why] }) }];
       const problem = UNHEALTHY.exec(message)?.[1] ?? FAILED.exec(message)?.[0];
       if (problem !== undefined) return [{ event: 'note', at, level: 'warning', text: problem, ...who }];
       return [];
