@@ -3,6 +3,7 @@ import { guard } from './cleanup/guard.ts';
 import { openRunFolder } from './cleanup/run-folder.ts';
 import type { Cloud, CloudOptions, Disposables } from './cloud.ts';
 import { composeServices, HOME } from './compose-services.ts';
+import { callRecording } from './gateway/call-recording.ts';
 import { startGateway } from './gateway/gateway.ts';
 import { startMiniStack } from './ministack/start.ts';
 
@@ -23,9 +24,12 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   try {
     const ministack = await startMiniStack({ root: options.root, folder, home: HOME });
     disposables.push(() => ministack.stop());
-    const gateway = await startGateway(ministack.url);
+    const recording = callRecording(process.env.HEARTH_CALLS);
+    const gateway = await startGateway(ministack.url, recording);
     disposables.push(() => gateway.close());
-    return { ...(await composeServices(options, { folder, ministack, gateway, disposables })), stop };
+    const services = await composeServices(options, { folder, ministack, gateway, disposables });
+    disposables.push(() => recording?.write(services.deployment));
+    return { ...services, stop };
   } catch (error) {
     await stop();
     throw error;

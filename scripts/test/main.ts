@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type Step, steps } from './steps.ts';
 import { failures, stepTally, sum, type Tally, tallyText, vitestTally } from './tally.ts';
 
@@ -8,6 +9,9 @@ import { failures, stepTally, sum, type Tally, tallyText, vitestTally } from './
  * that one run reports all of them. Arguments choose steps by name: `npm test -- unit infra`.
  */
 const REPORTS = '.local/reports';
+
+/** Where the local clouds of end-to-end tests leave the calls that were made in them. The step `permissions` judges them. */
+const CALLS = resolve('.local/calls');
 
 async function main(chosen: readonly string[]): Promise<number> {
   const all = steps(REPORTS);
@@ -18,6 +22,9 @@ async function main(chosen: readonly string[]): Promise<number> {
   }
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
+  // Of an earlier run, unless this one judges nothing else.
+  if (chosen.length === 0 || chosen.some((name) => name === 'agents' || name === 'e2e'))
+    rmSync(CALLS, { recursive: true, force: true });
 
   const results: Result[] = [];
   for (const [first, ...others] of groups(
@@ -68,7 +75,10 @@ async function timed(step: Step, stdio: 'inherit' | 'pipe'): Promise<Result> {
 
 function run(step: Step, stdio: 'inherit' | 'pipe'): Promise<{ exitCode: number; output: string }> {
   const [program, ...args] = step.command;
-  const child = spawn(`node_modules/.bin/${program}`, args, { stdio: ['ignore', stdio, stdio] });
+  const child = spawn(`node_modules/.bin/${program}`, args, {
+    stdio: ['ignore', stdio, stdio],
+    env: { ...process.env, HEARTH_CALLS: CALLS },
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (piece: string) => {

@@ -37,5 +37,7 @@ export function steps(reports: string): Step[] {
     // Not beside `e2e`: its tests wait for loop devices, which the namespaces of jobs hold for moments.
     { ...vitest('agents'), beside: true },
     vitest('e2e'),
+    // After those: it judges the calls that they have made.
+    vitest('permissions'),
   ];
 }

@@ -5,7 +5,7 @@ import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { PutSecretValueCommand } from '@aws-sdk/client-secrets-manager';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { GetParameterCommand } from '@aws-sdk/client-ssm';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createClients } from '../../scripts/local/clients.ts';
 import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
@@ -53,6 +53,8 @@ const alarm = (Deployment: string): AlarmSettings => ({
 });
 
 beforeAll(async () => {
+  // A recording of calls is of one deployment.
+  vi.stubEnv('HEARTH_CALLS', undefined);
   cloud = await startCloud({
     root,
     functions: FUNCTIONS,

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, ServerResponse } from 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EmulatedService, InjectedFault, ServiceRequest, ServiceResponse } from '../service.ts';
 import type { Call } from './call.ts';
+import type { CallRecording } from './call-recording.ts';
 import { type Callers, createCallers, senderId } from './callers.ts';
 import { type CloudApi, createCloudApi } from './cloud-api.ts';
 import { errorAnswer } from './error-answer.ts';
@@ -41,8 +42,9 @@ const SENDING = ['SendMessage', 'SendMessageBatch'];
  * or to MiniStack.
  *
  * @param emulator `http://127.0.0.1:<port>` of MiniStack
+ * @param recording gets every call that is answered
  */
-export async function startGateway(emulator: string): Promise<Gateway> {
+export async function startGateway(emulator: string, recording?: CallRecording): Promise<Gateway> {
   const callers = createCallers();
   const senders = createSenders();
   const functions = createFunctionsLog();
@@ -58,8 +60,10 @@ export async function startGateway(emulator: string): Promise<Gateway> {
     if (incoming.path.startsWith('/_cloud/')) return serveApi(api, incoming, res);
     const at = new Date();
     const started = performance.now();
-    const caller = callers.of(incoming.accessKeyId).name;
-    const record = (status: number, fault?: string) =>
+    const signer = callers.of(incoming.accessKeyId);
+    const caller = signer.name;
+    const record = (status: number, fault?: string) => {
+      recording?.add(incoming, signer);
       calls.add({
         at,
         service: incoming.service,
@@ -72,6 +76,7 @@ export async function startGateway(emulator: string): Promise<Gateway> {
         ms: Math.round(performance.now() - started),
         parameters: safeParameters(incoming),
       });
+    };
 
     const effect = faults.effectOn({ ...incoming, caller });
     if (effect?.kind === 'delay') await sleep(effect.ms);
