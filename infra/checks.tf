@@ -98,6 +98,11 @@ resource "terraform_data" "inputs" {
       error_message = "URLs must not contain credentials (https://<token>@… or …://<user>:<password>@…): the Terraform state, and user data or incidents, which jobs or many people can read, would contain them. Wrong in: ${join(", ", local.urls_with_credentials)}. A checkout has credential_command, and a command can read its credentials itself."
     }
     precondition {
+      # An ARN of a policy that does not exist yet is unknown in the plan. The apply evaluates the rule then.
+      condition     = length(local.groups_that_write_snapshots) == 0
+      error_message = "Groups whose jobs could write snapshots: ${join(", ", local.groups_that_write_snapshots)}. A policy of warming_management_policies is for the warming group of its set, under the key warming_manage. Remove it from the other policies of these groups."
+    }
+    precondition {
       condition     = length(local.plain_keys) == 0
       error_message = "${join(" and ", local.plain_keys)} would store the PagerDuty key in plain text in the Terraform state and in your repository. Remove it and apply. Then put the key into the secret that the output pagerduty_routing_secret_id names: use the console, or aws_secretsmanager_secret_version with secret_string_wo. If the key was ever committed, create a new key in PagerDuty."
     }
@@ -180,6 +185,11 @@ locals {
       [for pair in setproduct(paths, flatten([for id, group in local.stated_groups : group.shared_mounts if local.group_sets[id] == set])) : "${set}: ${pair[0]} overlaps ${pair[1]} of shared_mounts" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
     )
   ])
+
+  groups_that_write_snapshots = [
+    for id, group in local.stated_groups : id
+    if anytrue([for key, arn in group.policies : key != "warming_manage" && can(regex(":policy/${var.name_prefix}-warming-manage-", arn))])
+  ]
 
   warming_groups_without_run = [
     for id in local.warming_groups : id

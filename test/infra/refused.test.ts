@@ -252,6 +252,10 @@ const plans: Record<string, Refused> = {
         parent: { ...group, shared_mounts: ['/var'] },
         inside: { ...group, shared_mounts: ['/tmp/shared'] },
         saves: { ...group, ...warms, warming_set: 'jobs' },
+        writes: {
+          ...group,
+          policies: { deploy: 'arn:aws:iam::123456789012:policy/aw-warming-manage-default' },
+        },
       },
       bk_runner_groups: {
         foreign: { max_runners: 1, queue: 'q', resource_type: 'default', git_clone_depth: 0.5 },
@@ -293,6 +297,7 @@ const plans: Record<string, Refused> = {
       ...['parent', 'inside'].map(
         (name) => `gha/${name}: shared_mounts must not contain or be inside /proc,`,
       ),
+      'Groups whose jobs could write snapshots: gha/writes. A policy of warming_management_policies is for the warming group',
       'The warming sets of gha/saves have neither command nor bazel, and jobs of a CI provider must not save snapshots',
       'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
     ],

@@ -14,17 +14,18 @@ const GRACE_SECONDS = 60;
 
 /**
  * Runs a program, and then ends each Bazel server that it has left in the warm directory: SIGTERM makes a server write its state. The
- * script is the first process of its run, and what goes on after its end is killed. `$1` is the warm directory, `$2` the directory of
- * the program.
+ * script is the first process of its run, and what goes on after its end is killed. `$1` is a pattern of an argument that such servers
+ * have, and nothing else has: not the arguments of this script, which contain it. `$2` is the directory of the program.
  *
  * A shell's `wait` ends at a signal, so it is repeated until the program has ended.
  */
-const SCRIPT = `warm=$1 directory=$2
+const SCRIPT = `server=$1 directory=$2
 shift 2
 cd "$directory" || exit 1
+child=
+trap '[ -z "$child" ] || kill -TERM $child 2>/dev/null || :' TERM
 "$@" </dev/null &
 child=$!
-trap 'kill -TERM $child 2>/dev/null || :' TERM
 code=0
 while :; do
   wait $child && code=0 || code=$?
@@ -32,9 +33,7 @@ while :; do
 done
 wait $child 2>/dev/null && code=0 || { late=$?; [ $late -eq 127 ] || code=$late; }
 servers() {
-  for process in /proc/[0-9]*; do
-    if tr '\\000' '\\n' 2>/dev/null <"$process/cmdline" | grep -qF -- "--output_base=$warm/"; then echo "\${process#/proc/}"; fi
-  done 2>/dev/null
+  grep -lz -e "$server" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3
 }
 left=$(servers)
 if [ -n "$left" ]; then
@@ -55,5 +54,6 @@ exit $code
  * @param warm the warm directory, as the run sees it
  */
 export function runScript({ argv, directory }: WarmingProgram, warm: string): [string, ...string[]] {
-  return ['/bin/sh', '-c', SCRIPT, 'aw-warming', warm, directory, ...argv];
+  const server = `^--output_base=${warm.replace(/[.[\]*^$\\]/g, '\\$&')}/`;
+  return ['/bin/sh', '-c', SCRIPT, 'aw-warming', server, directory, ...argv];
 }
