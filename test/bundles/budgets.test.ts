@@ -33,6 +33,7 @@ test('every function has a bundle', () => {
     'registration',
     'scaling',
     'warming',
+    'webhooks',
   ]);
 });
 
@@ -61,7 +62,7 @@ test('every replaced module is a module of a library', async () => {
 });
 
 describe('what is inside', () => {
-  test.each(['alarms', 'lifecycle', 'parameters', 'registration', 'scaling', 'warming'])(
+  test.each(['alarms', 'lifecycle', 'parameters', 'registration', 'scaling', 'warming', 'webhooks'])(
     '%s',
     async (name) => {
       const inputs = await inputsOf(name);
