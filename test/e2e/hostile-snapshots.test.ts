@@ -13,9 +13,10 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeImage } from '../../infra/runner/src/snapshot/image.ts';
+import { cloneTree } from '../../infra/runner/src/snapshot/job-tree.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
-import { cloneTree, discardTree } from '../../infra/runner/src/snapshot/trees.ts';
+import { discardTree } from '../../infra/runner/src/snapshot/trees.ts';
 import { framesKey, indexKey, manifestKey } from '../../shared/snapshot/layout.ts';
 import { compositeChecksum, EXT4_FEATURES, type Manifest } from '../../shared/snapshot/manifest.ts';
 import { framesObjectOf, sha256Of } from '../../shared/snapshot/testing/fake-snapshot.ts';

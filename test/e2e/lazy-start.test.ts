@@ -4,10 +4,11 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { execute } from '../../infra/runner/src/child-process.ts';
+import { jobTrees } from '../../infra/runner/src/isolation/job-trees.ts';
 import { isAlive } from '../../infra/runner/src/processes.ts';
 import { readBase } from '../../infra/runner/src/snapshot/base.ts';
 import { metadataUnits } from '../../infra/runner/src/snapshot/inodes.ts';
@@ -28,6 +29,7 @@ import {
 import { type LazyRequest, lazyPaths, readStatus } from '../../infra/runner/src/snapshot/lazy/status.ts';
 import { type Paths, snapshotPaths, WARM } from '../../infra/runner/src/snapshot/paths.ts';
 import { removeEverything } from '../../infra/runner/src/snapshot/remove-everything.ts';
+import { isWarm, type RestoreOptions, restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
 import { createTree, discardTree } from '../../infra/runner/src/snapshot/trees.ts';
 import { inTree } from '../../infra/runner/src/snapshot/warm-paths.ts';
 import type { FrameIndex } from '../../shared/snapshot/frame-index.ts';
@@ -734,5 +736,127 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
     const directory = join(world.folder, 'lazy');
     expect(await begin(await snapshotPaths(directories), directory)).toBeUndefined();
     expect(existsSync(directory)).toBe(false);
+  });
+
+  describe('on a runner', () => {
+    /** Frames behind the metadata arrive after this time. */
+    const slowly = (delayMs: number) => {
+      world.server.fault = ({ key, range }) =>
+        key.includes('/frames/') && !range?.startsWith('bytes=0-') ? { delayMs } : undefined;
+    };
+
+    function runner(name = 'runner', paths: string[] = []) {
+      const lazy = join(world.folder, `lazy-${name}`);
+      started.push(lazy);
+      const directories = { ...world.instance(name), lazy, paths };
+      const boot = (change: Partial<RestoreOptions> = {}) =>
+        restoreSnapshot({
+          s3: world.s3,
+          bucket: BUCKET,
+          set: SET,
+          directories,
+          perJob: true,
+          lazy: { region: 'us-east-1', program: PROGRAM },
+          warn: (line) => world.warnings.push(line),
+          ...change,
+        });
+      return { lazy, directories, boot, trees: jobTrees(directories, () => {}) };
+    }
+
+    it('starts the first job before the image is complete, and the next one on a clone', async () => {
+      const path = `/var/tmp/hearth-lazy-${process.pid}/cache`;
+      const maker = { ...world.instance('maker'), paths: [path] };
+      await world.restore(maker);
+      await writeFile(join(path, 'entry'), 'of a tool');
+      await mkdir(join(maker.warm, 'deep'));
+      await writeFile(join(maker.warm, 'deep/large'), randomBytes(8_000_000));
+      await world.saveAndPromote(maker);
+      const expected = listing(join(maker.warm, 'deep'));
+      await removeEverything(maker);
+      await rm(dirname(path), { recursive: true });
+      slowly(2_000);
+      const { lazy, directories, boot, trees } = runner('runner', [path]);
+      expect(await boot()).toMatchObject({ outcome: 'restored', id: current().id });
+      expect(await lazyHealth(lazy)).toEqual({ state: 'filling' });
+      expect(await isWarm(directories)).toBe(true);
+      const first = await trees.clone();
+      const inFirst = (name: string) => join(trees.point(first.name), name);
+      expect(await readFile(inFirst(join(inTree(path), 'entry')), 'utf8')).toBe('of a tool');
+      await writeFile(inFirst('warm/of-the-job'), 'x');
+      world.server.fault = undefined;
+      await untilState(lazy, 'complete');
+      expect(existsSync(inFirst('warm/of-the-job'))).toBe(true);
+      await trees.discard(first.name);
+      const second = await trees.clone();
+      expect(listing(join(trees.point(second.name), WARM, 'deep'))).toBe(expected);
+      expect(existsSync(lazy)).toBe(false);
+      expect(await isWarm(directories)).toBe(true);
+      await trees.discard(second.name);
+      expect(loopsBelow(directories.images)).toEqual([]);
+      await rm(dirname(path), { recursive: true, force: true });
+    });
+
+    it('waits for the image on a fast link', async () => {
+      await saved();
+      const { lazy, boot, trees } = runner();
+      const lazily = { region: 'us-east-1', program: PROGRAM, seconds: 600 };
+      expect(await boot({ lazy: lazily })).toMatchObject({ outcome: 'restored' });
+      expect(existsSync(lazy)).toBe(false);
+      await trees.discard((await trees.clone()).name);
+    });
+
+    it('gives no job a tree after the process was killed, also after a restart of aw-runner', async () => {
+      await saved();
+      slowly(5_000);
+      const { lazy, directories, boot, trees } = runner();
+      await boot();
+      const first = await trees.clone();
+      process.kill(await pidOf(lazy), 'SIGKILL');
+      await untilState(lazy, 'failed');
+      await trees.discard(first.name);
+      expect(await isWarm(directories)).toBe(true);
+      await expect(trees.clone()).rejects.toThrow(/the image of a lazy start is not complete/);
+      expect(loopsBelow(directories.images)).toEqual([]);
+    });
+
+    it('restores anew after a reboot', async () => {
+      await saved();
+      slowly(5_000);
+      const { lazy, directories, boot, trees } = runner();
+      await boot();
+      // What a boot ends: processes, mounts and /run.
+      process.kill(await pidOf(lazy), 'SIGKILL');
+      await removeLazyImage(lazy);
+      world.server.fault = undefined;
+      expect(await isWarm(directories)).toBe(false);
+      expect(await boot()).toMatchObject({ outcome: 'restored', id: current().id });
+      await trees.discard((await trees.clone()).name);
+    });
+
+    it('starts on the snapshot before one whose frames are missing, and reports that one', async () => {
+      const maker = await saved();
+      const before = current().id;
+      await writeFile(join(maker.warm, 'more'), randomBytes(3_000_000));
+      await world.saveAndPromote(maker);
+      const key = [...world.server.objects.keys()].find((each) => each.endsWith(`frames/${current().id}`));
+      world.server.objects.delete(key ?? '');
+      const { boot, trees } = runner();
+      expect(await boot()).toMatchObject({
+        outcome: 'previous',
+        id: before,
+        broken: { id: current().id },
+      });
+      await trees.discard((await trees.clone()).name);
+    });
+
+    it('starts cold when its time ends, and leaves nothing', async () => {
+      await saved();
+      world.server.fault = ({ key }) => (key.includes('/frames/') ? { delayMs: 30_000 } : undefined);
+      const { lazy, directories, boot, trees } = runner();
+      expect(await boot({ signal: AbortSignal.timeout(2_000) })).toMatchObject({ outcome: 'cold' });
+      expect(existsSync(lazy)).toBe(false);
+      await trees.discard((await trees.clone()).name);
+      expect(loopsBelow(directories.images)).toEqual([]);
+    });
   });
 });

@@ -18,12 +18,13 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cloneTree } from '../../infra/runner/src/snapshot/job-tree.ts';
 import { Locked } from '../../infra/runner/src/snapshot/lock.ts';
 import { deviceOf, errorsOf, TreeHeld } from '../../infra/runner/src/snapshot/mounts.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
 import { watchDisk } from '../../infra/runner/src/snapshot/reserve.ts';
 import { restoreSnapshot } from '../../infra/runner/src/snapshot/restore.ts';
-import { cloneTree, discardTree, treeProblem } from '../../infra/runner/src/snapshot/trees.ts';
+import { discardTree, treeProblem } from '../../infra/runner/src/snapshot/trees.ts';
 import { framesKey } from '../../shared/snapshot/layout.ts';
 import { CGROUPS } from '../support/job-space.ts';
 import { whyMissing } from '../support/packages.ts';

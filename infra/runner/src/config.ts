@@ -122,6 +122,8 @@ const configSchema = (drivers: readonly string[]) =>
     autoScalingGroup: v.string(),
     /** The set to restore; without it every boot is cold. */
     warmingSet: v.optional(v.pipe(v.string(), v.regex(SET_NAME))),
+    /** `auto`: clean jobs start before the image is complete, where the rest of it would take longer than three seconds. */
+    lazy: v.optional(v.picklist(['never', 'auto']), 'never'),
     warming: v.optional(v.union([v.literal(false), warmingSettings]), false),
     /** The instance metadata service. */
     metadataEndpoint: v.optional(v.pipe(v.string(), v.url()), 'http://169.254.169.254'),

@@ -80,6 +80,7 @@ export async function createRunner(
         directories,
         perJob: isClean(config),
         ...(config.warming && { rebuild: config.warming.rebuild }),
+        lazy: { region: config.region },
         progress: terminalProgress(),
         signal,
         warn: log,

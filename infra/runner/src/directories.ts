@@ -4,6 +4,9 @@ import { JOB_USER, workDirectory } from './agents/settings.ts';
 import { BadConfig, type RunnerConfig } from './config.ts';
 import { type Directories, warmPathsProblem } from './snapshot/index.ts';
 
+/** Directory of lazy starts. It ends with the boot, as their mounts do. */
+const LAZY_DIRECTORY = '/run/aw-image';
+
 /**
  * The directories of the snapshot engine on this instance.
  *
@@ -11,16 +14,17 @@ import { type Directories, warmPathsProblem } from './snapshot/index.ts';
  * @throws {BadConfig} if a directory of the set cannot be warm, with the reason
  */
 export function runnerDirectories(
-  config: Pick<RunnerConfig, 'directories' | 'agent' | 'warming'>,
+  config: Pick<RunnerConfig, 'directories' | 'agent' | 'warming' | 'lazy'>,
   paths: readonly string[] = config.directories.paths,
 ): Directories & { paths: readonly string[] } {
-  const { directories, agent, warming } = config;
+  const { directories, agent, warming, lazy } = config;
   const { images, warm, state } = directories;
   const work = workDirectory(agent);
   const problem =
     warmPathsProblem(paths, [images, warm, state, join(work, 'gha/runner')]) ?? aboveAgents(paths, work);
   if (problem !== undefined) throw new BadConfig(`directories.paths: ${problem}`);
-  return { images, warm, state, paths, owner: warmUser({ agent, warming }) };
+  const owner = warmUser({ agent, warming });
+  return { images, warm, state, paths, owner, ...(lazy === 'auto' && { lazy: LAZY_DIRECTORY }) };
 }
 
 /** Why a directory cannot be warm that contains everything of an agent, or undefined. */

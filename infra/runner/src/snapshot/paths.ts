@@ -14,6 +14,8 @@ export type Directories = {
   paths?: readonly string[];
   /** User that new ones of these belong to. */
   owner?: string;
+  /** Directory of lazy starts, below /run (`lazy/`). Absent: every restore waits for the complete image. */
+  lazy?: string;
 };
 
 /** The directory of a tree that is bound to the warm directory. */
@@ -38,6 +40,7 @@ export async function snapshotPaths(configured: Directories) {
     warmPaths: usable,
     refusedPaths: refused,
     owner: configured.owner,
+    lazy: configured.lazy,
     bases: join(images, 'base'),
     trees: join(images, 'trees'),
     /** The complete image of a snapshot. */

@@ -10,6 +10,8 @@ import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { raceAbort } from '../abortable.ts';
 import { ensureBase, type FetchOptions, removeBase, sweepBases, Unusable } from './base.ts';
 import { BadImage, isCleanImage } from './image.ts';
+import { type LazyBaseOptions, obtainLazily } from './lazy/lazy-base.ts';
+import { LazyStartFailed, lazyHealth, removeLazyImage } from './lazy/lazy-image.ts';
 import { lockFile } from './lock.ts';
 import { isMounted } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
@@ -45,6 +47,8 @@ export type RestoreOptions = {
   rebuild?: number;
   /** Each job gets a clone of its own (`cloneTree`), so none is made here and the warm directory stays empty. Default: false. */
   perJob?: boolean;
+  /** Settings of lazy starts, which `directories.lazy` switches on for `perJob`. */
+  lazy?: Pick<LazyBaseOptions, 'region' | 'program' | 'seconds'>;
   progress?: Progress;
   /** Ends the download: the restore is cold then. A mount that has begun is completed. */
   signal?: AbortSignal;
@@ -112,11 +116,23 @@ async function restoreInto(
       ...(options.signal && { signal: options.signal }),
     },
   };
-  const tried = await tryCandidates(paths, context, show, options.rebuild ?? 0, warn);
+  const { lazy } = paths;
+  if (lazy !== undefined) await removeLazyImage(lazy);
+  const complete: Obtain = async (wanted) => ({
+    fetchedBytes: await ensureBase(paths, wanted, context),
+    isServed: false,
+  });
+  const served: Obtain = (wanted) =>
+    obtainLazily(paths, wanted, { ...context, ...options.lazy, directory: lazy ?? '' });
+  const obtain = show === keepImage && lazy !== undefined ? served : complete;
+  const tried = await tryCandidates(paths, context, { obtain, show }, options.rebuild ?? 0, warn);
   if (tried.outcome === 'restored' || tried.outcome === 'previous') return tried;
   await show(paths, set, null, warn);
   return tried;
 }
+
+/** Brings a snapshot onto this instance: its complete image, or one that is served while it is fetched. */
+type Obtain = (wanted: Vouched) => Promise<{ fetchedBytes: number; isServed: boolean }>;
 
 /** Makes the warm directory show a snapshot whose image is complete, or nothing. */
 type Show = (
@@ -130,7 +146,7 @@ type Show = (
 async function tryCandidates(
   paths: Paths,
   context: FetchOptions,
-  show: Show,
+  { obtain, show }: { obtain: Obtain; show: Show },
   rebuild: number,
   warn: (line: string) => void,
 ): Promise<Attempt> {
@@ -159,8 +175,8 @@ async function tryCandidates(
   for (const candidate of candidates) {
     const { id } = candidate;
     try {
-      const fetchedBytes = await ensureBase(paths, candidate, context);
-      await show(paths, set, candidate, warn, signal);
+      const { fetchedBytes, isServed } = await obtain(candidate);
+      await (isServed ? keepServed : show)(paths, set, candidate, warn, signal);
       return {
         outcome: id === current ? 'restored' : 'previous',
         id,
@@ -168,6 +184,7 @@ async function tryCandidates(
         fetchedBytes,
       };
     } catch (error) {
+      if (paths.lazy !== undefined) await removeLazyImage(paths.lazy);
       if (signal?.aborted) {
         warn(`no snapshot could be restored: ${errorText(signal.reason)}`);
         return cold();
@@ -176,7 +193,7 @@ async function tryCandidates(
         warn(`snapshot ${id} is not for this instance: ${error.message}`);
         continue;
       }
-      if (error instanceof CorruptRecord || error instanceof BrokenFrame || error instanceof BadImage) {
+      if (isBroken(error)) {
         warn(`snapshot ${id} is broken: ${error.message}`);
         // Only the first broken one is reported. The others are verified when they become current.
         const frame = error instanceof BrokenFrame ? error.place : undefined;
@@ -191,6 +208,12 @@ async function tryCandidates(
     }
   }
   return cold();
+}
+
+/** Whether the snapshot in S3 is not what its index names, or is no image that jobs can use. */
+function isBroken(error: unknown): error is Error {
+  if (error instanceof LazyStartFailed) return error.isBroken;
+  return error instanceof CorruptRecord || error instanceof BrokenFrame || error instanceof BadImage;
 }
 
 /** Binds a tree of the snapshot to the warm directory: the one that is there, also after a reboot, or a new clone. */
@@ -224,6 +247,19 @@ async function keepImage(
   await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
   if (snapshot) await tryTree(paths, snapshot.id);
   await writeRestored(paths, { version: 2, set, mode: 'image', snapshot });
+}
+
+/** The same for an image that is served: the clones of jobs begin when it is complete. */
+async function keepServed(
+  paths: Paths,
+  set: string,
+  snapshot: Vouched | null,
+  warn: (line: string) => void,
+): Promise<void> {
+  await forgetRestored(paths);
+  await sweepTrees(paths, undefined, warn);
+  await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
+  await writeRestored(paths, { version: 2, set, mode: 'lazy', snapshot });
 }
 
 /**
@@ -270,6 +306,9 @@ export async function isWarm(directories: Directories): Promise<boolean> {
   const restored = await readRestored(paths);
   if (!restored) return false;
   if (restored.mode === 'plain') return true;
+  // A lazy start that has failed is not repaired: the next job gets no tree, and the instance is replaced. /run ends with a boot.
+  if (restored.mode === 'lazy')
+    return paths.lazy !== undefined && (await lazyHealth(paths.lazy)).state !== 'none';
   if (restored.mode === 'image')
     return restored.snapshot === null || (await exists(paths.base(restored.snapshot.id)));
   return restored.tree !== undefined && isBound(paths, restored.tree);

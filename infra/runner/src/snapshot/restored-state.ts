@@ -6,8 +6,11 @@ import type { Paths } from './paths.ts';
 const restoredSchema = v.object({
   version: v.literal(2),
   set: v.string(),
-  /** The warm directory is bound to a mounted tree, or holds files of its own; or there is an image for the clones of jobs. */
-  mode: v.picklist(['mounted', 'plain', 'image']),
+  /**
+   * The warm directory is bound to a mounted tree, or holds files of its own; or there is an image for the clones of jobs, which is
+   * complete, or served while it is fetched.
+   */
+  mode: v.picklist(['mounted', 'plain', 'image', 'lazy']),
   /** Name of the tree, if it is mounted. */
   tree: v.optional(v.string()),
   /** The snapshot whose image the tree is a clone of, if any. */

@@ -133,7 +133,7 @@ async function refuseUnbound(
 ): Promise<void> {
   if (!restored)
     throw new NothingToSave('nothing was restored here; `aw-runner snapshot restore` makes a tree');
-  if (restored.mode === 'image') {
+  if (restored.mode === 'image' || restored.mode === 'lazy') {
     throw new NothingToSave(
       'each job of this instance has a tree of its own, which is thrown away; a warming group makes snapshots',
     );

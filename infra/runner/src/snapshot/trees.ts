@@ -16,8 +16,7 @@ import {
 } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths, WARM } from './paths.ts';
 import { balanceReserve } from './reserve.ts';
-import { readRestored } from './restored-state.ts';
-import { inTree, makePaths, makePlace, PATHS, type WarmPath } from './warm-paths.ts';
+import { inTree, makePlace, PATHS, type WarmPath } from './warm-paths.ts';
 
 /** A mounted clone of a snapshot's image: the files of one job, or of all jobs of an instance. */
 export type Tree = {
@@ -31,18 +30,6 @@ export type Tree = {
 /** Least and largest size of a new image, in bytes. It is sparse: what fits on the disk is the matter of the reserve. */
 const LEAST_IMAGE = 64 * 2 ** 30;
 const LARGEST_IMAGE = 2 ** 41;
-
-/**
- * Makes a tree from the snapshot that was restored, or an empty one if none was, and mounts it. It takes about 20 ms whatever
- * its size.
- */
-export async function cloneTree(directories: Directories): Promise<Tree> {
-  const paths = await snapshotPaths(directories);
-  const restored = await readRestored(paths);
-  const tree = await createTree(paths, restored?.snapshot?.id);
-  await makePaths(tree.point, paths.warmPaths, 'leave', paths.owner);
-  return tree;
-}
 
 /**
  * @param base id of the snapshot; its image must be complete

@@ -1,4 +1,5 @@
 import { rename, truncate, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { framesKey } from '../../../../../shared/snapshot/layout.ts';
 import type { Vouched } from '../../../../../shared/snapshot/pointer.ts';
 import { planRestore } from '../../../../../shared/snapshot/restore-plan.ts';
@@ -15,9 +16,18 @@ import {
 } from '../base.ts';
 import { type Paths, WARM } from '../paths.ts';
 import { balanceReserve } from '../reserve.ts';
+import { type Restored, writeRestored } from '../restored-state.ts';
 import { cloneFile, createTree, type Tree } from '../trees.ts';
 import { makePaths, PATHS } from '../warm-paths.ts';
-import { lazyHealth, showLazyImage, startLazyImage } from './lazy-image.ts';
+import {
+  isWorthwhile,
+  LazyStartFailed,
+  lazyHealth,
+  mountLazyImage,
+  removeLazyImage,
+  showLazyImage,
+  startLazyImage,
+} from './lazy-image.ts';
 import type { LazyRequest } from './status.ts';
 
 /** How long readers wait for a frame while S3 does not answer. */
@@ -29,7 +39,67 @@ export type LazyBaseOptions = Omit<FetchOptions, 'progress'> & {
   directory: string;
   /** File of aw-runner; by default the one that runs. */
   program?: string;
+  /** A rest that takes longer than this on the measured link starts lazily, in seconds. Default: 3. */
+  seconds?: number;
 };
+
+/** Time between two looks at a fill that a restore waits for, in milliseconds. */
+const POLL_MS = 50;
+
+/**
+ * Makes the snapshot available to jobs: served while its image is fetched, if the rest takes long on this link, and else as the
+ * complete image.
+ *
+ * @returns stored bytes that were or will be fetched, and whether the image is served
+ * @throws as `beginLazyBase`; {LazyStartFailed}. Nothing of the lazy start stays then; the caller removes the base
+ */
+export async function obtainLazily(
+  paths: Paths,
+  wanted: Vouched,
+  options: LazyBaseOptions,
+): Promise<{ fetchedBytes: number; isServed: boolean }> {
+  const { directory } = options;
+  const { signal } = options.patience;
+  const fetchedBytes = await beginLazyBase(paths, wanted, options);
+  if (fetchedBytes === undefined) return { fetchedBytes: 0, isServed: false };
+  try {
+    if (await isWorthwhile(directory, fetchedBytes, { seconds: options.seconds, signal })) {
+      await mountLazyImage(directory, signal);
+      return { fetchedBytes, isServed: true };
+    }
+    while (!(await finishLazyBase(paths, wanted.id, directory))) {
+      const health = await lazyHealth(directory);
+      if (health.state === 'failed') throw new LazyStartFailed(health);
+      await sleep(POLL_MS, undefined, signal && { signal });
+    }
+    await removeLazyImage(directory);
+    return { fetchedBytes, isServed: false };
+  } catch (error) {
+    await removeLazyImage(directory);
+    throw error;
+  }
+}
+
+/**
+ * The tree of a job on an instance that started lazily, or undefined if the image is complete: the job gets a clone then. No tree of
+ * an earlier job is left.
+ *
+ * @throws if reads of the served image fail: no further job can start
+ */
+export async function lazyJobTree(paths: Paths, restored: Restored): Promise<Tree | undefined> {
+  const { lazy: directory } = paths;
+  const { snapshot } = restored;
+  if (directory === undefined || snapshot === null) throw new Error('a lazy start has no directory');
+  const health = await lazyHealth(directory);
+  if (health.state === 'filling') return createLazyTree(paths, directory);
+  if (!(await finishLazyBase(paths, snapshot.id, directory))) {
+    const reason = health.state === 'failed' ? health.reason : 'nothing serves it';
+    throw new Error(`the image of a lazy start is not complete: ${reason}`);
+  }
+  await removeLazyImage(directory);
+  await writeRestored(paths, { ...restored, mode: 'image' });
+  return undefined;
+}
 
 /**
  * Starts the process that serves the image of a snapshot and completes it on the disk. Of an image that the disk has already, only

@@ -115,11 +115,25 @@ export async function startLazyImage(options: LazyImageOptions): Promise<void> {
 /**
  * Mounts the served image read-only at `lower` of its directory, and starts to read its metadata ahead.
  *
+ * @param signal ends the process that serves the image, and so a mount that waits for S3
  * @throws; the caller removes the lazy image
  */
-export async function mountLazyImage(directory: string): Promise<void> {
+export async function mountLazyImage(directory: string, signal?: AbortSignal): Promise<void> {
   const paths = lazyPaths(directory);
-  await startMetadataReader(paths, await mountLower(paths));
+  // A mount waits for frames in the kernel. It fails when nobody serves them any more.
+  const stopServing = () => void endServing(paths);
+  signal?.addEventListener('abort', stopServing, { once: true });
+  try {
+    signal?.throwIfAborted();
+    await startMetadataReader(paths, await mountLower(paths));
+  } finally {
+    signal?.removeEventListener('abort', stopServing);
+  }
+}
+
+async function endServing(paths: LazyPaths): Promise<void> {
+  const status = await readStatus(paths);
+  if (status) await signalProcess(status.process, 'SIGKILL');
 }
 
 /** Shows a directory of the mounted image in a job's tree (`mountOverlay`). @returns the mount point */
@@ -132,20 +146,34 @@ export function showLazyImage(directory: string, tree: string, name: string): Pr
  * the first frames measure.
  *
  * @param storedBytes of all frames that the process fetches
+ * @param limits.seconds in place of three
  */
-export async function isWorthwhile(directory: string, storedBytes: number): Promise<boolean> {
+export async function isWorthwhile(
+  directory: string,
+  storedBytes: number,
+  limits: { seconds?: number | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<boolean> {
+  const { seconds: longest = WORTHWHILE_SECONDS, signal } = limits;
   for (;;) {
+    signal?.throwIfAborted();
     const status = await readStatus(lazyPaths(directory));
     if (status?.state !== 'filling') return false;
-    if (status.progress.seconds >= MEASURE_SECONDS) return isLong(storedBytes, status.progress);
+    const { seconds, fetchedBytes } = status.progress;
+    // Without a first frame there is no rate.
+    if (seconds >= longest || (seconds >= MEASURE_SECONDS && fetchedBytes > 0))
+      return isLong(storedBytes, status.progress, longest);
     await sleep(POLL_MS);
   }
 }
 
-/** Whether what is left takes longer than three seconds at the rate so far. */
-export function isLong(storedBytes: number, sofar: { fetchedBytes: number; seconds: number }): boolean {
+/** Whether what is left takes longer than some seconds at the rate so far. */
+export function isLong(
+  storedBytes: number,
+  sofar: { fetchedBytes: number; seconds: number },
+  longest = WORTHWHILE_SECONDS,
+): boolean {
   const rate = sofar.fetchedBytes / sofar.seconds;
-  return storedBytes - sofar.fetchedBytes > rate * WORTHWHILE_SECONDS;
+  return storedBytes - sofar.fetchedBytes > rate * longest;
 }
 
 /** Reads the state of a lazy start from its directory, so also after a restart of aw-runner. */

@@ -66,6 +66,7 @@ export async function mountLower(paths: LazyPaths): Promise<string> {
  * @param tree the job's mounted file system; receives what the job writes, in its directory `lazy`
  * @param name of the directory in both
  * @returns the mount point
+ * @throws ENOENT if the image has no such directory; if it has something else there
  */
 export async function mountOverlay(paths: LazyPaths, tree: string, name: string): Promise<string> {
   const lower = join(paths.lower, name);
