@@ -177,6 +177,7 @@ locals {
       [for path in paths : "${set}: ${path} is a home directory, which can hold credentials; name directories inside it" if can(regex("^/(root|home|home/[^/]+)$", path))],
       [for path in paths : "${set}: ${path} contains what agents keep; name directories inside it" if contains(["/var/lib/hearth-agent/gha", "/var/lib/hearth-agent/bk", "/var/lib/hearth-agent/cci"], path)],
       [for pair in setproduct(paths, local.places_of_system) : "${set}: ${pair[0]} overlaps ${pair[1]}, which is not for jobs to share" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
+      [for path in paths : "${set}: Docker cannot work in ${path} with lazy = \"auto\", because an overlay would hold it; remove lazy" if try(var.warming_sets[set].lazy, "never") == "auto" && (startswith("${path}/", "/var/lib/docker/") || startswith("/var/lib/docker/", "${path}/"))],
       length(distinct(paths)) < length(paths) ? ["${set} names a directory twice"] : [],
       [for pair in setproduct(paths, paths) : "${set}: ${pair[0]} is inside ${pair[1]}; name ${pair[1]} alone" if pair[0] != pair[1] && startswith("${pair[0]}/", "${pair[1]}/")],
       [for checkout in try([local.checkouts[set]], []) : "${set}: credential_command needs a repository with https://" if checkout.credential_command != null && !startswith(checkout.repository, "https://")],

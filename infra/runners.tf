@@ -31,6 +31,7 @@ module "runner_group" {
   bucket_arn        = module.warming.bucket_arn
   boots_set         = each.value.boots_set
   paths             = try(local.set_paths[each.value.boots_set], [])
+  lazy              = try(var.warming_sets[each.value.boots_set].lazy, "never")
   warming           = each.value.makes_set ? try(local.warming_runs[each.value.set], null) : null
   idle_timeout_min  = each.value.agent_idle_timeout_min
   reports           = { url = "${local.sqs_url}/${local.reports_queue}", arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.reports_queue}" }

@@ -53,7 +53,7 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: the user of jobs; `root` only if named), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. A set with a warming group needs `command` or `bazel`. `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). `rebuild` is a number of runs: each run of that number starts with an empty tree instead of the last snapshot, which bounds the life of what a run has left behind; 0: none does (default: 14). Default: no sets."
+  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: the user of jobs; `root` only if named), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. A set with a warming group needs `command` or `bazel`. `lazy = \"auto\"` lets clean jobs start before the image of the snapshot is on the disk, where the rest of it would take longer than three seconds (default: `never`). `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). `rebuild` is a number of runs: each run of that number starts with an empty tree instead of the last snapshot, which bounds the life of what a run has left behind; 0: none does (default: 14). Default: no sets."
   type = map(object({
     schedule         = optional(string, "cron(0 3 * * ? *)")
     deadline_minutes = optional(number, 120)
@@ -63,6 +63,7 @@ variable "warming_sets" {
     bazel            = optional(object({ directory = string, repository = optional(string), ref = optional(string, "HEAD"), targets = optional(list(string), ["//..."]), build = optional(bool, false), program = optional(string, "bazel") }))
     user             = optional(string)
     paths            = optional(list(string), [])
+    lazy             = optional(string, "never")
     checkout         = optional(object({ directory = string, repository = string, ref = optional(string, "HEAD"), depth = optional(number), submodules = optional(bool, false), credential_command = optional(list(string)) }))
   }))
   default = {}
@@ -77,6 +78,10 @@ variable "warming_sets" {
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.deadline_minutes >= 1 && set.deadline_minutes <= 1440 && floor(set.deadline_minutes) == set.deadline_minutes])
     error_message = "deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !(set.deadline_minutes >= 1 && set.deadline_minutes <= 1440 && floor(set.deadline_minutes) == set.deadline_minutes)])}."
+  }
+  validation {
+    condition     = alltrue([for set in values(var.warming_sets) : contains(["never", "auto"], set.lazy)])
+    error_message = "lazy of a warming set must be never or auto. Wrong in: ${join(", ", [for name, set in var.warming_sets : name if !contains(["never", "auto"], set.lazy)])}."
   }
   validation {
     condition     = alltrue([for set in values(var.warming_sets) : set.keep >= 1 && set.keep <= 100 && floor(set.keep) == set.keep])

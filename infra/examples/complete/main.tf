@@ -65,6 +65,7 @@ module "hearth" {
       bazel = { directory = "/home/ci/monorepo", repository = "https://github.com/acme/monorepo" }
       user  = "ci"
       paths = ["/home/ci/.cache/pip"]
+      lazy  = "auto"
     }
     ios = {
       schedule         = "cron(30 2 * * ? *)"

@@ -43,6 +43,7 @@ locals {
     },
     # Both branches of a conditional must have one type. A for expression adds the attribute only if it has a value.
     { for key, set in { warmingSet = var.boots_set } : key => set if set != null },
+    { for key, lazy in { lazy = var.lazy } : key => lazy if lazy == "auto" },
     { for key, run in { warming = var.warming } : key => run if run != null },
     { for key, minutes in { drainTimeoutSeconds = var.drain_timeout_min } : key => minutes * 60 if minutes != null },
     { for key, one in { cache = var.cache } : key => one if one != null },

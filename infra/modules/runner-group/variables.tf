@@ -75,6 +75,11 @@ variable "paths" {
   type        = list(string)
 }
 
+variable "lazy" {
+  description = "Whether clean jobs start before the image of the snapshot is complete: never or auto."
+  type        = string
+}
+
 variable "warming" {
   description = "Warming run in the format of aw-runner's configuration, or null for a group without warming runs."
   type        = any

@@ -79,6 +79,8 @@ export function aboutRunners(made: Applied): void {
       for (const name of ['aw-gha-warming', 'aw-gha-default'])
         expect(configs[name]?.directories.paths, name).toEqual(['/home/ci/.cache/pip', '/home/ci/monorepo']);
       expect(configs['aw-gha-small-jobs']?.directories.paths).toEqual([]);
+      expect(configs['aw-gha-default']?.lazy).toBe('auto');
+      expect(configs['aw-gha-small-jobs']?.lazy).toBe('never');
       expect(configs['aw-bk-warm-ios']?.warming).toEqual({
         command: ['/opt/acme/warm.sh', '--config="ci"'],
         timeoutSeconds: 5400,

@@ -16,6 +16,7 @@ import {
 } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths, WARM } from './paths.ts';
 import { balanceReserve } from './reserve.ts';
+import { readRestored } from './restored-state.ts';
 import { inTree, makePlace, PATHS, type WarmPath } from './warm-paths.ts';
 
 /** A mounted clone of a snapshot's image: the files of one job, or of all jobs of an instance. */

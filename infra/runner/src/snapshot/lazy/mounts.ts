@@ -73,10 +73,10 @@ export async function mountOverlay(paths: LazyPaths, tree: string, name: string)
   const written = join(tree, 'lazy', name);
   const [upper, work, target] = [join(written, 'upper'), join(written, 'work'), join(tree, name)];
   for (const path of [upper, work, target]) await mkdir(path, { recursive: true });
-  // The top directory of an overlay has the attributes of the upper one.
   // A link would be followed on the instance.
   const found = await lstat(lower);
   if (!found.isDirectory()) throw new Error(`the image has no directory ${name}`);
+  // The top directory of an overlay has the attributes of the upper one.
   const { mode, uid, gid } = found;
   await chown(upper, uid, gid);
   await chmod(upper, mode & 0o7777);
