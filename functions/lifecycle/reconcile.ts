@@ -121,7 +121,7 @@ async function silentInstances(
 ): Promise<ReadonlyMap<string, Date> | undefined> {
   const sweep = parseSweep((await store.read(SWEEP_KEY))?.text);
   if (!sweep || clock.now().getTime() - Date.parse(sweep.at) > SWEEP_FRESH_MS) return undefined;
-  const silent = new Map(Object.entries(sweep.silent).map(([id, since]) => [id, new Date(since)]));
+  const silent = new Map(sweep.silent.map((id) => [id, new Date(sweep.withoutAgent[id] ?? sweep.at)]));
   const inService = declared
     .flatMap(({ settings }) => states.get(settings.autoScalingGroup)?.instances ?? [])
     .filter(({ lifecycleState }) => lifecycleState === 'InService');

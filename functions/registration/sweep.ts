@@ -184,8 +184,8 @@ async function countWithoutAgent(
 ): Promise<number> {
   const stored = await deps.store.read(SWEEP_KEY);
   const before = parseSweep(stored?.text)?.withoutAgent ?? {};
-  const now = deps.clock.now().getTime();
-  const next: Sweep = { version: 2, at: new Date(now).toISOString(), withoutAgent: {}, silent: {} };
+  const now = deps.clock.now();
+  const next: Sweep = { version: 2, at: now.toISOString(), withoutAgent: {}, silent: [] };
   let total = 0;
   for (const group of groups) {
     const list = lists.find((one) => one.groups.includes(group));
@@ -200,10 +200,9 @@ async function countWithoutAgent(
     let lasting = 0;
     for (const instanceId of without) {
       if (before[instanceId]) lasting += 1;
-      const since = before[instanceId] ?? next.at;
-      next.withoutAgent[instanceId] = since;
-      const askedAt = records.get(instanceId)?.getTime() ?? 0;
-      if (now - askedAt >= ASKS_MS) next.silent[instanceId] = since;
+      next.withoutAgent[instanceId] = before[instanceId] ?? next.at;
+      const askedAt = records.get(instanceId);
+      if (!askedAt || Number(now) - Number(askedAt) >= ASKS_MS) next.silent.push(instanceId);
     }
     deps.metrics.add('InstancesWithoutAgent', lasting, { Group: group.id });
     total += lasting;

@@ -52,6 +52,8 @@ const REPLACED: Readonly<Record<string, string>> = {
   'sdk-stream-mixin.browser': uncalled('sdkStreamMixin'),
   'createChecksumStream.browser': uncalled('createChecksumStream'),
   'getAwsChunkedEncodingStream.browser': uncalled('getAwsChunkedEncodingStream'),
+  /** For bodies that are streams, and only if a client asks for a buffer. Functions send texts. */
+  createBufferedReadable: uncalled('createBufferedReadable'),
   /** The region of an EC2 instance. Lambda sets AWS_REGION (Lambda Developer Guide, "Defined runtime environment variables"). */
   getInstanceMetadataRegion: 'export const getInstanceMetadataRegion = async () => undefined;',
   /** For a Node without built-in hashes. Node in Lambda has them. */

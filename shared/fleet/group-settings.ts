@@ -58,7 +58,7 @@ const groupSettings = v.intersect([
     /** Polls of the backlog per minute, 1 to 3; absent: 1. */
     pollsPerMinute: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(3))),
     /** Age from which an instance is replaced; absent: none. */
-    maxInstanceLifetimeSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+    maxInstanceLifetimeSeconds: v.optional(v.number()),
     /** Whether instances of an older version of the launch template are replaced; absent: no. */
     replaceOutdated: v.optional(v.boolean()),
     /** Runners per queued job; absent: 1. */

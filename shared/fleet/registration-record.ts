@@ -36,7 +36,7 @@ const sweepSchema = v.object({
    * Those of them that have requested none either, although requests of their group are answered: what is wrong is on the
    * instance.
    */
-  silent: v.record(v.string(), instant),
+  silent: v.array(v.string()),
 });
 export type Sweep = v.InferOutput<typeof sweepSchema>;
 

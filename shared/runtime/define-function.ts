@@ -91,8 +91,9 @@ export function defineFunction<S extends EnvShape, Deps>(
       retryFor: typeof retryFor === 'number' ? retryFor : (message) => retryFor(message, deps),
       clock: tools.clock,
     });
-    const handle: RecordHandler = (record, limitMs) =>
-      guard ? guard(record, () => inner(record, limitMs), deps) : inner(record, limitMs);
+    const handle: RecordHandler = guard
+      ? (record, limitMs) => guard(record, () => inner(record, limitMs), deps)
+      : inner;
     return { handle, inbox };
   }
 

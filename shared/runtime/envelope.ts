@@ -46,7 +46,7 @@ export function parseEnvelope(body: unknown): Envelope {
 export function ownEvent({ body, account }: Pick<Message, 'body' | 'account'>): Envelope {
   const event = parseEnvelope(body);
   if (event.account === account) return event;
-  throw new PermanentError('foreign-account', `the event is of account ${event.account}`);
+  throw new PermanentError('foreign-account', `the account is ${event.account}`);
 }
 
 /**

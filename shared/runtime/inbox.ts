@@ -72,11 +72,8 @@ async function applyOutcome(record: SQSRecord, outcome: Outcome, tools: InboxToo
         tools.logger.error('record handled', line);
         await sendToDeadLetterQueue(record, outcome.reason, tools);
         return false;
-      case 'skipped':
-        if (!outcome.quiet) tools.logger.info('record handled', line);
-        return false;
-      case 'done':
-        tools.logger.info('record handled', line);
+      default:
+        if (!('quiet' in outcome)) tools.logger.info('record handled', line);
         return false;
     }
   } catch (error) {

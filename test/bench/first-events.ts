@@ -33,7 +33,12 @@ const common = {
 
 export const FIRST_EVENTS: Readonly<Record<string, FirstEvent>> = {
   lifecycle: {
-    env: { ...common, REPORTS_URL: 'http://127.0.0.1:9/123456789012/reports', EVENT_BUS: 'default' },
+    env: {
+      ...common,
+      BUCKET: 'bucket',
+      REPORTS_URL: 'http://127.0.0.1:9/123456789012/reports',
+      EVENT_BUS: 'aw-reports',
+    },
     body: envelope('aws.autoscaling', 'EC2 Instance Launch Unsuccessful', {
       AutoScalingGroupName: 'other-gha-default',
       EC2InstanceId: 'i-0123456789abcdef0',

@@ -124,7 +124,7 @@ const ROWS: Row[] = [
     queryError('ScalingActivityInProgress'),
     unhealthy,
     { outcome: 'retry', reason: 'scaling-in-progress' },
-    { DescribeAutoScalingInstances: inService },
+    { DescribeAutoScalingInstances: inService, 'PUT /bucket/lifecycle/': ok('') },
   ],
   [
     'ValidationError',

@@ -146,11 +146,11 @@ test('an instance that no provider knows drains and is replaced', async () => {
   await cloud.clients.s3.send(new DeleteObjectCommand({ Bucket: cloud.deployment.bucket, Key }));
   await run('aw-registration-sweep', 'registration');
   const sweep = await read<Sweep>('registrations/sweep.json');
-  expect(Object.keys(sweep.silent)).toEqual([silent]);
+  expect(sweep.silent).toEqual([silent]);
   await reconcile();
   expect(inService()).toHaveLength(SIZE);
   const since = new Date(Date.now() - 900_000).toISOString();
-  await write('registrations/sweep.json', { ...sweep, silent: { [silent]: since } });
+  await write('registrations/sweep.json', { ...sweep, withoutAgent: { [silent]: since } });
   await reconcile();
   expect(await drainOne()).toBe(silent);
   expect(replaced()).toEqual(['no-agent']);

@@ -214,8 +214,8 @@ class Fleet {
     const at = new Date(this.world.now).toISOString();
     const found = this.inService.filter((id) => this.silent.has(id));
     for (const id of found) this.silentSince.set(id, this.silentSince.get(id) ?? at);
-    const silent = Object.fromEntries(found.map((id) => [id, this.silentSince.get(id) ?? at]));
-    this.store.put(SWEEP_KEY, JSON.stringify({ version: 2, at, withoutAgent: silent, silent }));
+    const withoutAgent = Object.fromEntries(found.map((id) => [id, this.silentSince.get(id) ?? at]));
+    this.store.put(SWEEP_KEY, JSON.stringify({ version: 2, at, withoutAgent, silent: found }));
   }
 
   private port(): AutoScalingPort {
