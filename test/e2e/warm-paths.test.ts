@@ -184,6 +184,32 @@ describe.skipIf(reason !== undefined)('directories of a set', () => {
     await discardTree(runner, tree.name);
   });
 
+  test('where nothing can be mounted, they are links, and a place with files of its own stays as it is', async () => {
+    const plain = await startWorld({ withDisk: false });
+    try {
+      const first = { ...plain.instance('first'), paths: [place('a'), place('b')] };
+      await plain.restore(first);
+      for (const name of ['a', 'b']) writeFileSync(place(`${name}/file`), name);
+      await plain.saveAndPromote(first);
+      for (const name of ['a', 'b']) rmSync(place(name));
+      mkdirSync(place('b'));
+      writeFileSync(place('b/own'), 'o');
+      const second = { ...plain.instance('second'), paths: [place('a'), place('b')] };
+      await plain.restore(second);
+      expect(readFileSync(place('a/file'), 'utf8')).toBe('a');
+      expect(readdirSync(place('b'))).toEqual(['own']);
+      expect(plain.warnings.at(-1)).toBe(
+        `${place('b')} is not warm: without root it needs a link there, and it exists`,
+      );
+      // The next one has only what is named.
+      const night = { ...second, paths: [place('a')] };
+      expect((await plain.saveAndPromote(night)).manifest.paths).toEqual(['warm', place('a')]);
+      expect(readdirSync(join(second.images, 'plain/paths'))).toHaveLength(1);
+    } finally {
+      await plain.close();
+    }
+  });
+
   /** The image of the snapshot that an instance has restored. */
   function baseOf({ images }: Directories): string {
     const [name = ''] = readdirSync(join(images, 'base')).filter((each) => each.endsWith('.img'));

@@ -29,7 +29,11 @@ export async function snapshotPaths(configured: Directories) {
   const images = await existing(configured.images);
   const state = await existing(configured.state);
   const warm = await existing(configured.warm);
-  const { usable, refused } = await findPlaces(configured.paths ?? [], [images, state, warm]);
+  const { usable, refused } = await findPlaces(
+    configured.paths ?? [],
+    [images, state, warm],
+    join(images, 'plain'),
+  );
   return {
     images,
     warm,

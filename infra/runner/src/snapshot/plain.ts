@@ -70,7 +70,7 @@ export async function linkPaths(paths: Paths, warn: (line: string) => void): Pro
   for (const { path, place } of paths.warmPaths) {
     const target = join(paths.plain, inTree(path));
     await mkdir(target, { recursive: true });
-    if (place === target) continue;
+    if ((await readlink(place).catch(() => '')) === target) continue;
     // An empty directory gives way; rmdir removes no other one.
     await rmdir(place).catch(() => undefined);
     await mkdir(dirname(place), { recursive: true });

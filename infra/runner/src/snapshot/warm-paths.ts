@@ -100,15 +100,21 @@ export function pathOf(name: string): string {
 /**
  * The places of the directories on this instance, and why those that are left out have none: the image can have links or files
  * where a set does not expect them.
+ *
+ * @param taken further places that belong to aw-runner
+ * @param plain directory of the tree where nothing can be mounted: a link into it was made by an earlier restore
  */
 export async function findPlaces(
   paths: readonly string[],
   taken: readonly string[],
+  plain?: string,
 ): Promise<{ usable: WarmPath[]; refused: string[] }> {
   const usable: WarmPath[] = [];
   const refused: string[] = [];
   for (const path of paths) {
-    const place = await resolved(path);
+    const real = await resolved(path);
+    const isOwnLink = plain !== undefined && isWithin(real, plain);
+    const place = isOwnLink ? join(await resolved(dirname(path)), basename(path)) : real;
     const found = await stat(place).catch(() => undefined);
     const overlapping = usable.find((other) => overlap(other.place, place));
     const problem =
