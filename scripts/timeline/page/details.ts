@@ -50,12 +50,10 @@ export function runnerFacts(fleet: PageFleet, i: number): Facts {
   if (known.length > 0) lines.push(['instance', known.join(', ')]);
   const restore = runners.restore.get(i);
   if (restore) {
+    const isWarm = restore.outcome === 'restored' || restore.outcome === 'previous';
     const seconds =
       restore.seconds === undefined ? '' : `, restored in ${durationText(restore.seconds * 1000)}`;
-    lines.push([
-      'start',
-      `${OUTCOMES[restore.outcome] ?? restore.outcome}${restore.outcome === 'cold' ? '' : seconds}`,
-    ]);
+    lines.push(['start', `${OUTCOMES[restore.outcome] ?? restore.outcome}${isWarm ? seconds : ''}`]);
     if (restore.snapshot !== undefined)
       lines.push(['snapshot', `${restore.set ?? ''} ${restore.snapshot}`.trim()]);
   }
