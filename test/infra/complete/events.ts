@@ -121,6 +121,8 @@ export function aboutEvents(made: Applied): void {
 
     test('verified reports have a bus of their own, to which lifecycle alone may publish', () => {
       for (const { values } of [...of('aws_cloudwatch_event_rule'), ...of('aws_cloudwatch_event_target')]) {
+        // The partner event source of a CI provider has a bus too: see below.
+        if ([values.name, values.rule].includes('aw-scaling-buildkite')) continue;
         const isOurs = [values.name, values.rule].includes('aw-warming-reports');
         expect(values.event_bus_name, text(values.name ?? values.rule)).toBe(
           isOurs ? 'aw-reports' : 'default',
