@@ -40,7 +40,12 @@ const sha256 = v.pipe(v.string(), v.regex(SHA256, 'must be a sha256'));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const atLeastOne = v.pipe(count, v.minValue(1));
 const label = v.pipe(v.string(), v.nonEmpty(), v.maxLength(128));
-const text = v.pipe(v.string(), v.maxLength(4096));
+
+/** Most characters of a text, and most words of a command: a save cuts longer ones. */
+export const MAX_TEXT = 4096;
+export const MAX_WORDS = 64;
+
+const text = v.pipe(v.string(), v.maxLength(MAX_TEXT));
 const id = v.pipe(v.string(), v.regex(SNAPSHOT_ID, 'must be the id of a snapshot'));
 
 /** An object of frames: one multipart upload. */
@@ -87,7 +92,7 @@ export const manifestSchema = v.pipe(
     /** The commit of the checkout that the run has warmed. */
     commit: v.optional(label),
     /** Program and arguments of the run. */
-    command: v.optional(v.pipe(v.array(text), v.maxLength(64))),
+    command: v.optional(v.pipe(v.array(text), v.maxLength(MAX_WORDS))),
     /** The user that the command ran as. */
     user: v.optional(label),
     /** Result of `e2fsck -fn` over the image. */

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../infra/runner/src/config.ts';
 import { warmingUnits } from '../../infra/runner/src/isolation/instance-units.ts';
@@ -14,7 +15,7 @@ import { cleanRun } from '../../scripts/local/cleanup/clean.ts';
 import { localUnits } from '../../scripts/local/runners/agent-units.ts';
 import { localKernel } from '../../scripts/local/runners/kernel.ts';
 import { manifestKey } from '../../shared/snapshot/layout.ts';
-import type { Manifest } from '../../shared/snapshot/manifest.ts';
+import { type Manifest, manifestSchema } from '../../shared/snapshot/manifest.ts';
 import { whyMissing } from '../support/packages.ts';
 import { BUCKET, SET, startWorld, type World } from '../support/snapshots.ts';
 
@@ -148,6 +149,7 @@ describe.skipIf(reason !== undefined)('a warming run', () => {
     const manifest = await run(
       instance,
       `exec >"$AW_WARM_DIR/seen" 2>&1; id -un; ls ${instance.images} ${instance.state}; cat /proc/1/comm
+       : 'authorization: bearer not-a-secret' ${'x'.repeat(5_000)}
        touch /var/tmp/left-by-a-run /etc/left-by-a-run; touch /dev/shm/left-by-a-run; ps -e -o comm=`,
     );
     expect(lines.join('\n')).not.toContain('failed');
@@ -158,6 +160,9 @@ describe.skipIf(reason !== undefined)('a warming run', () => {
     for (const place of ['/var/tmp', '/etc', '/dev/shm'])
       expect(existsSync(`${place}/left-by-a-run`)).toBe(false);
     expect(closed).toBe(1);
+    // Its words are cut, and nothing of a credential's form is in them.
+    expect(v.is(manifestSchema, manifest)).toBe(true);
+    expect(JSON.stringify(manifest)).not.toContain('not-a-secret');
     expect(manifest).toMatchObject({
       user: 'nobody',
       command: ['sh', '-c', expect.any(String)],

@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { access, type FileHandle, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { redactText } from '../../../../shared/runtime/redact.ts';
 import { type FrameIndex, IndexTooLarge, indexBuilder } from '../../../../shared/snapshot/frame-index.ts';
 import {
   framesKey,
@@ -14,6 +15,8 @@ import {
   EXT4_FEATURES,
   FORMAT_VERSION,
   type FramesObject,
+  MAX_TEXT,
+  MAX_WORDS,
   type Manifest,
 } from '../../../../shared/snapshot/manifest.ts';
 import { nextRecords, unchangedRecords } from '../../../../shared/snapshot/next-records.ts';
@@ -423,6 +426,11 @@ type Parts = {
   objects: FramesObject[];
 };
 
+/** A command as a manifest has it: whoever restores the snapshot can read it, so nothing of a credential's form is in it. */
+function wordsOf(command: readonly string[]): string[] {
+  return command.slice(0, MAX_WORDS).map((word) => redactText(word).slice(0, MAX_TEXT));
+}
+
 function manifestOf(options: SendOptions, parts: Parts): Manifest {
   const { command, user, commit } = options.facts ?? {};
   const { bytes } = parts.index;
@@ -437,7 +445,7 @@ function manifestOf(options: SendOptions, parts: Parts): Manifest {
     ...(options.startedFrom !== undefined && { startedFrom: options.startedFrom }),
     paths: [WARM, ...options.paths],
     ...(commit !== undefined && { commit }),
-    ...(command && { command: [...command] }),
+    ...(command && { command: wordsOf(command) }),
     ...(user !== undefined && { user }),
     e2fsck: { version: options.e2fsck, exitCode: 0 },
     index: { sha256: hash('sha256', bytes, 'hex'), bytes: bytes.length, records: parts.index.count },
