@@ -16,6 +16,7 @@ const outputs = v.strictObject({
   dashboard_url: v.string(),
   function_urls: v.record(v.string(), v.string()),
   gha_token_secret_id: v.string(),
+  grafana_dashboard: v.string(),
   groups: v.record(
     v.string(),
     v.object({ auto_scaling_group: v.string(), role: v.string(), security_group_id: v.string() }),
