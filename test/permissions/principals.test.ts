@@ -160,6 +160,7 @@ function calls(made: Deployed): Record<string, readonly Call[]> {
     ],
     'read the credentials of a CI provider': read(provider),
     'write a record of an instance': [put('registrations/i-0123456789abcdef0.json', replaces)],
+    'write a record of a group': [put('lifecycle/gha/default.json', replaces)],
     'read the routing key': read(routing),
     'read a key of webhooks': read(keys),
     'write a snapshot': ofSet('default').map((key) => put(key, creates)),
