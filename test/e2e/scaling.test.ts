@@ -85,7 +85,9 @@ test('an outage of registration, and of the lists of jobs, costs no job and laun
   for (const job of jobs) expect(await fleet.untilEnded(job, 150)).toMatchObject(OK);
 });
 
-test('without the function registration jobs wait, a group grows to its queue and no further, and the jobs run afterwards', async () => {
+test('without the function registration jobs wait, a group grows to its queue and no further, and the jobs run afterwards', {
+  timeout: 600_000,
+}, async () => {
   const restore = cloud.gateway.faults.add({
     service: 'lambda',
     operations: ['InvokeFunctionUrl'],
