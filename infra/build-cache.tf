@@ -2,7 +2,7 @@
 # per hour. docs/build-cache.md describes trust levels and tools.
 
 locals {
-  build_cache = var.build_cache != null ? var.build_cache : var.remote != null || var.remote_cache != null ? { disk_percent = 10 } : null
+  build_cache = module.inputs.build_cache != null ? module.inputs.build_cache : var.remote != null || var.remote_cache != null || var.experimental_remote != null ? { disk_percent = 10 } : null
 
   # In the format of aw-runner's configuration; null for a group without a cache.
   group_caches = {
@@ -34,10 +34,10 @@ locals {
     } : "${id}: ${problem}" if wrong]
   ])
 
-  ignored_remote_attributes = concat(
-    [for name in try(keys(var.remote), []) : "remote.${name}" if name != "remote_execution"],
-    [for name in try(keys(var.remote_cache), []) : "remote_cache.${name}" if !can(regex("execution|external", name))],
-  )
+  ignored_remote_attributes = flatten([
+    for input, value in { remote = var.remote, remote_cache = var.remote_cache, experimental_remote = var.experimental_remote } :
+    [for name in try(keys(value), []) : "${input}.${name}" if name != "remote_execution"]
+  ])
 }
 
 resource "terraform_data" "cache_inputs" {
@@ -57,7 +57,7 @@ resource "terraform_data" "cache_inputs" {
 check "remote_attributes" {
   assert {
     condition     = length(local.ignored_remote_attributes) == 0
-    error_message = "Inputs that have no effect, because the build cache has no servers: ${join(", ", local.ignored_remote_attributes)}. Remove them, and use build_cache = {} in place of remote and remote_cache."
+    error_message = "Inputs that have no effect, because the build cache has no servers: ${join(", ", local.ignored_remote_attributes)}. Remove them, and use build_cache = {} in place of remote, remote_cache and experimental_remote."
   }
 }
 

@@ -1,46 +1,47 @@
-# Code of the functions and of the runner program. The source is dist beside the module, or the bucket in var.bundles.
+# Code of the functions and of the runner program. The source is dist beside the module, or the bucket in module.inputs.bundles.
 
 data "aws_s3_object" "bundles" {
-  count  = var.bundles == null ? 0 : 1
-  bucket = var.bundles.bucket
-  key    = "${var.bundles.prefix}bundles.json"
+  count  = module.inputs.bundles == null ? 0 : 1
+  bucket = module.inputs.bundles.bucket
+  key    = "${module.inputs.bundles.prefix}bundles.json"
 
   lifecycle {
     postcondition {
       condition     = self.body != null
-      error_message = "s3://${var.bundles.bucket}/${var.bundles.prefix}bundles.json has a content type that Terraform cannot read. Upload the file again with the content type application/json."
+      error_message = "s3://${module.inputs.bundles.bucket}/${module.inputs.bundles.prefix}bundles.json has a content type that Terraform cannot read. Upload the file again with the content type application/json."
     }
   }
 }
 
 locals {
-  dist = abspath("${path.module}/../dist")
+  # Relative to the root module where the source is relative, so that the plan is the same in every checkout.
+  dist = "${module.inputs.folder}/../dist"
   # `npm run package` writes bundles.json: checksums in base64 for Lambda and in hex for sha256sum.
-  remote_bundles = var.bundles == null ? null : jsondecode(data.aws_s3_object.bundles[0].body)
+  remote_bundles = module.inputs.bundles == null ? null : jsondecode(data.aws_s3_object.bundles[0].body)
 
   runner_file    = "${local.dist}/aw-runner.mjs"
-  runner_missing = var.bundles == null && !fileexists(local.runner_file)
-  runner_sha256  = var.bundles == null ? (local.runner_missing ? "missing" : filesha256(local.runner_file)) : local.remote_bundles.runner.sha256
+  runner_missing = module.inputs.bundles == null && !fileexists(local.runner_file)
+  runner_sha256  = module.inputs.bundles == null ? (local.runner_missing ? "missing" : filesha256(local.runner_file)) : local.remote_bundles.runner.sha256
   # The checksum is part of the key, so the object that a launch template names never has another content.
   runner_key = "tools/aw-runner-${substr(local.runner_sha256, 0, 16)}.mjs"
 
   code = {
-    for name in keys(local.functions) : name => var.bundles == null ? {
+    for name in keys(local.functions) : name => module.inputs.bundles == null ? {
       file        = "${local.dist}/functions/${name}.zip"
       bucket      = null
       key         = null
       code_sha256 = fileexists("${local.dist}/functions/${name}.zip") ? filebase64sha256("${local.dist}/functions/${name}.zip") : null
       } : {
       file        = null
-      bucket      = var.bundles.bucket
-      key         = "${var.bundles.prefix}functions/${name}.zip"
+      bucket      = module.inputs.bundles.bucket
+      key         = "${module.inputs.bundles.prefix}functions/${name}.zip"
       code_sha256 = try(local.remote_bundles.functions[name].code_sha256, null)
     }
   }
 }
 
 resource "aws_s3_object" "runner" {
-  count       = var.bundles == null ? 1 : 0
+  count       = module.inputs.bundles == null ? 1 : 0
   bucket      = module.warming.bucket_id
   key         = local.runner_key
   source      = local.runner_file
@@ -64,10 +65,10 @@ resource "aws_s3_object" "runner" {
 }
 
 resource "aws_s3_object_copy" "runner" {
-  count  = var.bundles == null ? 0 : 1
+  count  = module.inputs.bundles == null ? 0 : 1
   bucket = module.warming.bucket_id
   key    = local.runner_key
-  source = "${var.bundles.bucket}/${var.bundles.prefix}aw-runner.mjs"
+  source = "${module.inputs.bundles.bucket}/${module.inputs.bundles.prefix}aw-runner.mjs"
 
   override_provider {
     default_tags {

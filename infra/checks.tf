@@ -8,20 +8,20 @@ resource "terraform_data" "inputs" {
       error_message = "Runner groups whose host is not in hosts: ${join(", ", [for id, group in local.stated_groups : id if !contains(var.hosts, group.host)])}. Add the host to hosts, or remove the groups."
     }
     precondition {
-      condition     = alltrue([for name in values(local.group_names) : can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])
-      error_message = "The name of a runner group becomes part of AWS names and must have 1 to 48 letters, digits and inner - or _. Wrong: ${join(", ", [for id, name in local.group_names : id if !can(regex("^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", name))])}."
+      condition     = alltrue([for name in values(local.group_names) : can(regex("^[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?$", name))])
+      error_message = "The name of a runner group becomes part of AWS names and must have 1 to 39 letters, digits and inner - or _. Wrong: ${join(", ", [for id, name in local.group_names : id if !can(regex("^[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?$", name))])}."
     }
     precondition {
       condition     = alltrue([for same in values(local.groups) : length(same) == 1])
       error_message = "Runner groups with the same AWS name (upper case becomes lower case, _ becomes -): ${join("; ", [for name, same in local.groups : "${join(" and ", same[*].stated_id)} both become ${name}" if length(same) > 1])}. Rename one of them."
     }
     precondition {
-      condition     = alltrue([for group in values(local.stated_groups) : contains(keys(var.resource_types), group.resource_type)])
-      error_message = "Unknown resource_type: ${join(", ", [for id, group in local.stated_groups : "${group.resource_type} of ${id}" if !contains(keys(var.resource_types), group.resource_type)])}. Known resource_types: ${join(", ", keys(var.resource_types))}."
+      condition     = alltrue([for group in values(local.stated_groups) : contains(keys(module.inputs.resource_types), group.resource_type)])
+      error_message = "Unknown resource_type: ${join(", ", [for id, group in local.stated_groups : "${group.resource_type} of ${id}" if !contains(keys(module.inputs.resource_types), group.resource_type)])}. Known resource_types: ${join(", ", keys(module.inputs.resource_types))}."
     }
     precondition {
-      condition     = alltrue([for id, set in local.group_sets : set == null ? true : contains(keys(var.warming_sets), set)])
-      error_message = "Warming sets that do not exist: ${join(", ", [for id, set in local.group_sets : "${id} uses ${coalesce(set, "none")}" if set == null ? false : !contains(keys(var.warming_sets), set)])}. warming_sets has [${join(", ", keys(var.warming_sets))}]. Add the set there, name another set in warming_set, or remove warming."
+      condition     = alltrue([for id, set in local.group_sets : set == null ? true : contains(keys(module.inputs.warming_sets), set)])
+      error_message = "Warming sets that do not exist: ${join(", ", [for id, set in local.group_sets : "${id} uses ${coalesce(set, "none")}" if set == null ? false : !contains(keys(module.inputs.warming_sets), set)])}. warming_sets has [${join(", ", keys(module.inputs.warming_sets))}]. Add the set there, name another set in warming_set, or remove warming."
     }
     precondition {
       condition     = alltrue([for groups in values(local.warming_groups_by_set) : length(groups) <= 1])
@@ -57,20 +57,20 @@ resource "terraform_data" "inputs" {
       error_message = "max_instance_lifetime is in seconds and must be from 3600 (one hour) to 31536000 (one year): ${join(", ", [for id, group in local.stated_groups : "${id} has ${group.max_instance_lifetime}" if group.max_instance_lifetime == null ? false : !(group.max_instance_lifetime >= 3600 && group.max_instance_lifetime <= 31536000 && floor(group.max_instance_lifetime) == group.max_instance_lifetime)])}. A replacement takes minutes, so shorter lives would keep the group busy with them."
     }
     precondition {
-      condition     = alltrue([for group in values(var.bk_runner_groups) : group.git_clone_depth == null ? true : group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth])
-      error_message = "git_clone_depth is a number of commits and must be a whole number from 1: ${join(", ", [for name, group in var.bk_runner_groups : "bk/${name} has ${group.git_clone_depth}" if group.git_clone_depth == null ? false : !(group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth)])}. Remove it for complete clones."
+      condition     = alltrue([for group in values(module.inputs.bk_runner_groups) : group.git_clone_depth == null ? true : group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth])
+      error_message = "git_clone_depth is a number of commits and must be a whole number from 1: ${join(", ", [for name, group in module.inputs.bk_runner_groups : "bk/${name} has ${group.git_clone_depth}" if group.git_clone_depth == null ? false : !(group.git_clone_depth >= 1 && floor(group.git_clone_depth) == group.git_clone_depth)])}. Remove it for complete clones."
     }
     precondition {
-      condition     = alltrue([for group in values(var.gha_runner_groups) : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])
-      error_message = "gh_repo must be owner/name, such as acme/monorepo, without a URL: ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name} has ${group.gh_repo}" if !can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])}. A group with level = \"organization\" names one of its repositories too."
+      condition     = alltrue([for group in values(module.inputs.gha_runner_groups) : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])
+      error_message = "gh_repo must be owner/name, such as acme/monorepo, without a URL: ${join(", ", [for name, group in module.inputs.gha_runner_groups : "gha/${name} has ${group.gh_repo}" if !can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", group.gh_repo))])}. A group with level = \"organization\" names one of its repositories too."
     }
     precondition {
-      condition     = alltrue([for group in values(var.gha_runner_groups) : contains(["repository", "organization"], group.level)])
-      error_message = "level must be repository (the runners belong to gh_repo) or organization (they belong to the owner of gh_repo). Wrong in ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name}" if !contains(["repository", "organization"], group.level)])}."
+      condition     = alltrue([for group in values(module.inputs.gha_runner_groups) : contains(["repository", "organization"], group.level)])
+      error_message = "level must be repository (the runners belong to gh_repo) or organization (they belong to the owner of gh_repo). Wrong in ${join(", ", [for name, group in module.inputs.gha_runner_groups : "gha/${name}" if !contains(["repository", "organization"], group.level)])}."
     }
     precondition {
-      condition     = alltrue([for group in values(var.gha_runner_groups) : group.runner_group == null ? true : group.level == "organization" && group.runner_group != ""])
-      error_message = "runner_group is the name of a runner group of an organization: it must not be empty, and needs level = \"organization\". Wrong in ${join(", ", [for name, group in var.gha_runner_groups : "gha/${name}" if group.runner_group == null ? false : !(group.level == "organization" && group.runner_group != "")])}."
+      condition     = alltrue([for group in values(module.inputs.gha_runner_groups) : group.runner_group == null ? true : group.level == "organization" && group.runner_group != ""])
+      error_message = "runner_group is the name of a runner group of an organization: it must not be empty, and needs level = \"organization\". Wrong in ${join(", ", [for name, group in module.inputs.gha_runner_groups : "gha/${name}" if group.runner_group == null ? false : !(group.level == "organization" && group.runner_group != "")])}."
     }
     precondition {
       condition     = length(local.groups_with_wrong_labels) == 0
@@ -89,9 +89,8 @@ resource "terraform_data" "inputs" {
       error_message = "Wrong directories of a warming set: ${join("; ", local.path_problems)}."
     }
     precondition {
-      # A CI provider selects jobs by labels, queues and the like: whoever may name them could write what every runner of the set mounts.
-      condition     = length(local.warming_groups_without_run) == 0
-      error_message = "The warming sets of ${join(", ", local.warming_groups_without_run)} have neither command nor bazel, and jobs of a CI provider must not save snapshots: whoever may name the label of the group could write what all runners of the set trust. Add command or bazel to the set. aw-runner then runs it, and the group takes no jobs."
+      condition     = length(local.wrong_policies) == 0
+      error_message = "policies.warming_manage must be the name of a warming set, or the ARN of its policy from warming_management_policies: ${join("; ", local.wrong_policies)}. Write the name of the set."
     }
     precondition {
       condition     = length(local.urls_with_credentials) == 0
@@ -119,7 +118,7 @@ resource "terraform_data" "inputs" {
       error_message = "buildkite_event_bus needs bk in hosts. Add it, or remove buildkite_event_bus."
     }
     precondition {
-      condition     = var.enable_ssm_access == null || var.support.enable_ssm_access == null || var.enable_ssm_access == var.support.enable_ssm_access
+      condition     = var.enable_ssm_access == null || module.inputs.support.enable_ssm_access == null || var.enable_ssm_access == module.inputs.support.enable_ssm_access
       error_message = "enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access."
     }
   }
@@ -127,7 +126,7 @@ resource "terraform_data" "inputs" {
 
 locals {
   groups_with_wrong_labels = [
-    for name, group in var.gha_runner_groups : "gha/${name}"
+    for name, group in module.inputs.gha_runner_groups : "gha/${name}"
     if group.labels == null ? false : (
       length(group.labels) < 1 || length(group.labels) > 100
       || length(distinct([for label in group.labels : lower(label)])) != length(group.labels)
@@ -138,7 +137,7 @@ locals {
   # aw-runner has the same rules (infra/runner/src/agents/settings.ts); there they would fail a boot.
   agent_problems = flatten([
     for where, agent in merge(
-      { for provider, agent in var.agents : "agents.${provider}" => agent },
+      { for provider, agent in module.inputs.agents : "agents.${provider}" => agent },
       { for id, group in local.stated_groups : "agent of ${id}" => group.agent },
     ) :
     [for problem, wrong in {
@@ -177,12 +176,12 @@ locals {
       [for path in paths : "${set}: ${path} is a home directory, which can hold credentials; name directories inside it" if can(regex("^/(root|home|home/[^/]+)$", path))],
       [for path in paths : "${set}: ${path} contains what agents keep; name directories inside it" if contains(["/var/lib/hearth-agent/gha", "/var/lib/hearth-agent/bk", "/var/lib/hearth-agent/cci"], path)],
       [for pair in setproduct(paths, local.places_of_system) : "${set}: ${pair[0]} overlaps ${pair[1]}, which is not for jobs to share" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
-      [for path in paths : "${set}: Docker cannot work in ${path} with lazy = \"auto\", because an overlay would hold it; remove lazy" if try(var.warming_sets[set].lazy, "never") == "auto" && (startswith("${path}/", "/var/lib/docker/") || startswith("/var/lib/docker/", "${path}/"))],
+      [for path in paths : "${set}: Docker cannot work in ${path} with lazy = \"auto\", because an overlay would hold it; remove lazy" if try(module.inputs.warming_sets[set].lazy, "never") == "auto" && (startswith("${path}/", "/var/lib/docker/") || startswith("/var/lib/docker/", "${path}/"))],
       length(distinct(paths)) < length(paths) ? ["${set} names a directory twice"] : [],
       [for pair in setproduct(paths, paths) : "${set}: ${pair[0]} is inside ${pair[1]}; name ${pair[1]} alone" if pair[0] != pair[1] && startswith("${pair[0]}/", "${pair[1]}/")],
       [for checkout in try([local.checkouts[set]], []) : "${set}: credential_command needs a repository with https://" if checkout.credential_command != null && !startswith(checkout.repository, "https://")],
       [for checkout in try([local.checkouts[set]], []) : "${set}: repository and ref of a checkout must not begin with -, and depth is a whole number from 0" if startswith(checkout.repository, "-") || startswith(checkout.ref, "-") || (checkout.depth == null ? false : checkout.depth < 0 || floor(checkout.depth) != checkout.depth)],
-      try(var.warming_sets[set].checkout, null) != null && try(var.warming_sets[set].bazel.repository, null) != null ? ["${set} must not have both checkout and the repository of bazel"] : [],
+      try(module.inputs.warming_sets[set].checkout, null) != null && try(module.inputs.warming_sets[set].bazel.repository, null) != null ? ["${set} must not have both checkout and the repository of bazel"] : [],
       [for pair in setproduct(paths, flatten([for id, group in local.stated_groups : group.shared_mounts if local.group_sets[id] == set])) : "${set}: ${pair[0]} overlaps ${pair[1]} of shared_mounts" if startswith("${pair[0]}/", "${pair[1]}/") || startswith("${pair[1]}/", "${pair[0]}/")],
     )
   ])
@@ -192,9 +191,17 @@ locals {
     if anytrue([for key, arn in group.policies : key != "warming_manage" && can(regex(":policy/${var.name_prefix}-warming-manage-", arn))])
   ]
 
-  warming_groups_without_run = [
-    for id in local.warming_groups : id
-    if contains(setsubtract(keys(var.warming_sets), keys(local.warming_runs)), local.group_sets[id])
+  # aw-runner alone makes snapshots. Jobs of a CI provider must not: whoever may name the label of a group could write what every
+  # runner of the set mounts.
+  sets_without_run = [
+    for id in local.warming_groups : "${local.group_sets[id]} (of ${id})"
+    if contains(setsubtract(keys(module.inputs.warming_sets), keys(local.warming_runs)), local.group_sets[id])
+  ]
+
+  wrong_policies = [
+    for id in local.warming_groups :
+    local.policy_sets[id] == null ? "${id} has another value" : "${id} has the policy of ${local.policy_sets[id]}, and warming_set is ${local.group_sets[id]}"
+    if local.policy_sets[id] == null ? true : local.policy_sets[id] != local.group_sets[id]
   ]
 
   unused_policies = [
@@ -205,12 +212,12 @@ locals {
   # Only names, as below. aw-runner has the same rule for what reaches an instance (shared/runtime/redact.ts).
   url_with_credentials = "(?i)(https?://[^/?#@\\s]*@|[a-z][a-z0-9+.-]*://[^/?#:@\\s]*:[^/?#@\\s]*@)"
   texts_with_urls = merge(
-    { for set, warming in var.warming_sets : "warming_sets.${set}" => concat(
+    { for set, warming in module.inputs.warming_sets : "warming_sets.${set}" => concat(
       [coalesce(try(warming.bazel.repository, null), "-"), coalesce(try(warming.checkout.repository, null), "-")],
       warming.command == null ? [] : warming.command,
       try(warming.checkout.credential_command == null ? [] : warming.checkout.credential_command, []),
     ) },
-    { for provider, agent in var.agents : "agents.${provider}" => [coalesce(try(agent.program.url, null), "-")] },
+    { for provider, agent in module.inputs.agents : "agents.${provider}" => [coalesce(try(agent.program.url, null), "-")] },
     { for id, group in local.stated_groups : "agent of ${id}" => [coalesce(try(group.agent.program.url, null), "-")] },
     { runbooks_url = [coalesce(var.runbooks_url, "-")] },
   )
@@ -219,7 +226,7 @@ locals {
   # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [
     for name, key in {
-      "support.pagerduty_integration_key" = var.support.pagerduty_integration_key
+      "support.pagerduty_integration_key" = module.inputs.support.pagerduty_integration_key
       "pagerduty_integration_key"         = var.pagerduty_integration_key
     } : name if key != null
   ]
@@ -230,5 +237,13 @@ check "policies_of_jobs" {
   assert {
     condition     = length(local.unused_policies) == 0
     error_message = "Groups whose policies their jobs cannot use: ${join("; ", local.unused_policies)}. jobs_use_instance_role = false takes precedence: only services of the system have these permissions. If jobs need them, remove jobs_use_instance_role."
+  }
+}
+
+# A warning, because the configurations of Aspect Workflows have such sets: there, a job of the warming group saves the set.
+check "sets_without_snapshots" {
+  assert {
+    condition     = length(local.sets_without_run) == 0
+    error_message = "Warming sets that get no snapshots: ${join(", ", local.sets_without_run)}. They have neither command nor bazel, so runners boot without a snapshot, and the warming group runs nothing. Jobs of a CI provider save no snapshots, and do not run on a warming group. Add bazel or command to the set: aw-runner then makes a snapshot at its schedule."
   }
 }

@@ -45,7 +45,7 @@ locals {
     groups = {
       for id, same in local.groups : id => merge(
         {
-          role             = "${var.name_prefix}-${same[0].host}-${same[0].name}"
+          role             = local.group_roles[id]
           autoScalingGroup = "${var.name_prefix}-${same[0].host}-${same[0].name}"
           minRunners       = same[0].min_runners
           maxRunners       = same[0].max_runners

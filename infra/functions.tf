@@ -1,9 +1,10 @@
 # function.json declares each function and its subscriptions. The permissions of each function are in iam-<name>.tf.
 
 locals {
+  functions_folder = "${module.inputs.folder}/../functions"
   functions = {
-    for file in fileset("${path.module}/../functions", "*/function.json") : dirname(file) =>
-    jsondecode(replace(replace(file("${path.module}/../functions/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
+    for file in fileset(local.functions_folder, "*/function.json") : dirname(file) =>
+    jsondecode(replace(replace(file("${local.functions_folder}/${file}"), "$${prefix}", var.name_prefix), "$${bucket}", local.bucket_name))
     if dirname(file) != "webhooks" || var.enable_webhooks
   }
 
@@ -30,8 +31,8 @@ locals {
       for set, group in local.running_sets : set => {
         group           = group
         groups          = [for id, same in local.groups : id if same[0].boots_set == set]
-        deadlineMinutes = var.warming_sets[set].deadline_minutes
-        keep            = var.warming_sets[set].keep
+        deadlineMinutes = module.inputs.warming_sets[set].deadline_minutes
+        keep            = module.inputs.warming_sets[set].keep
       }
     })
   }
@@ -54,7 +55,7 @@ locals {
     { reports = ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*"] },
     { for queue in ["inbox", "dead"] : queue => concat(
       ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}_*"],
-      [for role in var.support.operator_role_name[*] : "arn:${local.partition}:iam::${local.account}:role/${role}"],
+      [for role in module.inputs.support.operator_role_name[*] : "arn:${local.partition}:iam::${local.account}:role/${role}"],
       var.inbox_senders,
     ) },
   )
@@ -95,15 +96,17 @@ module "function" {
 
   name                 = each.key
   name_prefix          = var.name_prefix
+  role_name            = "${var.name_prefix}_${each.key}_${local.region_code}"
   spec                 = each.value
   code                 = local.code[each.key]
   environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }
   policy_json          = lookup(local.function_policies, each.key, null)
   buses                = { for name, bus in { buildkite = var.buildkite_event_bus } : name => bus if bus != null }
-  schedules_by_set     = { for set in keys(local.running_sets) : set => var.warming_sets[set].schedule }
+  schedules_by_set     = { for set in keys(local.running_sets) : set => module.inputs.warming_sets[set].schedule }
   senders              = local.queue_senders
   event_bus            = aws_cloudwatch_event_bus.reports.name
   reserve_concurrency  = var.enable_function_reserved_concurrency
+  kms_key_arn          = var.kms_key_arn
   permissions_boundary = var.permissions_boundary
   log_retention_days   = var.log_retention_days
   runbook              = module.alarms.runbooks["dead-letters"]

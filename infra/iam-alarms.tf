@@ -21,6 +21,11 @@ data "aws_iam_policy_document" "alarms" {
       sid       = "DecryptWithKey"
       actions   = ["kms:Decrypt"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }

@@ -43,6 +43,11 @@ data "aws_iam_policy_document" "parameters" {
       sid       = "DecryptWithKey"
       actions   = ["kms:Decrypt"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }

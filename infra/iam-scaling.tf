@@ -54,6 +54,11 @@ data "aws_iam_policy_document" "scaling" {
       sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${local.region}.${data.aws_partition.current.dns_suffix}", "secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }

@@ -33,6 +33,11 @@ data "aws_iam_policy_document" "warming" {
       sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }

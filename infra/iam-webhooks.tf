@@ -23,9 +23,14 @@ data "aws_iam_policy_document" "webhooks" {
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "DecryptWithKey"
-      actions   = ["kms:Decrypt"]
+      sid       = "EncryptAndDecryptWithKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${local.region}.${data.aws_partition.current.dns_suffix}", "secretsmanager.${local.region}.${data.aws_partition.current.dns_suffix}", "sqs.${local.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }

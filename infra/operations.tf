@@ -3,10 +3,11 @@ module "alarms" {
 
   name_prefix = var.name_prefix
   region      = local.region
+  region_code = local.region_code
   account     = local.account
   partition   = local.partition
   groups      = { for id, same in local.groups : id => { boots_set = same[0].boots_set, takes_jobs = local.group_takes_jobs[id], has_cache = local.group_caches[id] != null, actions_enabled = !same[0].exclude_oncall_alerts } }
-  sets        = { for set in keys(local.running_sets) : set => { deadline_minutes = var.warming_sets[set].deadline_minutes } }
+  sets        = { for set in keys(local.running_sets) : set => { deadline_minutes = module.inputs.warming_sets[set].deadline_minutes } }
   functions = { for name, spec in local.functions : name => {
     queues = contains(local.functions_with_inbox, name) ? concat(["${var.name_prefix}-${name}-inbox"], [for queue in try(spec.extraInboxes, []) : "${var.name_prefix}-${queue}"]) : []
     dead   = contains(local.functions_with_inbox, name) ? "${var.name_prefix}-${name}-dead" : null
@@ -14,8 +15,9 @@ module "alarms" {
     # an alarm of its own shows that it does not run.
     throttles = !anytrue([for one in spec.subscriptions : try(one.auth, "") == "none"]) && !(name == "scaling" && local.has_hints)
   } }
-  thresholds   = var.alarm_thresholds
+  thresholds   = module.inputs.alarm_thresholds
   runbooks_url = var.runbooks_url
+  kms_key_arn  = var.kms_key_arn
   tags         = local.tags
 }
 
@@ -26,9 +28,10 @@ module "support" {
   account            = local.account
   partition          = local.partition
   region             = local.region
+  region_code        = local.region_code
   enable_ssm_access  = local.ssm_access
-  support_role_name  = var.support.support_role_name
-  operator_role_name = var.support.operator_role_name
+  support_role_name  = module.inputs.support.support_role_name
+  operator_role_name = module.inputs.support.operator_role_name
   functions          = local.functions_with_inbox
   secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn], [for secret in aws_secretsmanager_secret.webhook : secret.arn])
   kms_key_arn        = var.kms_key_arn

@@ -72,3 +72,8 @@ output "grafana_dashboard" {
   description = "JSON of a dashboard for the CloudWatch data source of Grafana, for this deployment. Import it in Grafana, or use it in a `grafana_dashboard` resource."
   value       = module.alarms.grafana_dashboard
 }
+
+output "kms_key_statements" {
+  description = "Statements (JSON) that the policy of the key `kms_key_arn` needs for the services of AWS, beside the delegation to IAM policies of the account. They do not depend on the key."
+  value       = jsonencode(local.kms_key_statements)
+}

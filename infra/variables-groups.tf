@@ -2,115 +2,30 @@
 
 variable "gha_runner_groups" {
   description = "Map from name to runner group on GitHub Actions. Runners have the `labels` (default: `queue` alone) and take jobs of `gh_repo` (`owner/name`); with `level = \"organization\"` they belong to the organization `owner`, and to its runner group `runner_group` (default: the default group). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `cache` is the use of the build cache: `off`, `read`, or `write` (jobs also store results, which all groups that read `cache_scope` trust). `cache_scope` is the trust level that the group reads first and alone writes (default: `main`), `cache_reads` are further scopes that it reads (default: none). `agent` overrides attributes of `agents`. Default: no groups."
-  type = map(object({
-    max_runners               = number
-    min_runners               = optional(number, 0)
-    resource_type             = string
-    queue                     = string
-    gh_repo                   = string
-    level                     = optional(string, "repository")
-    runner_group              = optional(string)
-    labels                    = optional(list(string))
-    gha_workflow_ids          = optional(list(string), [])
-    agent_idle_timeout_min    = optional(number, 30)
-    drain_timeout_min         = optional(number)
-    max_instance_lifetime     = optional(number)
-    replace_outdated_runners  = optional(bool, true)
-    job_isolation             = optional(string, "clean")
-    jobs_use_instance_role    = optional(bool)
-    shared_mounts             = optional(list(string), [])
-    docker                    = optional(bool, true)
-    cache                     = optional(string, "off")
-    cache_scope               = optional(string, "main")
-    cache_reads               = optional(list(string), [])
-    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
-    warming                   = optional(bool, false)
-    warming_set               = optional(string)
-    policies                  = optional(map(string), {})
-    security_groups           = optional(map(string), {})
-    tags                      = optional(map(string), {})
-    scaling_polling_frequency = optional(number, 1)
-    scale_out_factor          = optional(number)
-    exclude_oncall_alerts     = optional(bool, false)
-  }))
-  default = {}
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "cci_runner_groups" {
   description = "Map from name to runner group on CircleCI. The group's secret contains the resource class and the tokens. `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `cache` is the use of the build cache: `off`, `read`, or `write` (jobs also store results, which all groups that read `cache_scope` trust). `cache_scope` is the trust level that the group reads first and alone writes (default: `main`), `cache_reads` are further scopes that it reads (default: none). `agent` overrides attributes of `agents`. Default: no groups."
-  type = map(object({
-    max_runners               = number
-    min_runners               = optional(number, 0)
-    resource_type             = string
-    agent_idle_timeout_min    = optional(number, 30)
-    drain_timeout_min         = optional(number)
-    max_instance_lifetime     = optional(number)
-    replace_outdated_runners  = optional(bool, true)
-    job_isolation             = optional(string, "clean")
-    jobs_use_instance_role    = optional(bool)
-    shared_mounts             = optional(list(string), [])
-    docker                    = optional(bool, true)
-    cache                     = optional(string, "off")
-    cache_scope               = optional(string, "main")
-    cache_reads               = optional(list(string), [])
-    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
-    warming                   = optional(bool, false)
-    warming_set               = optional(string)
-    policies                  = optional(map(string), {})
-    security_groups           = optional(map(string), {})
-    tags                      = optional(map(string), {})
-    scaling_polling_frequency = optional(number, 1)
-    scale_out_factor          = optional(number)
-    exclude_oncall_alerts     = optional(bool, false)
-  }))
-  default = {}
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "bk_runner_groups" {
   description = "Map from name to runner group on Buildkite. `git_clone_depth` is the number of commits in a new clone (default: all). `warming = true` restores the snapshot of `warming_set` (default: `default`) at boot. The key `warming_manage` in `policies` makes the group the warming group of that set. `agent_idle_timeout_min` is in minutes, `scaling_polling_frequency` is polls per minute. `drain_timeout_min` ends a drain, and with it a job that still runs, after that many minutes (default: no limit but the 48 hours of Auto Scaling). `max_instance_lifetime` is the age in seconds at which an instance is replaced after its job, one of the minimum too (default: none). `replace_outdated_runners` replaces instances whose launch template has a newer version, after their jobs and at most a tenth of the group at once (default: true). `job_isolation` is `clean` (a job finds nothing of earlier jobs) or `shared` (jobs find what earlier ones have left). `jobs_use_instance_role` lets jobs use the role of the instance (default: true if the group has `policies` other than `warming_manage`, or is `shared`). `shared_mounts` are directories of the instance, such as EFS, that all jobs share (`clean` only). `docker` gives each job a Docker daemon of its own, where the image has Docker. `cache` is the use of the build cache: `off`, `read`, or `write` (jobs also store results, which all groups that read `cache_scope` trust). `cache_scope` is the trust level that the group reads first and alone writes (default: `main`), `cache_reads` are further scopes that it reads (default: none). `agent` overrides attributes of `agents`. Default: no groups."
-  type = map(object({
-    max_runners               = number
-    min_runners               = optional(number, 0)
-    resource_type             = string
-    queue                     = string
-    git_clone_depth           = optional(number)
-    agent_idle_timeout_min    = optional(number, 30)
-    drain_timeout_min         = optional(number)
-    max_instance_lifetime     = optional(number)
-    replace_outdated_runners  = optional(bool, true)
-    job_isolation             = optional(string, "clean")
-    jobs_use_instance_role    = optional(bool)
-    shared_mounts             = optional(list(string), [])
-    docker                    = optional(bool, true)
-    cache                     = optional(string, "off")
-    cache_scope               = optional(string, "main")
-    cache_reads               = optional(list(string), [])
-    agent                     = optional(object({ program = optional(object({ version = string, url = string, sha256 = string })), user = optional(string), directory = optional(string), work_directory = optional(string) }), {})
-    warming                   = optional(bool, false)
-    warming_set               = optional(string)
-    policies                  = optional(map(string), {})
-    security_groups           = optional(map(string), {})
-    tags                      = optional(map(string), {})
-    scaling_polling_frequency = optional(number, 1)
-    scale_out_factor          = optional(number)
-    exclude_oncall_alerts     = optional(bool, false)
-  }))
-  default = {}
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "agents" {
   description = "Map from CI provider (`gha`, `cci`, `bk`) to the agent of its runner groups. `program` is the version that instances install at boot, with the URL and the SHA-256 of its archive or program (default: the version of the AMI). `user` runs agents and jobs (default: `runner`). `directory` has the program in the AMI (default: `/opt/hearth/agents/<provider>`). `work_directory` is what agents and jobs write (default: `/var/lib/hearth-agent`). Default: none."
-  type = map(object({
-    program        = optional(object({ version = string, url = string, sha256 = string }))
-    user           = optional(string)
-    directory      = optional(string)
-    work_directory = optional(string)
-  }))
-  default = {}
-  validation {
-    condition     = length(setsubtract(keys(var.agents), ["gha", "cci", "bk"])) == 0
-    error_message = "agents must have no other keys than gha, cci and bk. Wrong: ${join(", ", setsubtract(keys(var.agents), ["gha", "cci", "bk"]))}."
-  }
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "ghes_url" {

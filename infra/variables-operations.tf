@@ -7,19 +7,10 @@ variable "enable_ssm_access" {
 }
 
 variable "support" {
-  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets and redrive dead letters. The module refuses `pagerduty_integration_key` and `alert_aspect = true`."
-  type = object({
-    enable_ssm_access         = optional(bool)
-    support_role_name         = optional(string)
-    operator_role_name        = optional(string)
-    pagerduty_integration_key = optional(string)
-    alert_aspect              = optional(bool, false)
-  })
-  default = {}
-  validation {
-    condition     = !var.support.alert_aspect
-    error_message = "support.alert_aspect is not supported: alarms go to your own PagerDuty account only. Remove it."
-  }
+  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets and redrive dead letters. The module refuses `pagerduty_integration_key`, and ignores `alert_aspect`."
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "inbox_senders" {
@@ -54,19 +45,9 @@ variable "runbooks_url" {
 
 variable "alarm_thresholds" {
   description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `oldest_job_seconds`: wait of the oldest queued job. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. `cache_failures`: requests of the build cache that S3 did not answer, in 15 minutes and of one group. An alarm starts above its threshold. Defaults: see the type."
-  type = object({
-    boot_seconds         = optional(number, 300)
-    restore_seconds      = optional(number, 300)
-    drain_seconds        = optional(number, 18000)
-    backlog_minutes      = optional(number, 30)
-    oldest_job_seconds   = optional(number, 900)
-    snapshot_age_hours   = optional(number, 50)
-    snapshot_gb          = optional(number, 200)
-    launch_failures      = optional(number, 3)
-    unused_registrations = optional(number, 200)
-    cache_failures       = optional(number, 5)
-  })
-  default = {}
+  type        = any
+  default     = {}
+  nullable    = false
 }
 
 variable "replica_regions" {
@@ -90,8 +71,14 @@ variable "permissions_boundary" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key for the bucket and the secrets. The key policy must delegate to IAM policies of this account. Default: null, which uses keys that AWS manages."
+  description = "ARN of the KMS key for all data: bucket, secrets, volumes, queues, logs, topic, and environments of functions. The key policy must delegate to IAM policies of this account, and have the statements of the output `kms_key_statements`. Default: null, which uses keys that AWS owns or manages."
   type        = string
+  default     = null
+}
+
+variable "access_logs" {
+  description = "Bucket for the access logs of the snapshot bucket, and their prefix (default: the name of the snapshot bucket and a slash). The bucket must be in the same account and region, and its policy must allow `s3:PutObject` to logging.s3.amazonaws.com. Default: null, no access logs."
+  type        = any
   default     = null
 }
 
@@ -129,13 +116,6 @@ variable "enable_function_reserved_concurrency" {
 
 variable "bundles" {
   description = "S3 location of the `dist` folder of a release (`bundles.json` and the files that it names). The bucket must be in the region of the deployment. Default: null; the module then uses `dist` beside itself."
-  type = object({
-    bucket = string
-    prefix = optional(string, "")
-  })
-  default = null
-  validation {
-    condition     = var.bundles == null ? true : var.bundles.prefix == "" || endswith(var.bundles.prefix, "/")
-    error_message = "bundles.prefix must be empty or end with a slash."
-  }
+  type        = any
+  default     = null
 }

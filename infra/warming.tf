@@ -3,9 +3,14 @@ module "warming" {
   source = "./modules/warming"
 
   name_prefix = var.name_prefix
+  account     = local.account
+  partition   = local.partition
+  region      = local.region
+  region_code = local.region_code
   bucket_name = local.bucket_name
-  sets        = keys(var.warming_sets)
+  sets        = keys(module.inputs.warming_sets)
   kms_key_arn = var.kms_key_arn
+  access_logs = module.inputs.access_logs
   tags        = local.tags
 
   cache_scopes = local.cache_scopes
@@ -14,7 +19,7 @@ module "warming" {
 locals {
   # The checkout of each set that has one. The repository of a Bazel workspace is one, too.
   checkouts = {
-    for name, set in var.warming_sets : name => set.checkout != null ? set.checkout : {
+    for name, set in module.inputs.warming_sets : name => set.checkout != null ? set.checkout : {
       directory          = set.bazel.directory
       repository         = set.bazel.repository
       ref                = set.bazel.ref
@@ -26,7 +31,7 @@ locals {
 
   # The directories of each set: a checkout is one, unless another one contains it.
   set_paths = {
-    for name, set in var.warming_sets : name => concat(set.paths, [
+    for name, set in module.inputs.warming_sets : name => concat(set.paths, [
       for checkout in try([local.checkouts[name]], []) : checkout.directory
       if !anytrue([for path in set.paths : startswith("${checkout.directory}/", "${path}/")])
     ])
@@ -34,7 +39,7 @@ locals {
 
   # Warming run of each set, in the format of aw-runner's configuration. A set without command and bazel has none, and no warming group.
   warming_runs = {
-    for name, set in var.warming_sets : name => {
+    for name, set in module.inputs.warming_sets : name => {
       for setting, value in {
         command        = set.command
         user           = set.user
@@ -101,7 +106,7 @@ resource "aws_s3_object" "parameters" {
   content_type = "application/json"
   content = jsonencode({
     version     = 1
-    warmingSets = keys(var.warming_sets)
+    warmingSets = keys(module.inputs.warming_sets)
     parameters = merge(
       { "/${var.name_prefix}/deployment" = jsonencode({ customerId = var.customer_id, version = local.version, hosts = var.hosts }) },
       local.group_parameters,

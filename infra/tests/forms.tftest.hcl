@@ -122,8 +122,8 @@ run "a_warming_group_takes_no_jobs" {
     support           = { enable_ssm_access = true }
     warming_sets      = { default = { command = ["warm"] }, nightly = { command = ["warm"], user = "ci", rebuild = 0 } }
     gha_runner_groups = {
-      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
-      command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "arn:aws:iam::123456789012:policy/b", deploy = "arn:aws:iam::123456789012:policy/c" } }
+      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "default" } }
+      command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "nightly", deploy = "arn:aws:iam::123456789012:policy/c" } }
     }
   }
   assert {
@@ -147,7 +147,7 @@ run "jobs" {
     warming_sets = { default = { command = ["warm"] } }
     gha_runner_groups = {
       plain   = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default" }
-      warming = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/a" } }
+      warming = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "default" } }
       org     = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "organization", runner_group = "release", labels = ["linux", "x64 large"], drain_timeout_min = 2880, agent = { user = "ci", program = { version = "2.336.0", url = "https://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } }
       role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", jobs_use_instance_role = true, docker = false }
     }
@@ -192,4 +192,48 @@ run "policies_that_jobs_cannot_use_are_a_warning" {
     }
   }
   expect_failures = [check.policies_of_jobs]
+}
+
+run "older_forms_of_attributes_and_the_set_of_a_policy" {
+  command = plan
+  variables {
+    aspect_artifacts_bucket = "artifacts"
+    warming_sets            = { default = { command = ["warm"] }, mobile = { command = ["warm"] }, empty = {} }
+    gha_runner_groups = {
+      list    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", exclude_oncall_alerts = ["Runner Alarms"], agent_idle_timeout = 200 }
+      none    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", exclude_oncall_alerts = [], agent_idle_timeout_min = null }
+      mobile  = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/aw-warming-manage-mobile-usw2" } }
+      default = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "default" } }
+      empty   = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "empty" } }
+    }
+  }
+  assert {
+    condition     = local.stated_groups["gha/list"].exclude_oncall_alerts && local.stated_groups["gha/list"].agent_idle_timeout_min == 4
+    error_message = "A list of alerts does not mute the group, or seconds are not rounded up to minutes."
+  }
+  assert {
+    condition     = !local.stated_groups["gha/none"].exclude_oncall_alerts && local.stated_groups["gha/none"].agent_idle_timeout_min == 30
+    error_message = "An empty list mutes the group, or null is not the default."
+  }
+  assert {
+    condition     = local.group_sets["gha/mobile"] == "mobile" && local.group_sets["gha/default"] == "default"
+    error_message = "The set of a warming group is not that of its policy."
+  }
+  assert {
+    condition     = tolist(sort(keys(local.running_sets))) == tolist(["default", "mobile"])
+    error_message = "A set without a command has warming runs."
+  }
+  expect_failures = [check.inputs_without_effect, check.lists_of_alerts, check.sets_without_snapshots]
+}
+
+run "what_is_off_is_no_warning" {
+  command = plan
+  variables {
+    delivery_enabled   = false
+    monitoring_enabled = false
+  }
+  assert {
+    condition     = length(local.inputs_without_effect) == 0
+    error_message = "An input that asks for nothing is a warning."
+  }
 }

@@ -19,6 +19,8 @@ mock_provider "aws" {
 variables {
   name        = "webhooks"
   name_prefix = "aw"
+  role_name   = "aw_webhooks_usw2"
+  event_bus   = "aw-reports"
   spec = {
     description         = "Answers requests."
     memoryMb            = 256
@@ -35,6 +37,7 @@ variables {
   senders              = {}
   buses                = {}
   reserve_concurrency  = true
+  kms_key_arn          = null
   permissions_boundary = null
   log_retention_days   = 30
   runbook              = { tags = {}, line = "" }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { actionsOf, applyPolicies, POLICY_CHARACTERS, parsePermissions } from './apply-policy.ts';
+import { actionsOf, applyPolicies, BOUNDARY, POLICY_CHARACTERS, parsePermissions } from './apply-policy.ts';
 
 const file = resolve(import.meta.dirname, '../../infra/docs/iam/permissions.json');
 const types = parsePermissions(readFileSync(file, 'utf8'));
@@ -36,6 +36,36 @@ describe('the policies for the principal that applies', () => {
         StringEquals: { 'iam:PassedToService': `${service}.amazonaws.com` },
       })),
     );
+  });
+});
+
+describe('nobody becomes administrator with the policies', () => {
+  const own = Object.entries(applyPolicies(types)).flatMap(([file, document]) =>
+    file === 'apply-policy-people.json' ? [] : (document as { Statement: Statement[] }).Statement,
+  );
+  const grants = own.flatMap(({ Action, Resource, Condition }) =>
+    Action.map((action) => ({ action, Resource, Condition })),
+  );
+
+  test('roles are created, and get policies, only with the boundary', () => {
+    const escalating = grants.filter(({ action }) =>
+      /^iam:(CreateRole|(Put|Attach|Delete|Detach)RolePolicy)$/.test(action),
+    );
+    expect(escalating).toHaveLength(5);
+    for (const { action, Condition } of escalating)
+      expect(Condition, action).toEqual({ ArnLike: { 'iam:PermissionsBoundary': BOUNDARY } });
+  });
+
+  test('the boundary stays, and is not of the names that the policies may change', () => {
+    const actions = grants.map(({ action }) => action);
+    for (const action of ['iam:PutRolePermissionsBoundary', 'iam:DeleteRolePermissionsBoundary'])
+      expect(actions).not.toContain(action);
+    expect(
+      actions.filter((action) => /:(Create|Update)(User|Group|LoginProfile|AccessKey)/.test(action)),
+    ).toEqual([]);
+    const policies = grants.filter(({ action }) => action.startsWith('iam:CreatePolicy'));
+    for (const { Resource } of policies) expect(Resource).toEqual(['arn:aws:iam::*:policy/aw-*']);
+    expect(BOUNDARY).not.toMatch(/policy\/aw/);
   });
 });
 

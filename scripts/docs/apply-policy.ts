@@ -14,6 +14,8 @@ const grant = v.strictObject({
   condition: v.optional(
     v.record(v.string(), v.record(v.string(), v.union([v.string(), v.array(v.string())]))),
   ),
+  /** `people`: for roles that are not of the module, in a policy of its own. */
+  part: v.optional(v.literal('people')),
 });
 
 const permissions = v.strictObject({
@@ -23,6 +25,8 @@ const permissions = v.strictObject({
   update: v.array(action),
   delete: v.pipe(v.array(action), v.minLength(1)),
   on: resources,
+  /** Actions that are allowed only on roles with the permissions boundary. */
+  bounded: v.optional(v.array(action), []),
   /** Actions on other resources, for example `iam:PassRole` on a role. */
   also: v.optional(v.array(grant), []),
 });
@@ -48,10 +52,17 @@ export function actionsOf(type: Permissions): string[] {
 /** Maximum size of a managed policy without white space (IAM quotas). */
 export const POLICY_CHARACTERS = 6144;
 
-/** Files by service. One policy would exceed the size limit of IAM. */
-const FILES: Record<string, (service: string) => boolean> = {
-  'apply-policy-fleet.json': (service) => /^(autoscaling|ec2|iam)$/.test(service),
-  'apply-policy-services.json': (service) => !/^(autoscaling|ec2|iam)$/.test(service),
+/**
+ * The permissions boundary of every role that the module creates. Without it, whoever may create a role and write its policy may
+ * do anything. An administrator creates it from `boundary.json`.
+ */
+export const BOUNDARY = 'arn:aws:iam::*:policy/hearth-boundary';
+
+/** Files by service and part. One policy would exceed the size limit of IAM. */
+const FILES: Record<string, (service: string, part: Grant['part']) => boolean> = {
+  'apply-policy-fleet.json': (service, part) => !part && /^(autoscaling|ec2|iam)$/.test(service),
+  'apply-policy-services.json': (service, part) => !part && !/^(autoscaling|ec2|iam)$/.test(service),
+  'apply-policy-people.json': (_, part) => part === 'people',
 };
 
 /** The policies for the applying role, by file name. Each statement has all actions on the same resources. */
@@ -61,7 +72,7 @@ export function applyPolicies(types: Readonly<Record<string, Permissions>>): Rec
     Object.entries(FILES).map(([file, isAbout]) => {
       const about = grants.map((one) => ({
         ...one,
-        actions: one.actions.filter((name) => isAbout(name.split(':')[0] ?? '')),
+        actions: one.actions.filter((name) => isAbout(name.split(':')[0] ?? '', one.part)),
       }));
       return [file, { Version: '2012-10-17', Statement: statements(about) }];
     }),
@@ -85,11 +96,16 @@ function statements(grants: readonly Grant[]): object[] {
 
 function grantsOf(type: Permissions): Grant[] {
   const own = [type.create, type.read, type.update, type.delete].flat();
-  const without = own.filter((one) => WITHOUT_RESOURCE.test(one));
-  const within = own.filter((one) => !WITHOUT_RESOURCE.test(one));
+  const bounded = own.filter((one) => type.bounded.includes(one));
+  const free = own.filter((one) => !type.bounded.includes(one));
+  const without = free.filter((one) => WITHOUT_RESOURCE.test(one));
+  const within = free.filter((one) => !WITHOUT_RESOURCE.test(one));
   return [
     ...(without.length > 0 ? [{ actions: without, on: ['*'], condition: undefined }] : []),
     ...(within.length > 0 ? [{ actions: within, on: type.on, condition: undefined }] : []),
+    ...(bounded.length > 0
+      ? [{ actions: bounded, on: type.on, condition: { ArnLike: { 'iam:PermissionsBoundary': BOUNDARY } } }]
+      : []),
     ...type.also,
   ];
 }

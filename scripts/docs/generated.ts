@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GRAFANA_DASHBOARD, grafanaDashboard } from '../grafana/dashboard.ts';
 import { applyPolicies, parsePermissions } from './apply-policy.ts';
-import { readOutputs, readVariables } from './hcl.ts';
+import { readOutputs, readVariables, type Variable } from './hcl.ts';
 import { inputTables, outputTable, replaceBlock } from './tables.ts';
 
 const PAGE = 'infra/README.md';
@@ -21,7 +21,9 @@ const EMPTY_PAGE =
 export function generatedDocs(root: string): Record<string, string> {
   const page = existsSync(join(root, PAGE)) ? readFileSync(join(root, PAGE), 'utf8') : EMPTY_PAGE;
   const sources = rootModule(root);
-  const withInputs = replaceBlock(page, 'inputs', inputTables(sources.flatMap(readVariables)));
+  const typed = readVariables(readFileSync(join(root, 'infra/modules/inputs/variables.tf'), 'utf8'));
+  const inputs = withTypes(sources.flatMap(readVariables), typed);
+  const withInputs = replaceBlock(page, 'inputs', inputTables(inputs));
   const policies = applyPolicies(parsePermissions(readFileSync(join(root, IAM, 'permissions.json'), 'utf8')));
   return {
     [GRAFANA_DASHBOARD]: `${JSON.stringify(grafanaDashboard(), null, 2)}\n`,
@@ -33,6 +35,18 @@ export function generatedDocs(root: string): Record<string, string> {
       ]),
     ),
   };
+}
+
+/**
+ * Inputs with attributes have their type in `modules/inputs`.
+ *
+ * @param typed variables of `modules/inputs`
+ */
+function withTypes(variables: readonly Variable[], typed: readonly Variable[]): Variable[] {
+  return variables.map((variable) => {
+    const found = typed.find(({ name }) => name === variable.name);
+    return found ? { ...variable, type: found.type, attributes: found.attributes } : variable;
+  });
 }
 
 /** Sources of the root module: required inputs first, refused inputs last. */

@@ -12,20 +12,24 @@ const variable = (name: string, rest: Partial<Variable> = {}): Variable => ({
   ...rest,
 });
 
-test('one row per input, one table per object type, and one line for inputs that are not supported', () => {
+test('one row per input, one table per object type, and a line each for ignored and for refused inputs', () => {
   const attributes = [{ name: 'a', type: 'string', default: undefined }];
   const text = inputTables([
     variable('one'),
     variable('two', { type: 'map(object)', default: '{}', attributes }),
     variable('three', { type: 'map(object)', default: '{}', attributes }),
     variable('four', { description: 'Not supported: use `one`.' }),
+    variable('five', { description: 'No effect: there is one.' }),
+    variable('six', { description: 'What it is. Required.', default: 'null' }),
   ]);
   expect(text).toContain('| `one` | `string` | (required) | What it is. |');
   expect(text).toContain('| `two` | `map(object)` | `{}` | What it is. |');
   expect(text).toContain('Attributes of `two`, `three`:');
   expect(text).toContain('| `a` | `string` | (required) |');
-  expect(text).not.toContain('| `four`');
-  expect(text).toMatch(/not supported.*`four`\.$/);
+  expect(text).toContain('| `six` | `string` | (required) | What it is. |');
+  for (const name of ['four', 'five']) expect(text).not.toContain(`| \`${name}\``);
+  expect(text).toMatch(/without effect.*: `five`\.\n/);
+  expect(text).toMatch(/not supported.*: `four`\.$/);
 });
 
 test('replaces only the text between the markers', () => {

@@ -3,16 +3,33 @@ import type { Output, Variable } from './hcl.ts';
 /** Start of the description of an input that the module declares only to refuse it. */
 const NOT_SUPPORTED = 'Not supported:';
 
-/** Inputs as Markdown: one table of all inputs, and one table per object type. Inputs that are not supported are listed last. */
+/** Start of the description of an input that the module accepts and ignores. */
+const NO_EFFECT = 'No effect:';
+
+/** End of the description of a required input whose absence the module reports itself. */
+const REQUIRED = ' Required.';
+
+/**
+ * Inputs as Markdown: one table of all inputs, and one table per object type. Inputs without effect, and inputs that are not
+ * supported, are listed last.
+ */
 export function inputTables(variables: readonly Variable[]): string {
   const refused = variables.filter(({ description }) => description.startsWith(NOT_SUPPORTED));
-  const supported = variables.filter((variable) => !refused.includes(variable));
+  const ignored = variables.filter(({ description }) => description.startsWith(NO_EFFECT));
+  const supported = variables.filter(
+    (variable) => !refused.includes(variable) && !ignored.includes(variable),
+  );
   return [
     table(
       ['Input', 'Type', 'Default', 'Description'],
-      supported.map((one) => [code(one.name), code(one.type), fallback(one.default), one.description]),
+      supported.map(({ name, type, description, ...one }) =>
+        description.endsWith(REQUIRED)
+          ? [code(name), code(type), fallback(undefined), description.slice(0, -REQUIRED.length)]
+          : [code(name), code(type), fallback(one.default), description],
+      ),
     ),
     ...objectTables(supported),
+    `Inputs without effect (the plan warns about them): ${ignored.map(({ name }) => code(name)).join(', ')}.`,
     `Inputs that are not supported (the error message names the alternative): ${refused.map(({ name }) => code(name)).join(', ')}.`,
   ].join('\n\n');
 }

@@ -22,7 +22,7 @@ const calls = ['infra/README.md', 'docs/from-aspect-workflows.md'].flatMap((page
 const sets = recipes();
 const groups = sets.map(
   ({ name }) =>
-    `    ${name} = { max_runners = 1, queue = "warming", gh_repo = "acme/app", resource_type = "default", warming_set = "${name}", policies = { warming_manage : "arn:aws:iam::123456789012:policy/made-up" } }\n`,
+    `    ${name} = { max_runners = 1, queue = "warming", gh_repo = "acme/app", resource_type = "default", warming_set = "${name}", policies = { warming_manage = "${name}" } }\n`,
 );
 const call = `module "hearth" {
   source         = "./hearth/infra"

@@ -179,6 +179,7 @@ module "hearth" {
 
   permissions_boundary = "arn:aws:iam::123456789012:policy/acme-boundary"
   log_retention_days   = 90
+  access_logs          = { bucket = "acme-access-logs" }
 
   replica_regions = ["eu-west-1"]
   tags            = { environment = "ci" }

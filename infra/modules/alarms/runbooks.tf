@@ -1,5 +1,5 @@
 locals {
-  dashboard     = "${var.name_prefix}-fleet"
+  dashboard     = "${var.name_prefix}-fleet-${var.region_code}"
   dashboard_url = "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${local.dashboard}"
 
   kinds = toset(concat(["dead-letters"], values(local.alarms)[*].runbook))

@@ -1,10 +1,11 @@
 # SNS topic for alarms about paging. Subscribe an e-mail address or a chat to it.
 
-# No encryption with the AWS managed key of SNS: CloudWatch may not use that key, and delivery would fail without an error.
-# The messages contain alarm names and states only.
+# No encryption with the AWS managed key of SNS: CloudWatch may not use that key, and delivery would fail without an error. The
+# policy of a key of yours must allow it to CloudWatch. The messages contain alarm names and states only.
 resource "aws_sns_topic" "this" {
-  name = "${var.name_prefix}-alarms"
-  tags = var.tags
+  name              = "${var.name_prefix}-alarms"
+  kms_master_key_id = var.kms_key_arn
+  tags              = var.tags
 }
 
 data "aws_iam_policy_document" "topic" {

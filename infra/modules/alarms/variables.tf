@@ -8,6 +8,11 @@ variable "region" {
   type        = string
 }
 
+variable "region_code" {
+  description = "Short name of the AWS region. The name of the dashboard ends in it."
+  type        = string
+}
+
 variable "account" {
   description = "Id of the AWS account."
   type        = string
@@ -51,6 +56,11 @@ variable "thresholds" {
 
 variable "runbooks_url" {
   description = "Base URL of the published runbooks, or null for links to the dashboard."
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the KMS key of the topic, or null."
   type        = string
 }
 

@@ -7,13 +7,16 @@ data "aws_region" "current" {}
 locals {
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
-  region    = data.aws_region.current.region
-  lambda    = "${var.name_prefix}_${var.name}"
+  # kms:ViaService has the DNS suffix of the partition.
+  dns_suffix = data.aws_partition.current.dns_suffix
+  region     = data.aws_region.current.region
+  lambda     = "${var.name_prefix}_${var.name}"
 }
 
 resource "aws_cloudwatch_log_group" "this" {
   name              = local.lambda
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = var.tags
 }
 
@@ -28,7 +31,7 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "this" {
-  name                 = local.lambda
+  name                 = var.role_name
   assume_role_policy   = data.aws_iam_policy_document.assume.json
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -50,6 +53,20 @@ data "aws_iam_policy_document" "common" {
       sid       = "SendToDeadLetterQueue"
       actions   = ["sqs:SendMessage"]
       resources = [aws_sqs_queue.dead[0].arn]
+    }
+  }
+  # For the queues. SQS decrypts and encrypts in the name of the caller.
+  dynamic "statement" {
+    for_each = local.has_inbox ? var.kms_key_arn[*] : []
+    content {
+      sid       = "UseKeyOfQueues"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["sqs.${local.region}.${local.dns_suffix}"]
+      }
     }
   }
   statement {
@@ -91,6 +108,7 @@ resource "aws_lambda_function" "this" {
   s3_bucket        = var.code.bucket
   s3_key           = var.code.key
   source_code_hash = var.code.code_sha256
+  kms_key_arn      = var.kms_key_arn
   # Callers of a URL take no concurrency from the other functions, and one invocation at a time scales. -1 reserves none.
   reserved_concurrent_executions = var.reserve_concurrency ? try(var.spec.reservedConcurrency, -1) : -1
   tags                           = var.tags

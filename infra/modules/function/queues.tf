@@ -5,7 +5,8 @@ resource "aws_sqs_queue" "dead" {
 
   name                      = "${var.name_prefix}-${var.name}-dead"
   message_retention_seconds = local.retention
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
   tags                      = var.tags
 }
 
@@ -15,7 +16,8 @@ resource "aws_sqs_queue" "inbox" {
   name                       = "${var.name_prefix}-${var.name}-inbox"
   visibility_timeout_seconds = local.visibility
   message_retention_seconds  = local.retention
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
   redrive_policy             = local.redrive
   tags                       = var.tags
 }
@@ -27,7 +29,8 @@ resource "aws_sqs_queue" "extra" {
   max_message_size           = try(var.spec.extraInboxBytes, null)
   visibility_timeout_seconds = local.visibility
   message_retention_seconds  = local.retention
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
   redrive_policy             = local.redrive
   tags                       = var.tags
 }

@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "scheduler_assume" {
 resource "aws_iam_role" "scheduler" {
   count = length(local.schedules) > 0 ? 1 : 0
 
-  name                 = "${local.lambda}_schedules"
+  name                 = "${var.role_name}_schedules"
   assume_role_policy   = data.aws_iam_policy_document.scheduler_assume.json
   permissions_boundary = var.permissions_boundary
   tags                 = var.tags
@@ -96,6 +96,19 @@ data "aws_iam_policy_document" "scheduler" {
     sid       = "SendToInbox"
     actions   = ["sqs:SendMessage"]
     resources = [aws_sqs_queue.inbox[0].arn, aws_sqs_queue.dead[0].arn]
+  }
+  dynamic "statement" {
+    for_each = var.kms_key_arn[*]
+    content {
+      sid       = "UseKeyOfQueues"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["sqs.${local.region}.${local.dns_suffix}"]
+      }
+    }
   }
 }
 
@@ -112,6 +125,7 @@ resource "aws_scheduler_schedule" "this" {
 
   name                = local.schedule_names[each.key]
   schedule_expression = each.value.schedule
+  kms_key_arn         = var.kms_key_arn
 
   flexible_time_window {
     mode = "OFF"

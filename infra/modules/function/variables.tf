@@ -8,6 +8,11 @@ variable "name_prefix" {
   type        = string
 }
 
+variable "role_name" {
+  description = "Name of the function's role. It is unique in the account."
+  type        = string
+}
+
 variable "spec" {
   description = "Content of the function's function.json, with the placeholders for prefix and bucket replaced."
   type        = any
@@ -56,6 +61,11 @@ variable "event_bus" {
 variable "reserve_concurrency" {
   description = "Controls whether the concurrency that function.json names is reserved."
   type        = bool
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the KMS key of queues, log, environment and schedules, or null for keys that AWS owns."
+  type        = string
 }
 
 variable "permissions_boundary" {

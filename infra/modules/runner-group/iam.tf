@@ -11,14 +11,14 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "this" {
-  name                 = var.name
+  name                 = var.role_name
   assume_role_policy   = data.aws_iam_policy_document.assume.json
   permissions_boundary = var.permissions_boundary
   tags                 = local.tags
 }
 
 resource "aws_iam_instance_profile" "this" {
-  name = var.name
+  name = var.role_name
   role = aws_iam_role.this.name
   tags = local.tags
 }
@@ -102,9 +102,15 @@ data "aws_iam_policy_document" "this" {
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
     content {
-      sid       = "DecryptWithKey"
-      actions   = try(var.cache.mode, "") == "write" ? ["kms:Decrypt", "kms:GenerateDataKey"] : ["kms:Decrypt"]
+      # SQS encrypts a report in the name of its sender.
+      sid       = "UseKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}", "sqs.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
   dynamic "statement" {

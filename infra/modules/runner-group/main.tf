@@ -1,5 +1,6 @@
 # One runner group. User data contains the configuration of its instances.
 
+data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
@@ -7,7 +8,7 @@ locals {
   runner_folder = "${path.module}/../../runner"
 
   # var.tags comes last, so that resource types and groups cannot override created-by and the cost allocation tag.
-  tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id })
+  tags = merge(var.resource_type.tags, var.group_tags, var.tags, { Name = var.name, "hearth:group" = var.group_id, "hearth:writes-snapshots" = tostring(var.writes_snapshots) })
 
   # bootstrap.sh mounts a local NVMe disk at /mnt/ephemeral, if the instance has one.
   directories = { images = "/mnt/ephemeral/aw", warm = "/mnt/ephemeral/aw/warm", state = "/var/lib/aw-runner" }
@@ -123,6 +124,7 @@ resource "aws_launch_template" "this" {
       volume_size           = var.resource_type.root_volume_size_gb
       volume_type           = "gp3"
       encrypted             = true
+      kms_key_id            = var.kms_key_arn
       delete_on_termination = true
     }
   }

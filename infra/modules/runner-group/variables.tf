@@ -1,5 +1,10 @@
 variable "name" {
-  description = "Name of the Auto Scaling group, its role, security group and launch template."
+  description = "Name of the Auto Scaling group, its security group and launch template."
+  type        = string
+}
+
+variable "role_name" {
+  description = "Name of the role and the instance profile. It is unique in the account."
   type        = string
 }
 
@@ -80,6 +85,11 @@ variable "lazy" {
   type        = string
 }
 
+variable "writes_snapshots" {
+  description = "Whether the role may write snapshots. Support sessions exclude such instances."
+  type        = bool
+}
+
 variable "warming" {
   description = "Warming run in the format of aw-runner's configuration, or null for a group without warming runs."
   type        = any
@@ -136,7 +146,7 @@ variable "enable_ssm_access" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key of the bucket, or null for the key that S3 manages."
+  description = "ARN of the KMS key of volumes, bucket and queues, or null for keys that AWS manages."
   type        = string
 }
 

@@ -1,5 +1,7 @@
 # Policies for people. The support policy is read-only, except for SSM sessions where they are enabled.
 
+data "aws_partition" "current" {}
+
 locals {
   home = "${var.region}:${var.account}"
 }
@@ -55,6 +57,12 @@ data "aws_iam_policy_document" "support" {
         variable = "ssm:resourceTag/created-by"
         values   = ["hearth"]
       }
+      # A session is root. On an instance that makes a snapshot it could write what all runners of the set mount.
+      condition {
+        test     = "StringNotEquals"
+        variable = "ssm:resourceTag/hearth:writes-snapshots"
+        values   = ["true"]
+      }
     }
   }
   dynamic "statement" {
@@ -79,7 +87,7 @@ data "aws_iam_policy_document" "support" {
 }
 
 resource "aws_iam_policy" "support" {
-  name        = "${var.name_prefix}-support"
+  name        = "${var.name_prefix}-support-${var.region_code}"
   description = "Read access to the runners, their groups, parameters and logs."
   policy      = data.aws_iam_policy_document.support.json
   tags        = var.tags
@@ -97,6 +105,11 @@ data "aws_iam_policy_document" "operator" {
       sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["secretsmanager.${var.region}.${data.aws_partition.current.dns_suffix}", "sqs.${var.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
   statement {
@@ -112,7 +125,7 @@ data "aws_iam_policy_document" "operator" {
 }
 
 resource "aws_iam_policy" "operator" {
-  name        = "${var.name_prefix}-operator"
+  name        = "${var.name_prefix}-operator-${var.region_code}"
   description = "Write secrets and redrive dead letters."
   policy      = data.aws_iam_policy_document.operator.json
   tags        = var.tags

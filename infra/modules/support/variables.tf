@@ -18,6 +18,11 @@ variable "region" {
   type        = string
 }
 
+variable "region_code" {
+  description = "Short name of the AWS region. The names of the policies end in it."
+  type        = string
+}
+
 variable "enable_ssm_access" {
   description = "Controls whether SSM sessions and port forwarding to runners are allowed."
   type        = bool

@@ -1,5 +1,11 @@
 # The snapshot bucket, and the policies that allow writing to it. The function warming has the schedules of the sets.
 
+data "aws_partition" "current" {}
+
+locals {
+  policy_names = { for set in var.sets : set => "${var.name_prefix}-warming-manage-${set}-${var.region_code}" }
+}
+
 resource "aws_s3_bucket" "this" {
   bucket = var.bucket_name
   tags   = var.tags
@@ -95,6 +101,14 @@ resource "aws_s3_bucket_notification" "this" {
   eventbridge = true
 }
 
+resource "aws_s3_bucket_logging" "this" {
+  count = var.access_logs == null ? 0 : 1
+
+  bucket        = aws_s3_bucket.this.id
+  target_bucket = var.access_logs.bucket
+  target_prefix = coalesce(var.access_logs.prefix, "${var.bucket_name}/")
+}
+
 locals {
   # What is a claim of its writer, in contrast to an output, which proves itself by its digest.
   cache_claims = ["act", "ccache", "sccache", "gradle", "nx", "turborepo"]
@@ -184,6 +198,11 @@ data "aws_iam_policy_document" "manage" {
       sid       = "EncryptAndDecryptWithKey"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${var.region}.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 }
@@ -191,7 +210,7 @@ data "aws_iam_policy_document" "manage" {
 resource "aws_iam_policy" "manage" {
   for_each = toset(var.sets)
 
-  name        = "${var.name_prefix}-warming-manage-${each.key}"
+  name        = local.policy_names[each.key]
   description = "Write snapshots of the warming set ${each.key}."
   policy      = data.aws_iam_policy_document.manage[each.key].json
   tags        = var.tags

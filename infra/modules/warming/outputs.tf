@@ -10,5 +10,7 @@ output "bucket_arn" {
 
 output "management_policies" {
   description = "Map from warming set to the policy (`arn`, `name`) of its warming group."
-  value       = { for set, policy in aws_iam_policy.manage : set => { arn = policy.arn, name = policy.name } }
+  # Composed of names, so that it is known in the plan: the root module reads the set of a warming group from it.
+  value      = { for set in var.sets : set => { arn = "arn:${var.partition}:iam::${var.account}:policy/${local.policy_names[set]}", name = local.policy_names[set] } }
+  depends_on = [aws_iam_policy.manage]
 }

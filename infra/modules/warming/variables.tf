@@ -3,6 +3,26 @@ variable "name_prefix" {
   type        = string
 }
 
+variable "account" {
+  description = "Id of the AWS account."
+  type        = string
+}
+
+variable "region" {
+  description = "Name of the AWS region."
+  type        = string
+}
+
+variable "region_code" {
+  description = "Short name of the AWS region. The names of the policies end in it."
+  type        = string
+}
+
+variable "partition" {
+  description = "Name of the AWS partition."
+  type        = string
+}
+
 variable "bucket_name" {
   description = "Name of the snapshot bucket."
   type        = string
@@ -21,6 +41,11 @@ variable "kms_key_arn" {
 variable "cache_scopes" {
   description = "Scopes of the build cache that runner groups use."
   type        = list(string)
+}
+
+variable "access_logs" {
+  description = "Bucket and prefix of the access logs of the bucket, or null."
+  type        = object({ bucket = string, prefix = optional(string) })
 }
 
 variable "tags" {

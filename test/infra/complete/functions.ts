@@ -145,7 +145,7 @@ export function aboutFunctions(made: Applied): void {
         expect(values.target).toMatchObject([
           {
             arn: `arn:aws:sqs:us-west-2:123456789012:aw-${name}-inbox`,
-            role_arn: `arn:aws:iam::123456789012:role/aw_${name}_schedules`,
+            role_arn: `arn:aws:iam::123456789012:role/aw_${name}_usw2_schedules`,
             dead_letter_config: [{ arn: `arn:aws:sqs:us-west-2:123456789012:aw-${name}-dead` }],
           },
         ]);
@@ -246,7 +246,7 @@ export function aboutFunctions(made: Applied): void {
       const roles = of('aws_iam_role').map(({ values }) => text(values.name));
       const senders = roles.filter((name) => /^aw_/.test(name));
       expect(senders.length).toBeGreaterThan(0);
-      for (const name of senders) expect(name).toMatch(/^aw_[a-z]+(_schedules)?$/);
+      for (const name of senders) expect(name).toMatch(/^aw_[a-z]+_usw2(_schedules)?$/);
     });
 
     test('only roles with the prefix, which runners have, send to the queue of reports', () => {

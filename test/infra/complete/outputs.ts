@@ -17,6 +17,7 @@ const outputs = v.strictObject({
   function_urls: v.record(v.string(), v.string()),
   gha_token_secret_id: v.string(),
   grafana_dashboard: v.string(),
+  kms_key_statements: v.string(),
   groups: v.record(
     v.string(),
     v.object({ auto_scaling_group: v.string(), role: v.string(), security_group_id: v.string() }),
@@ -44,7 +45,9 @@ export function aboutOutputs(made: Applied): void {
         cost_allocation_tag_value: 'acme/monorepo',
         alarms_sns_topic_arn: 'arn:aws:sns:us-west-2:123456789012:aw-alarms',
       });
-      expect(found.dashboard_url).toMatch(/^https:\/\/us-west-2\.console\.aws\.amazon\.com\/.*aw-fleet$/);
+      expect(found.dashboard_url).toMatch(
+        /^https:\/\/us-west-2\.console\.aws\.amazon\.com\/.*aw-fleet-usw2$/,
+      );
       expect(Object.keys(found.groups).sort()).toEqual([
         'bk/default',
         'bk/warm-ios',
@@ -79,7 +82,7 @@ export function aboutOutputs(made: Applied): void {
     test('have a management policy for every set, with or without a group', () => {
       const policies = shown().warming_management_policies;
       expect(Object.keys(policies).sort()).toEqual(['default', 'ios', 'later']);
-      expect(policies.ios?.arn).toBe('arn:aws:iam::123456789012:policy/aw-warming-manage-ios');
+      expect(policies.ios?.arn).toBe('arn:aws:iam::123456789012:policy/aw-warming-manage-ios-usw2');
     });
 
     test('have a read-only support policy, with sessions on instances of the deployment only', () => {
@@ -95,7 +98,15 @@ export function aboutOutputs(made: Applied): void {
       expect(rules.find(({ Sid }) => Sid === 'StartSessionsOnRunners')?.Condition).toEqual({
         StringLike: { 'ssm:resourceTag/Name': 'aw-*' },
         StringEquals: { 'ssm:resourceTag/created-by': 'hearth' },
+        // A session is root, and these instances write what all runners of a set mount.
+        StringNotEquals: { 'ssm:resourceTag/hearth:writes-snapshots': 'true' },
       });
+      const writers = made
+        .of('aws_launch_template')
+        .filter(({ values }) =>
+          JSON.stringify(values.tag_specifications).includes('"hearth:writes-snapshots":"true"'),
+        );
+      expect(writers.map(({ values }) => values.name).sort()).toEqual(['aw-bk-warm-ios', 'aw-gha-warming']);
     });
   });
 }

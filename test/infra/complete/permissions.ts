@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { actionKey, epochKey, outputKey, toolKey } from '../../../shared/fleet/build-cache.ts';
 import { actionsOfRunner } from '../iam-actions.ts';
@@ -64,6 +65,34 @@ export function aboutPermissions(made: Applied): void {
       );
       expect(named.length).toBeGreaterThan(100);
       for (const { address, name } of named) expect(name, address).toMatch(/^aw[-_]/);
+    });
+
+    test('the boundary of the setup page allows all that the roles have', () => {
+      const boundary = statements(readFileSync(join(root, 'infra/docs/iam/boundary.json'), 'utf8'));
+      const attached = of('aws_iam_policy').filter(({ values }) =>
+        text(values.name).startsWith('aw-warming-manage-'),
+      );
+      const policies = [...of('aws_iam_role_policy'), ...attached];
+      expect(policies.length).toBeGreaterThan(15);
+      const beyond = policies.flatMap(({ address, values }) =>
+        statements(values.policy).flatMap(({ Action, Resource: on }) =>
+          Action.flatMap((action) =>
+            on
+              .filter(
+                (arn) =>
+                  !boundary.some(
+                    (one) =>
+                      one.Action.includes(action) && one.Resource.some((pattern) => covers(pattern, arn)),
+                  ),
+              )
+              .map((arn) => `${address}: ${action} on ${arn}`),
+          ),
+        ),
+      );
+      expect(beyond).toEqual([]);
+      // Neither the boundary nor what it allows can change permissions.
+      for (const { Action } of boundary)
+        for (const action of Action) expect(action).not.toMatch(/^(iam|sts|organizations):|\*/);
     });
 
     test('every role has the permissions boundary', () => {
@@ -195,7 +224,7 @@ export function aboutPermissions(made: Applied): void {
     });
 
     test('the agent secrets are those that operators may write', () => {
-      const operator = only(of('aws_iam_policy').filter(({ values }) => values.name === 'aw-operator'));
+      const operator = only(of('aws_iam_policy').filter(({ values }) => values.name === 'aw-operator-usw2'));
       const writable = statements(operator.values.policy).find(({ Sid }) => Sid === 'WriteSecrets');
       const arns = of('aws_secretsmanager_secret').map(({ values }) => text(values.arn));
       expect(writable?.Resource.sort()).toEqual(arns.sort());
@@ -249,7 +278,7 @@ export function aboutPermissions(made: Applied): void {
         Action: expect.arrayContaining(['logs:CreateLogStream', 'logs:PutLogEvents']),
         Resource: ['arn:aws:logs:us-west-2:123456789012:log-group:aw_runners:log-stream:aw-cci-default/*'],
       });
-      const manage = of('aws_iam_policy').find(({ values }) => values.name === 'aw-warming-manage-ios');
+      const manage = of('aws_iam_policy').find(({ values }) => values.name === 'aw-warming-manage-ios-usw2');
       expect(
         statements(manage?.values.policy)
           .flatMap(({ Resource: on }) => on)
@@ -268,7 +297,10 @@ export function aboutPermissions(made: Applied): void {
         program.sort(),
       );
       const attached = of('aws_iam_role_policy_attachment').filter(({ name }) => name === 'further');
-      expect(attached.map(({ values }) => values.role).sort()).toEqual(['aw-bk-warm-ios', 'aw-gha-warming']);
+      expect(attached.map(({ values }) => values.role).sort()).toEqual([
+        'aw-bk-warm-ios-usw2',
+        'aw-gha-warming-usw2',
+      ]);
     });
   });
 }

@@ -207,9 +207,11 @@ export function aboutRunners(made: Applied): void {
         const tags = values.tag as { key: string; value: string }[];
         const id = tags.find(({ key }) => key === ROLE_ID_TAG)?.value;
         expect(id, text(values.name)).toMatch(/^AROA/);
-        expect(id).toBe(byRole.get(text(values.name)));
+        expect(id).toBe(byRole.get(`${text(values.name)}-usw2`));
       }
-      expect(new Set(groups.map(({ values }) => byRole.get(text(values.name)))).size).toBe(groups.length);
+      expect(new Set(groups.map(({ values }) => byRole.get(`${text(values.name)}-usw2`))).size).toBe(
+        groups.length,
+      );
     });
 
     test('instances and volumes have the tags of cost, deployment, type and group', () => {

@@ -144,7 +144,7 @@ export function aboutStorage(made: Applied): void {
         tokenSecret: secret('aw_gha_token_'),
       };
       const sized = (name: string, minRunners: number, maxRunners: number, takesJobs = true) => ({
-        role: `aw-${name}`,
+        role: `aw-${name}-usw2`,
         autoScalingGroup: `aw-${name}`,
         minRunners,
         maxRunners,
