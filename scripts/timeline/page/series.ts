@@ -111,14 +111,23 @@ function upTo(times: Float64Array, t: number): number {
 
 /** The sum of several step functions. */
 export function sumOf(all: readonly Steps[]): Steps {
-  const changes = all
-    .flatMap(({ at, value }) => [...at].map((t, i) => [t, (value[i] ?? 0) - (value[i - 1] ?? 0)] as const))
-    .sort((a, b) => a[0] - b[0]);
-  const sum = { at: new Float64Array(changes.length), value: new Float64Array(changes.length) };
+  const length = all.reduce((sum, { at }) => sum + at.length, 0);
+  const times = new Float64Array(length);
+  const changes = new Float64Array(length);
+  let n = 0;
+  for (const { at, value } of all) {
+    for (let i = 0; i < at.length; i += 1) {
+      times[n] = at[i] ?? 0;
+      changes[n] = (value[i] ?? 0) - (value[i - 1] ?? 0);
+      n += 1;
+    }
+  }
+  const order = new Uint32Array(length).map((_, i) => i).sort((a, b) => (times[a] ?? 0) - (times[b] ?? 0));
+  const sum = { at: new Float64Array(length), value: new Float64Array(length) };
   let total = 0;
-  for (const [i, [t, change]] of changes.entries()) {
-    total += change;
-    sum.at[i] = t;
+  for (const [i, change] of order.entries()) {
+    total += changes[change] ?? 0;
+    sum.at[i] = times[change] ?? 0;
     sum.value[i] = total;
   }
   return sum;

@@ -16,11 +16,13 @@ let client: CloudWatchLogsClient;
 let groups: Map<string, LogEvent[]>;
 let requests: { logGroupName: string; nextToken?: string; startTime: number; endTime: number }[];
 let throttled: number;
+let refusal: string | undefined;
 
 beforeEach(async () => {
   groups = new Map();
   requests = [];
   throttled = 0;
+  refusal = undefined;
   server = createServer(async (request, response) => {
     let text = '';
     for await (const piece of request) text += piece;
@@ -33,6 +35,10 @@ beforeEach(async () => {
     if (throttled > 0) {
       throttled -= 1;
       refuse('ThrottlingException');
+      return;
+    }
+    if (refusal !== undefined) {
+      refuse(refusal);
       return;
     }
     const events = groups.get(body.logGroupName);
@@ -147,4 +153,9 @@ test('without runners their logs are not read', async () => {
 
 test('a prefix without log groups is an error that names what to check', async () => {
   await expect(read()).rejects.toThrow(/no log group aw_lifecycle.*region/);
+});
+
+test('a log group that cannot be read is an error with what to check', async () => {
+  refusal = 'AccessDeniedException';
+  await expect(read()).rejects.toThrow(/aw_lifecycle cannot be read: .*AccessDenied.*logs:FilterLogEvents/);
 });

@@ -4,6 +4,7 @@ import {
   ResourceNotFoundException,
 } from '@aws-sdk/client-cloudwatch-logs';
 import { groupId, INSTANCE_ID, parseAutoScalingGroupName } from '../../../shared/fleet/names.ts';
+import { errorText } from '../../../shared/runtime/errors.ts';
 import { SourceError, type TimelineEvent } from '../events.ts';
 import { functionLines } from './function-lines.ts';
 import { runnerLines } from './runner-lines.ts';
@@ -46,7 +47,7 @@ export function logsClient(region: string | undefined): CloudWatchLogsClient {
 /**
  * The events of a deployment, out of the log lines of its functions and runners.
  *
- * @throws {SourceError} if the deployment has no log group of a function
+ * @throws {SourceError} if the deployment has no log group of a function, or if a log group cannot be read
  */
 export async function readLogs(logs: Logs, options: LogsOptions): Promise<TimelineEvent[]> {
   const { prefix, from, to } = options;
@@ -126,7 +127,12 @@ async function readGroup(
       }
     }
   } catch (error) {
-    if (!(error instanceof ResourceNotFoundException)) throw error;
+    if (!(error instanceof ResourceNotFoundException)) {
+      throw new SourceError(
+        `${logGroupName} cannot be read: ${errorText(error)}. Check the profile, the region, and the permission logs:FilterLogEvents`,
+        { cause: error },
+      );
+    }
     progress(`${logGroupName}: there is no such log group`);
     return false;
   }
