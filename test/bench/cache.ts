@@ -33,6 +33,7 @@ const program = await buildRunner(root, folder);
 const s3 = await startS3Server(S3_LINK);
 const nginx = await startNginx(join(folder, 'nginx'));
 const running: CacheProcess[] = [];
+const agent = new Agent({ keepAlive: true });
 
 type Row = {
   measured: string;
@@ -239,8 +240,6 @@ async function latency(): Promise<void> {
   add('GET from the instance, median', ms('disk'), `nginx ${ms('nginx')}`, ratio('disk', 'nginx'), 1.5);
   add('GET from S3, median', ms('cache'), `a GET of S3 ${ms('direct')}`, ratio('cache', 'direct'), 1.3);
 }
-
-const agent = new Agent({ keepAlive: true });
 
 /** @returns milliseconds */
 function call(url: string, ...body: Buffer[]): Promise<number> {

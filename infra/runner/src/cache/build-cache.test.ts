@@ -122,6 +122,32 @@ test('a large output that is sent while it arrives is whole, and a file afterwar
   expect(await second.output(digestOf(HUGE).sha256)).toHaveProperty('file');
 });
 
+test('a small object with a long content is a file, and not in memory', async () => {
+  const first = await instance();
+  const zeros = Buffer.alloc(5 * 2 ** 20);
+  await run(first, ACTION, zeros);
+  await first.drain(10_000);
+  expect(s3.objects.get(s3.keys('cas')[0] ?? '')?.body.length).toBeLessThan(10_000);
+  const second = await instance();
+  const content = await second.output(digestOf(zeros).sha256);
+  expect(content).toHaveProperty('file');
+  expect(await digest(content)).toEqual(digestOf(zeros));
+});
+
+test('requests for the same content at the same time share one', async () => {
+  const first = await instance();
+  for (const content of [LARGE, SMALL])
+    await first.putEntry('nx', String(content.length), await received(first.disk, content));
+  await first.drain(10_000);
+  const second = await instance();
+  s3.calls.length = 0;
+  for (const content of [LARGE, SMALL]) {
+    const found = await Promise.all([1, 2, 3].map(() => second.entry('nx', String(content.length))));
+    for (const each of found) expect(await digest(each)).toEqual(digestOf(content));
+  }
+  expect(s3.calls).toHaveLength(2);
+});
+
 test('an object with a changed bit is missing, and an output is replaced by the next instance that has it', async () => {
   const first = await instance();
   await run(first, ACTION, LARGE);

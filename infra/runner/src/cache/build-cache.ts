@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { type FileHandle, open, readFile, unlink } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import * as v from 'valibot';
 import {
   actionKey,
@@ -31,7 +32,7 @@ import {
 } from './action-result.ts';
 import type { DiskTier } from './disk-tier.ts';
 import { MemoryTier } from './memory-tier.ts';
-import { CorruptObject, seal, sealFile, unseal, unsealed } from './sealed.ts';
+import { CorruptObject, seal, sealFile, unseal, unsealed, unsealSmall } from './sealed.ts';
 import type { CacheStore, StoredObject } from './store.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -47,6 +48,10 @@ const MAX_TREE = 32 * 2 ** 20;
  * until the digest is checked. Others are checked first. In bytes.
  */
 const STREAM_ABOVE = 32 * 2 ** 20;
+
+/** Objects up to this size are read into memory, if their content is no larger than `SMALL_CONTENT`; in bytes. */
+const SMALL_OBJECT = 256 * 1024;
+const SMALL_CONTENT = 2 * 2 ** 20;
 
 /** Content of small outputs in memory, in bytes. */
 const MEMORY_BYTES = 16 * 2 ** 20;
@@ -463,9 +468,11 @@ export class BuildCache {
     find: () => Promise<StoredObject | undefined>,
   ): Promise<Content | undefined> {
     let pieces: AsyncIterable<Buffer> | undefined;
-    const isKept = await this.#once(name, async () => {
-      const object = await find();
-      if (!object) return false;
+    const found = await this.#once(name, async () => {
+      const stored = await find();
+      if (!stored) return false;
+      const { bytes, object } = await this.#small(stored, name, sha256);
+      if (!object) return bytes;
       const saving = this.#saving(object, name, maxBytes, sha256);
       if (this.#disk.isOff() || object.bytes > STREAM_ABOVE) {
         pieces = saving;
@@ -481,8 +488,41 @@ export class BuildCache {
       }
     });
     if (pieces) return { pieces };
+    if (typeof found === 'object') return { bytes: found };
     // One that another request streams, or that found no room, is missing.
-    return isKept ? this.#file(name) : undefined;
+    return found ? this.#file(name) : undefined;
+  }
+
+  /**
+   * Reads a small object at once, and writes its content to the disk meanwhile: of most objects the latency counts.
+   *
+   * @returns the content, or false for a broken one; for other objects one that can be read
+   */
+  async #small(
+    object: StoredObject,
+    name: string,
+    sha256: string | undefined,
+  ): Promise<{ bytes: Buffer | false; object?: StoredObject }> {
+    if (object.bytes > SMALL_OBJECT) return { bytes: false, object };
+    try {
+      const pieces: Buffer[] = [];
+      for await (const piece of object.body) pieces.push(piece);
+      const body = Buffer.concat(pieces);
+      const bytes = unsealSmall(body, SMALL_CONTENT);
+      if (!bytes) return { bytes: false, object: { ...object, body: Readable.from([body]) } };
+      if (sha256 !== undefined && hash('sha256', bytes, 'hex') !== sha256)
+        throw new CorruptObject('the content of the object has another digest');
+      this.#disk.write(name, bytes).catch((error: unknown) => this.#log(`${name}: ${errorText(error)}`));
+      return { bytes };
+    } catch (error) {
+      this.#notUsed(name, sha256, error);
+      return { bytes: false };
+    }
+  }
+
+  #notUsed(name: string, sha256: string | undefined, error: unknown): void {
+    if (error instanceof CorruptObject && sha256 !== undefined) this.#broken.add(sha256);
+    this.#log(`${name} is not used: ${errorText(error)}`);
   }
 
   /** The content of an object, which is a file of the disk tier after the last piece. */
@@ -505,8 +545,7 @@ export class BuildCache {
       }
       isComplete = true;
     } catch (error) {
-      if (error instanceof CorruptObject && sha256 !== undefined) this.#broken.add(sha256);
-      this.#log(`${name} is not used: ${errorText(error)}`);
+      this.#notUsed(name, sha256, error);
       throw error;
     } finally {
       object.abort();
