@@ -617,6 +617,7 @@ export class BuildCache {
    * days, an action for 14, and an output that is older than 14 days is stored again.
    */
   async #storeOutput({ sha256 }: Digest, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const place = this.#ownPlace();
     await this.#once(`store ${sha256}`, async () => {
       const isNew = (storedAt: number | undefined) =>
@@ -644,7 +645,7 @@ export class BuildCache {
   ): Promise<void> {
     const temporary = this.#disk.temporary();
     try {
-      const sealed = await sealFile(path, temporary, sha256);
+      const sealed = await sealFile(path, temporary, sha256, options.signal);
       const result = await this.#store.put(key, { file: temporary, ...sealed }, options);
       if (result === 'stored') this.#storedBytes += sealed.bytes;
     } finally {

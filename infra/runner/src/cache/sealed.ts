@@ -79,18 +79,21 @@ export async function unseal(object: Buffer, maxBytes: number): Promise<Buffer> 
  *
  * @param target a new file
  * @param sha256 of its content
+ * @param signal ends it, since a large file takes longer than a drain
  * @returns size of the object, and its SHA-256 in base64, as S3 has it
  */
 export async function sealFile(
   source: string,
   target: string,
   sha256: string,
+  signal: AbortSignal,
 ): Promise<{ bytes: number; checksum: string }> {
   const file = await open(target, 'wx', 0o600);
   const checksum = createHash('sha256');
   let bytes = 0;
   try {
     const write = async (piece: Buffer) => {
+      signal.throwIfAborted();
       checksum.update(piece);
       bytes += piece.length;
       await file.write(piece);

@@ -60,7 +60,9 @@ export const systemdCacheUnit: CacheUnitFactory = ({ log }) => ({
     await execute('systemd-run', [
       ...['--quiet', '--no-ask-password', `--unit=${UNIT}`, '--description=Build cache of the instance'],
       ...[...PROPERTIES, `ReadWritePaths=${settings.directory}`].map((property) => `--property=${property}`),
-      ...['--', program, `--max-old-space-size=${HEAP_MIB}`, script, 'serve-cache', SETTINGS],
+      // Buffers are freed with the young generation, and several arenas of the allocator would keep them.
+      ...['--setenv=MALLOC_ARENA_MAX=2', '--', program],
+      ...[`--max-old-space-size=${HEAP_MIB}`, '--max-semi-space-size=2', script, 'serve-cache', SETTINGS],
     ]);
   },
 
