@@ -6,71 +6,80 @@ export const METRIC_NAMESPACE = 'Hearth';
 /** The dimension that every metric has: the prefix of its deployment. Two deployments of one account can have groups of one name. */
 export const DEPLOYMENT_DIMENSION = 'Deployment';
 
+// The bundle of each function has the catalogue: most metrics share one of these.
+const BYTES_PER_GROUP = { unit: MetricUnit.Bytes, dimensions: [['Group']] } as const;
+const BYTES_PER_SET = { unit: MetricUnit.Bytes, dimensions: [['Set']] } as const;
+const COUNT_PER_FLEET = { unit: MetricUnit.Count, dimensions: [[]] } as const;
+const COUNT_PER_GROUP = { unit: MetricUnit.Count, dimensions: [['Group']] } as const;
+const COUNT_PER_SET = { unit: MetricUnit.Count, dimensions: [['Set']] } as const;
+const SECONDS_PER_GROUP = { unit: MetricUnit.Seconds, dimensions: [['Group']] } as const;
+const SECONDS_PER_SET = { unit: MetricUnit.Seconds, dimensions: [['Set']] } as const;
+
 /**
  * Every metric that Hearth emits, with its unit and its dimension sets. Alarms and the dashboard use only metrics of this
  * catalogue; a test compares them. A metric can have several dimension sets; the empty set is the whole fleet. Each set has the
  * dimension of the deployment in addition.
  */
 export const METRICS = {
-  RunnerBootSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  RunnerBootSeconds: SECONDS_PER_GROUP,
   RestoreSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group'], ['Group', 'Outcome']] },
-  DrainSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  DrainSeconds: SECONDS_PER_GROUP,
   /** Length of a drain so far, with each of its heartbeats. */
-  DrainingSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  DrainingSeconds: SECONDS_PER_GROUP,
   /** Runners that were replaced because of a fault that they reported. */
-  UnhealthyRunners: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  UnhealthyRunners: COUNT_PER_GROUP,
   /** Runners that reported a fault and were not replaced, since too many of the group were within an hour. */
-  HeldRunners: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  HeldRunners: COUNT_PER_GROUP,
   /** Runners that were replaced without a report, by cause. */
   RunnersReplaced: { unit: MetricUnit.Count, dimensions: [['Group', 'Cause']] },
   /** Time for which the oldest runner waits that is to be replaced; 0 if there is none. */
-  RepairDueSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  RepairDueSeconds: SECONDS_PER_GROUP,
   /** Runners that were replaced because the provider refuses the version of their agent. */
-  OldAgents: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  OldAgents: COUNT_PER_GROUP,
   /** Reports that were dropped for the limits of their sender. */
-  DroppedReports: { unit: MetricUnit.Count, dimensions: [[]] },
-  LaunchFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
-  SnapshotAgeSeconds: { unit: MetricUnit.Seconds, dimensions: [['Set']] },
-  SnapshotBytes: { unit: MetricUnit.Bytes, dimensions: [['Set']] },
-  WarmingRunSeconds: { unit: MetricUnit.Seconds, dimensions: [['Set']] },
-  WarmingRunFailures: { unit: MetricUnit.Count, dimensions: [['Set']] },
-  IncidentsSent: { unit: MetricUnit.Count, dimensions: [[]] },
-  IncidentsUnsent: { unit: MetricUnit.Count, dimensions: [[]] },
-  ParameterDrift: { unit: MetricUnit.Count, dimensions: [[]] },
+  DroppedReports: COUNT_PER_FLEET,
+  LaunchFailures: COUNT_PER_GROUP,
+  SnapshotAgeSeconds: SECONDS_PER_SET,
+  SnapshotBytes: BYTES_PER_SET,
+  WarmingRunSeconds: SECONDS_PER_SET,
+  WarmingRunFailures: COUNT_PER_SET,
+  IncidentsSent: COUNT_PER_FLEET,
+  IncidentsUnsent: COUNT_PER_FLEET,
+  ParameterDrift: COUNT_PER_FLEET,
   /** Queued jobs that count for a group, without unmatched ones. */
-  BacklogJobs: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  BacklogJobs: COUNT_PER_GROUP,
   /** Time for which the oldest of these jobs waits. */
-  OldestJobSeconds: { unit: MetricUnit.Seconds, dimensions: [['Group']] },
+  OldestJobSeconds: SECONDS_PER_GROUP,
   /** Queued jobs that idle runners of the group do not get, although their labels fit. */
-  UnmatchedJobs: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  UnmatchedJobs: COUNT_PER_GROUP,
   /** Polls, sources and groups whose scaling failed; 0 per poll without a failure. */
-  ScalingFailures: { unit: MetricUnit.Count, dimensions: [[]] },
+  ScalingFailures: COUNT_PER_FLEET,
   /** Requests and clean-ups that failed for a secret that is missing, malformed or refused. */
-  CredentialFailures: { unit: MetricUnit.Count, dimensions: [[]] },
+  CredentialFailures: COUNT_PER_FLEET,
   /** Requests for a registration that failed for the group's settings, the provider or AWS. */
-  RegistrationFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  RegistrationFailures: COUNT_PER_GROUP,
   /** Requests that have to come back later, for the budget of the installation or the provider's rate limit. */
-  RegistrationsThrottled: { unit: MetricUnit.Count, dimensions: [[]] },
+  RegistrationsThrottled: COUNT_PER_FLEET,
   /** Registrations whose agent ended without a job, or that never reached their instance. */
-  RegistrationsWithoutJob: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  RegistrationsWithoutJob: COUNT_PER_GROUP,
   /** Instances in service that had no registration in two sweeps in a row, per sweep. */
-  InstancesWithoutAgent: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  InstancesWithoutAgent: COUNT_PER_GROUP,
   /** Instances with more than one live registration. */
-  ExcessRegistrations: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  ExcessRegistrations: COUNT_PER_GROUP,
   /** Registrations without an instance, or beside the latest one of an instance, that a sweep could not remove. */
-  RegistrationsLeftBehind: { unit: MetricUnit.Count, dimensions: [[]] },
+  RegistrationsLeftBehind: COUNT_PER_FLEET,
   /** Requests of a principal that is not an instance of a runner group, or for another instance. */
-  DeniedRequests: { unit: MetricUnit.Count, dimensions: [[]] },
+  DeniedRequests: COUNT_PER_FLEET,
   /** Actions and entries of tools that jobs have found in the build cache, and those that they have not. */
-  CacheHits: { unit: MetricUnit.Count, dimensions: [['Group']] },
-  CacheMisses: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  CacheHits: COUNT_PER_GROUP,
+  CacheMisses: COUNT_PER_GROUP,
   /** Bytes that jobs have got from the build cache, and bytes that were stored in S3. */
-  CacheServedBytes: { unit: MetricUnit.Bytes, dimensions: [['Group']] },
-  CacheStoredBytes: { unit: MetricUnit.Bytes, dimensions: [['Group']] },
+  CacheServedBytes: BYTES_PER_GROUP,
+  CacheStoredBytes: BYTES_PER_GROUP,
   /** Results of jobs that were not stored in S3 although the group may. */
-  CacheDroppedUploads: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  CacheDroppedUploads: COUNT_PER_GROUP,
   /** Requests of the build cache that S3 refused or did not answer in time. */
-  CacheFailures: { unit: MetricUnit.Count, dimensions: [['Group']] },
+  CacheFailures: COUNT_PER_GROUP,
 } as const satisfies Record<string, { unit: string; dimensions: readonly (readonly string[])[] }>;
 
 export type MetricName = keyof typeof METRICS;
