@@ -315,7 +315,7 @@ test('a drain ends in time, also while a large output is compressed', async () =
   const cache = await instance();
   await run(cache, ACTION, HUGE);
   const began = performance.now();
-  await cache.drain(0);
+  await cache.drain(30);
   expect(performance.now() - began).toBeLessThan(5_000);
   expect(cache.numbers().dropped).toBe(1);
   expect([...s3.objects.keys()]).toEqual([]);

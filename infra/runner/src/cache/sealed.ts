@@ -102,6 +102,8 @@ export async function sealFile(
     await write(Buffer.from(sha256, 'hex'));
     const compressed = createZstdCompress(OPTIONS);
     const reading = pipeline(createReadStream(source), compressed);
+    // It is awaited only at the end: one that is given up before has an error too.
+    reading.catch(() => {});
     for await (const piece of compressed) await write(piece);
     await reading;
   } finally {
