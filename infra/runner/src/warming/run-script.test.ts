@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { followFile } from './follow-file.ts';
 import { runScript } from './run-script.ts';
@@ -50,9 +49,10 @@ describe('the script of a run', () => {
       const server = join(folder, 'server');
       writeFileSync(
         server,
-        `trap 'sleep 0.3; echo state >${saved}; exit 0' TERM\nwhile :; do sleep 0.05; done\n`,
+        `trap 'sleep 0.3; echo state >${saved}; exit 0' TERM\n: >${folder}/ready\nwhile :; do sleep 0.05; done\n`,
       );
-      const script = `sh ${server} --output_base=${folder}/output/x >/dev/null 2>&1 & sleep 0.2; exit 5`;
+      const started = `until [ -e ${folder}/ready ]; do sleep 0.05; done`;
+      const script = `sh ${server} --output_base=${folder}/output/x >/dev/null 2>&1 & ${started}; exit 5`;
       expect(await start(script).ended).toMatchObject({ code: 5 });
       expect(readFileSync(saved, 'utf8')).toBe('state\n');
     },
@@ -74,10 +74,8 @@ test('a file is followed from its first line to an incomplete last one, and no l
   const file = join(folder, 'log');
   const lines: string[] = [];
   const follower = followFile(file, (line) => lines.push(line));
-  await sleep(50);
   appendFileSync(file, 'one\ntw');
-  await sleep(700);
-  expect(lines).toEqual(['one']);
+  await expect.poll(() => lines, { timeout: 20_000 }).toEqual(['one']);
   appendFileSync(file, `o\n${'x'.repeat(9_000)}\nlast`);
   await follower.end();
   expect(lines.slice(0, 2)).toEqual(['one', 'two']);

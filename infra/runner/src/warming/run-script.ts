@@ -22,10 +22,11 @@ const GRACE_SECONDS = 60;
 const SCRIPT = `server=$1 directory=$2
 shift 2
 cd "$directory" || exit 1
-child=
-trap '[ -z "$child" ] || kill -TERM $child 2>/dev/null || :' TERM
+child= stopped=
+trap 'stopped=yes; [ -z "$child" ] || kill -TERM $child 2>/dev/null || :' TERM
 "$@" </dev/null &
 child=$!
+[ -z "$stopped" ] || kill -TERM $child 2>/dev/null || :
 code=0
 while :; do
   wait $child && code=0 || code=$?
