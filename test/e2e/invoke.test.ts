@@ -91,6 +91,6 @@ test('an unknown function is an error that lists the functions', async () => {
   });
   await expect(running).rejects.toMatchObject({
     code: 2,
-    stderr: expect.stringMatching(/no function nosuch; there are alarms, lifecycle/),
+    stderr: expect.stringMatching(/no function nosuch with an inbox; there are alarms, lifecycle/),
   });
 });
