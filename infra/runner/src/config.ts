@@ -67,7 +67,7 @@ const warmingSettings = v.pipe(
     user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/))),
     /** The command is stopped after this time. */
     timeoutSeconds: v.optional(seconds(1, 86_400), 7_200),
-    /** Each run of this number starts with an empty tree. 0: none does. */
+    /** One run in this number starts with an empty tree. 0: none does. */
     rebuild: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 14),
   }),
   v.check(

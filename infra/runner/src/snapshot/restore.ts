@@ -41,7 +41,7 @@ export type RestoreOptions = {
   set: string | undefined;
   directories: Directories;
   /**
-   * For a warming run: each run of this number starts with an empty tree, so that what one run has left behind does not live for ever
+   * For a warming run: one run in this number starts with an empty tree, so that what one run has left behind does not live for ever
    * in the snapshots after it. 0, or absent: none does.
    */
   rebuild?: number;
@@ -163,7 +163,7 @@ async function tryCandidates(
     // Only `warming` writes the pointer: a run cannot prolong the life of its snapshots.
     const runs = (stored?.pointer.current?.generation ?? 0) + 1;
     if (rebuild > 0 && current !== undefined && runs >= rebuild) {
-      warn(`this run starts with an empty tree, since ${runs} runs have started with that of the one before`);
+      warn(`this run starts with an empty tree, as one run in ${rebuild} does`);
       return { outcome: 'none', fetchedBytes: 0 };
     }
     candidates = stored ? [stored.pointer.current ?? [], stored.pointer.previous].flat() : [];
