@@ -88,6 +88,17 @@ describe.skipIf(reason !== undefined)('directories of a set', () => {
     expect(night.uploadedBytes).toBeLessThan(saved.uploadedBytes * 0.1);
   });
 
+  test('in the directories of agents, what a place needs belongs to the user of jobs', async () => {
+    const work = place('agents');
+    const paths = [join(work, 'gha/work/app/app')];
+    await world.restore({ ...world.instance('first'), paths, owner: 'nobody', ofOwner: [join(work, 'gha')] });
+    const owners = ['', 'gha', 'gha/work', 'gha/work/app', 'gha/work/app/app'].map(
+      (name) => statSync(join(work, name)).uid,
+    );
+    const user = uidOf('nobody');
+    expect(owners).toEqual([0, 0, user, user, user]);
+  });
+
   test('a directory that is new begins with what the image has there, and one that is not named any more is gone', async () => {
     mkdirSync(place('home/.cargo/bin'), { recursive: true });
     writeFileSync(place('home/.cargo/bin/tool'), 'of the image', { mode: 0o755 });

@@ -24,7 +24,8 @@ export function runnerDirectories(
     warmPathsProblem(paths, [images, warm, state, join(work, 'gha/runner')]) ?? aboveAgents(paths, work);
   if (problem !== undefined) throw new BadConfig(`directories.paths: ${problem}`);
   const owner = warmUser({ agent, warming });
-  return { images, warm, state, paths, owner, ...(lazy === 'auto' && { lazy: LAZY_DIRECTORY }) };
+  const ofOwner = CI_PROVIDERS.map((provider) => join(work, provider));
+  return { images, warm, state, paths, owner, ofOwner, ...(lazy === 'auto' && { lazy: LAZY_DIRECTORY }) };
 }
 
 /** Why a directory cannot be warm that contains everything of an agent, or undefined. */

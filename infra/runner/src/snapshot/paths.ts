@@ -14,6 +14,8 @@ export type Directories = {
   paths?: readonly string[];
   /** User that new ones of these belong to. */
   owner?: string;
+  /** Directories of root in which everything that a place of one of these needs belongs to that user: those of agents. */
+  ofOwner?: readonly string[];
   /** Directory of lazy starts, below /run (`lazy/`). Absent: every restore waits for the complete image. */
   lazy?: string;
 };
@@ -44,6 +46,7 @@ export async function snapshotPaths(configured: Directories) {
     warmPaths: usable,
     refusedPaths: refused,
     owner: configured.owner,
+    ofOwner: configured.ofOwner ?? [],
     lazy: configured.lazy,
     bases: join(images, 'base'),
     trees: join(images, 'trees'),

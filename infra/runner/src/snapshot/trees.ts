@@ -208,7 +208,7 @@ async function emptyImageBytes(paths: Paths): Promise<number> {
 export async function bindWarm(paths: Paths, tree: Pick<Tree, 'name' | 'point'>): Promise<void> {
   if (!(await shows(paths, tree.name, paths.warm))) await bind(join(tree.point, WARM), paths.warm);
   for (const { path, place } of await unboundPaths(paths, tree.name)) {
-    await makePlace(place);
+    await makePlace(place, paths);
     await bind(join(tree.point, inTree(path)), place);
   }
 }

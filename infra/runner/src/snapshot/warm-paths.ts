@@ -191,12 +191,20 @@ async function giveTo(directory: string, owner: string | undefined): Promise<voi
   await chmod(directory, 0o755);
 }
 
-/** Makes a place. What is missing of it gets the owner of the directory that is there: a home's user goes on to write in it. */
-export async function makePlace(place: string): Promise<void> {
+/**
+ * Makes a place. What is missing of it gets the owner of the directory that is there: a home's user goes on to write in it. In the
+ * directories of agents it belongs to the user of jobs, whose agent expects to write there.
+ */
+export async function makePlace(
+  place: string,
+  of: { owner?: string | undefined; ofOwner?: readonly string[] } = {},
+): Promise<void> {
   if (await stat(place).catch(() => undefined)) return;
   const parent = dirname(place);
-  await makePlace(parent);
+  await makePlace(parent, of);
   await mkdir(place);
+  if (of.ofOwner?.some((folder) => place !== folder && isWithin(place, folder)))
+    return giveTo(place, of.owner);
   const { uid, gid } = await stat(parent);
   await chown(place, uid, gid);
 }
