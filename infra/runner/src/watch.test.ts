@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { noCache } from './cache/job-cache.ts';
 import { newState, type RunnerState, stateFile } from './state.ts';
 import { fakeInstance, INSTANCE, type InstanceSettings } from './testing/fake-instance.ts';
 import { watch } from './watch.ts';
@@ -80,6 +81,33 @@ describe('a drain', () => {
     expect(full.happened.filter((what) => what === 'intake stops').length).toBeGreaterThan(10);
     expect(full.heartbeats.length).toBeGreaterThanOrEqual(3);
     expect(one.happened.indexOf('intake stops')).toBeLessThan(one.happened.indexOf('state draining'));
+  });
+
+  test('the uploads of the build cache end before the instance reports Drained, once, and heartbeats continue', async () => {
+    const happened: string[] = [];
+    let finish = () => {};
+    const cache = {
+      ...noCache,
+      drain: () => {
+        happened.push('drain of the cache');
+        return new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+      },
+      report: async () => void happened.push('numbers'),
+    };
+    const gone = { ...drain, status: async () => ({ state: 'gone' }) as const };
+    const one = await watching({ ...gone, cache }, { phase: 'draining', since: Date.now() });
+    happened.splice(0, happened.indexOf('drain of the cache'));
+    await seconds(50);
+    expect(one.sent).toEqual([]);
+    expect(one.heartbeats.length).toBeGreaterThan(0);
+    finish();
+    await seconds(1);
+    expect(happened).toEqual(['drain of the cache', 'numbers']);
+    expect(one.sent).toMatchObject([{ report: 'Runner Drained' }]);
+    await seconds(120);
+    expect(happened.filter((what) => what === 'drain of the cache')).toHaveLength(1);
   });
 
   test('reports Drained again until the instance is gone, also after a report that failed', async () => {
