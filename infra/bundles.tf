@@ -10,6 +10,10 @@ data "aws_s3_object" "bundles" {
       condition     = self.body != null
       error_message = "s3://${module.inputs.bundles.bucket}/${module.inputs.bundles.prefix}bundles.json has a content type that Terraform cannot read. Upload the file again with the content type application/json."
     }
+    postcondition {
+      condition     = module.inputs.bundles.sha256 == null ? true : sha256(self.body) == module.inputs.bundles.sha256
+      error_message = "s3://${module.inputs.bundles.bucket}/${module.inputs.bundles.prefix}bundles.json has another SHA-256 than bundles.sha256. Either the release was changed in the bucket, or bundles.sha256 is that of another release: compare it with the output of sha256sum for dist/bundles.json of the release archive."
+    }
   }
 }
 
@@ -78,5 +82,13 @@ resource "aws_s3_object_copy" "runner" {
 
   lifecycle {
     create_before_destroy = true
+  }
+}
+
+# bundles.json has the checksums of the code, and lies beside it. Whoever may write to that bucket could change both.
+check "checksum_of_bundles" {
+  assert {
+    condition     = module.inputs.bundles == null ? true : module.inputs.bundles.sha256 != null
+    error_message = "bundles has no sha256, so whoever may write to the bucket decides what the functions and the runners run. Set bundles.sha256 to the output of sha256sum for dist/bundles.json of the release archive."
   }
 }

@@ -115,7 +115,7 @@ variable "enable_function_reserved_concurrency" {
 }
 
 variable "bundles" {
-  description = "S3 location of the `dist` folder of a release (`bundles.json` and the files that it names). The bucket must be in the region of the deployment. Default: null; the module then uses `dist` beside itself."
+  description = "S3 location of the `dist` folder of a release (`bundles.json` and the files that it names). The bucket must be in the region of the deployment. `sha256` is the SHA-256 of `bundles.json`, in hex; with another file the plan fails (default: none, with a warning). Default: null; the module then uses `dist` beside itself."
   type        = any
   default     = null
 }

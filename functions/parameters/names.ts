@@ -56,6 +56,17 @@ export function isSnapshotName(root: string, name: string): boolean {
   return set !== undefined && SET_NAME.test(set);
 }
 
+/**
+ * Whether this function writes parameters of that name. Nothing else below `root` is deleted: a tree of another program can lie
+ * beside it, with secrets.
+ */
+export function isOwnName(root: string, name: string): boolean {
+  if (name === `${root}/deployment`) return true;
+  const group = name.startsWith(`${root}/groups/`) ? name.slice(`${root}/groups/`.length) : '';
+  if (parseGroupId(group) !== undefined) return true;
+  return [isBacklogName, isCapacityName, isSnapshotName].some((isName) => isName(root, name));
+}
+
 function between(text: string, start: string, end: string): string | undefined {
   if (!text.startsWith(start) || !text.endsWith(end)) return undefined;
   return text.slice(start.length, -end.length);

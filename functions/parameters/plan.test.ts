@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Desired, Expected } from './desired.ts';
+import { isOwnName } from './names.ts';
 import { type Plan, planTree } from './plan.ts';
 import type { Parameter } from './ports.ts';
 
@@ -35,11 +36,24 @@ describe('somebody else changed', () => {
 
   test('an undeclared parameter, unless it is older than the declaration', () => {
     const plan = planTree('/aw', desired({}), [
-      existing('/aw/mine', 'x', after),
-      existing('/aw/old', 'x', before),
+      existing('/aw/groups/gha/mine', 'x', after),
+      existing('/aw/groups/gha/old', 'x', before),
     ]);
-    expect(plan.deletes).toEqual(['/aw/mine', '/aw/old']);
-    expect([...plan.drift]).toEqual(['/aw/mine']);
+    expect(plan.deletes).toEqual(['/aw/groups/gha/mine', '/aw/groups/gha/old']);
+    expect([...plan.drift]).toEqual(['/aw/groups/gha/mine']);
+  });
+
+  test('but parameters of another program below the root stay, whatever their names', () => {
+    const plan = planTree('/aw', desired({}), [
+      existing('/aw/external_cache_endpoint', 'x', after),
+      existing('/aw/groups/gl/default', 'x', after),
+      existing('/aw/groups/gha/default/token', 'x', after),
+      existing('/aw/warming/default/bucket', 'x', after),
+      existing('/aw/groups/gha/default', 'AQICAH', after, 'SecureString'),
+      existing('/aw/deployment/version', 'x', after),
+    ]);
+    expect(plan).toMatchObject({ writes: [], deletes: [], replaces: [] });
+    expect(plan.drift.size).toBe(0);
   });
 
   test('a missing parameter, only if there was an event about its delete', () => {
@@ -94,8 +108,9 @@ test('a value that cannot be written is refused, and the present value stays', (
 describe('for any tree', () => {
   // Few names, so that trees overlap. Some are outside of the root, some share only its first letters.
   const name = fc.constantFrom(
-    '/aw/a',
-    '/aw/b',
+    '/aw/deployment',
+    '/aw/groups/gha/a',
+    '/aw/warming/b/snapshot',
     '/aw/c/d',
     '/aw/held',
     '/awful/x',
@@ -160,7 +175,8 @@ describe('for any tree', () => {
           });
         }
         for (const parameter of twice) {
-          const isManaged = parameter.name.startsWith('/aw/') && !isHeld(parameter.name);
+          const isManaged =
+            isOwnName('/aw', parameter.name) && parameter.type === 'String' && !isHeld(parameter.name);
           if (isManaged) expect(goal.expected.has(parameter.name)).toBe(true);
         }
       }),

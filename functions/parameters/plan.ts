@@ -1,5 +1,5 @@
 import { type Desired, type Expected, isLiveValue } from './desired.ts';
-import { isBacklogName, isCapacityName, isSnapshotName, parameterProblem } from './names.ts';
+import { isBacklogName, isCapacityName, isOwnName, isSnapshotName, parameterProblem } from './names.ts';
 import type { Parameter } from './ports.ts';
 
 /** The changes that make the tree equal to what it should be. */
@@ -20,8 +20,8 @@ export type Plan = {
 };
 
 /**
- * Compares the desired tree with the present one. It writes only differences, deletes only below `root` and only what has no
- * source, and does not touch what is held.
+ * Compares the desired tree with the present one. It writes only differences, deletes only what has a name and the type that this
+ * function writes and no source, and does not touch what is held.
  *
  * A parameter that is newer than the source of its value was changed by somebody else: this function would have written that
  * value. Auto Scaling's numbers have no date, so a capacity counts only if it is not of the form that this function writes.
@@ -50,8 +50,9 @@ export function planTree(
     else continue;
     if (problem === undefined && isDrift(expected, existing, deleted.has(name))) drift.add(name);
   }
-  for (const { name, modifiedAt } of present) {
-    if (!name.startsWith(`${root}/`) || desired.expected.has(name) || desired.isHeld(name)) continue;
+  for (const { name, type, modifiedAt } of present) {
+    if (desired.expected.has(name) || desired.isHeld(name)) continue;
+    if (!isOwnName(root, name) || type !== 'String') continue;
     plan.deletes.push(name);
     const isLive = [isBacklogName, isCapacityName, isSnapshotName].some((isName) => isName(root, name));
     if (!isLive && modifiedAt > desired.declaredAt) drift.add(name);

@@ -101,7 +101,7 @@ describe('a hand edit', () => {
     const world = await reconciledWorld();
     const before = world.home.values();
     world.home.edit('/aw/deployment', 'mine', world.now());
-    world.home.edit('/aw/extra', 'mine', world.now());
+    world.home.edit('/aw/groups/gha/extra', 'mine', world.now());
     world.home.edit('/aw/groups/gha/default', 'secret', world.now(), 'SecureString');
     world.pass(1000);
     const first = await reconcile(world.deps, signal);

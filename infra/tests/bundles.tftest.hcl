@@ -22,7 +22,7 @@ variables {
   vpc_subnets    = ["subnet-00000000000000001"]
   hosts          = ["gha"]
   resource_types = {}
-  bundles        = { bucket = "acme-artifacts", prefix = "hearth/" }
+  bundles        = { bucket = "acme-artifacts", prefix = "hearth/", sha256 = "63119e7963246ef38458f38bc29a2dbef380a9923f52c7808f0e39297c16a043" }
 }
 
 override_data {
@@ -42,4 +42,20 @@ run "names_keys_and_checksums" {
     condition     = aws_s3_object_copy.runner[0].source == "acme-artifacts/hearth/aw-runner.mjs" && aws_s3_object_copy.runner[0].key == "tools/aw-runner-0123456789abcdef.mjs"
     error_message = "The runner program does not come from the bucket."
   }
+}
+
+run "another_file_is_refused" {
+  command = plan
+  variables {
+    bundles = { bucket = "acme-artifacts", prefix = "hearth/", sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+  }
+  expect_failures = [data.aws_s3_object.bundles[0]]
+}
+
+run "without_a_checksum_the_plan_warns" {
+  command = plan
+  variables {
+    bundles = { bucket = "acme-artifacts", prefix = "hearth/" }
+  }
+  expect_failures = [check.checksum_of_bundles]
 }

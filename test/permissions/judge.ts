@@ -11,6 +11,11 @@ export type IamRequest = {
   context?: Record<string, string>;
 };
 
+/** Names of roles end in the region, since they belong to the account. */
+function roleName(role: string): string {
+  return role.startsWith('aw-') ? `${role}-usw2` : `aw_${role}_usw2`;
+}
+
 type Policy = { name: string; policy: unknown };
 
 /**
@@ -21,12 +26,12 @@ export function judge(made: Deployed) {
   /** The session of a role: an instance has its id. */
   function principal(role: string): string {
     const isInstance = role.startsWith('aw-');
-    const name = isInstance ? role : `aw_${role}`;
+    const name = roleName(role);
     return `arn:aws:sts::${made.account}:assumed-role/${name}/${isInstance ? 'i-0123456789abcdef0' : name}`;
   }
 
   function policiesOf(role: string): Policy[] {
-    const name = role.startsWith('aw-') ? role : `aw_${role}`;
+    const name = roleName(role);
     const ids = made
       .of('aws_iam_role')
       .filter(({ values }) => values.name === name)
@@ -70,7 +75,7 @@ export function judge(made: Deployed) {
           contextVariables: {
             'aws:SecureTransport': 'true',
             'aws:PrincipalIsAWSService': 'false',
-            'aws:PrincipalArn': `arn:aws:iam::${made.account}:role/${role.startsWith('aw-') ? role : `aw_${role}`}`,
+            'aws:PrincipalArn': `arn:aws:iam::${made.account}:role/${roleName(role)}`,
             ...context,
           },
         },

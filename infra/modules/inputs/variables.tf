@@ -167,6 +167,7 @@ variable "bundles" {
   type = object({
     bucket = string
     prefix = optional(string, "")
+    sha256 = optional(string)
   })
 }
 

@@ -51,7 +51,9 @@ export function aboutImmutability(made: Applied): void {
       const role = of('aws_iam_role_policy').filter(({ address }) =>
         address.includes('runner_group["bk/warm-ios"]'),
       );
-      const manage = of('aws_iam_policy').filter(({ values }) => values.name === `aw-warming-manage-${SET}`);
+      const manage = of('aws_iam_policy').filter(
+        ({ values }) => values.name === `aw-warming-manage-${SET}-usw2`,
+      );
       return [...role, ...manage].flatMap(({ values }) => statements(values.policy));
     }
     function functionRole(): Statement[] {
