@@ -5,8 +5,9 @@ import { parseOrReject } from '../../shared/runtime/validate.ts';
 
 const priceList = v.strictObject({
   region: v.string(),
-  /** The day on which somebody compared the prices with the sources. */
+  /** The day on which the prices were noted. */
   date: v.pipe(v.string(), v.isoDate()),
+  note: v.string(),
   currency: v.literal('USD'),
   sources: v.pipe(v.array(v.pipe(v.string(), v.url())), v.minLength(1)),
   perMonth: v.strictObject({
