@@ -106,12 +106,12 @@ describe.skipIf(missingBazel !== undefined)('Bazel', () => {
       env: { ...process.env, HOME: home },
     });
 
-  /** A build of everything from nothing, as the first one on an instance. */
+  /** A build of everything from nothing, as the first one on an instance. A busy computer needs a longer timeout of the client. */
   async function build(cache: CacheProcess | undefined, ...options: string[]) {
     const lines = [`startup --output_user_root=${join(home, 'output')}`, 'build --jobs=16'];
     writeFileSync(
       rc,
-      `${lines.join('\n')}\n${cache ? cacheBazelRc(cache.port) : ''}${options.map((option) => `build ${option}\n`).join('')}`,
+      `${lines.join('\n')}\n${cache ? cacheBazelRc(cache.port) : ''}build --remote_timeout=300\n${options.map((option) => `build ${option}\n`).join('')}`,
     );
     await tool('clean');
     const counts = processesOf(await tool('build', '//...'));

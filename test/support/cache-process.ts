@@ -8,7 +8,7 @@ import type { CacheProcessSettings } from '../../infra/runner/src/cache/serve-ca
 const PROGRAM = resolve(import.meta.dirname, '../../infra/runner/src/main.ts');
 
 /** Longest time until the process serves, in milliseconds. */
-const START_MS = 60_000;
+const START_MS = 150_000;
 
 /** The process of the build cache of one instance, as aw-runner starts it. */
 export type CacheProcess = {
