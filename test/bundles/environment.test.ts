@@ -6,6 +6,7 @@ import { parametersEnv } from '../../functions/parameters/env.ts';
 import { registrationEnv } from '../../functions/registration/env.ts';
 import { scalingEnv } from '../../functions/scaling/env.ts';
 import { warmingEnv } from '../../functions/warming/env.ts';
+import { webhooksEnv } from '../../functions/webhooks/env.ts';
 import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
 
 const shapes = {
@@ -15,6 +16,7 @@ const shapes = {
   registration: registrationEnv,
   scaling: scalingEnv,
   warming: warmingEnv,
+  webhooks: webhooksEnv,
 };
 
 test('function.json names exactly the environment values that the function reads', async () => {
