@@ -23,7 +23,8 @@ describe.skipIf(reason !== undefined)('the release archive, unpacked', () => {
       writeFileSync(join(folder, path), bytes);
     }
     const example = readFileSync(join(root, 'infra/examples/github/main.tf'), 'utf8');
-    const main = example.replace('source = "../.."', 'source = "./hearth/infra"');
+    // With the function that is off by default.
+    const main = example.replace('source = "../.."', 'source = "./hearth/infra"\n\n  enable_webhooks = true');
     expect(main).not.toBe(example);
     writeFileSync(join(folder, 'main.tf'), main);
   });
