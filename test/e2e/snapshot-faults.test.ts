@@ -428,7 +428,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
     writeFileSync(base, Buffer.alloc(4096), { flag: 'r+' });
     writeFileSync(join(runner.state, 'restored.json'), '{}');
     expect(await world.restore(runner)).toMatchObject({ outcome: 'cold' });
-    expect(world.warnings.join()).toContain(`snapshot ${id} could not be restored`);
+    expect(world.warnings.join()).toContain(`snapshot ${id} is broken: the kernel does not mount the image`);
     expect(await world.restore(runner)).toMatchObject({ outcome: 'restored', id });
   });
 });

@@ -192,7 +192,8 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     const image = imageFrom(saved.manifest);
     expect(image.includes('folder-3')).toBe(true);
     expect(image.includes(secret)).toBe(false);
-    expect(readdirSync(point).sort()).toEqual(['lost+found', 'warm']);
+    expect(readdirSync(point).sort()).toEqual(['lost+found', 'paths', 'warm']);
+    expect(readdirSync(join(point, 'paths'))).toEqual([]);
   });
 
   /** All units of a snapshot, by its records alone. */

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { ChildProcessFailed, execute } from '../child-process.ts';
@@ -117,10 +117,23 @@ export async function restoreKernelState(before: KernelState, tree: string): Pro
     restored.push(`binary format ${name} removed`);
   }
   for (const device of await jobLoops(tree)) {
-    await execute('losetup', ['--detach', device]);
+    await detach(device);
     restored.push(`loop device ${device} detached`);
   }
   return restored;
+}
+
+/** The kernel can have detached the device by itself meanwhile: with the last mount of a job, a moment after its end. */
+async function detach(device: string): Promise<void> {
+  await execute('losetup', ['--detach', device]).catch(async (error: unknown) => {
+    const name = device.slice('/dev/'.length);
+    await access(`/sys/block/${name}/loop/backing_file`).then(
+      () => {
+        throw error;
+      },
+      () => undefined,
+    );
+  });
 }
 
 async function restoreTables(before: KernelState): Promise<string[]> {
