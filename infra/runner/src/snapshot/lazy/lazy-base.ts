@@ -75,8 +75,11 @@ export async function obtainLazily(
     await removeLazyImage(directory);
     return { fetchedBytes, isServed: false };
   } catch (error) {
+    const health = await lazyHealth(directory);
     await removeLazyImage(directory);
-    throw error;
+    signal?.throwIfAborted();
+    // A mount of an image whose frames are missing fails with an input error only.
+    throw health.state === 'failed' ? new LazyStartFailed(health) : error;
   }
 }
 
