@@ -11,6 +11,7 @@ import { inTree, PATHS } from './warm-paths.ts';
  * save makes an image of a directory. Kept are names, kinds, content, permissions, targets of links, and modification times of
  * files and directories in whole seconds from 1970 to 2038. Hard links become files of their own. What cannot be kept otherwise is
  * refused by name.
+ * Setuid bits are lost, which have no effect in a mounted tree either.
  */
 
 /** The content of the image cannot be shown without root. */
