@@ -97,34 +97,37 @@ function escaped(path: string): string {
 }
 
 /**
+ * Longest time of the removal, in milliseconds. The kernel closes the file of a loop device a moment after the device is detached,
+ * and a program that was started by a killed aw-runner can attach one meanwhile.
+ */
+const REMOVAL_MS = 10_000;
+
+/**
  * Removes every mount and loop device of a lazy start, last one first, whatever a killed program left. Never a lazy umount: blocks
  * and processes of a tree that something holds would stay without a name.
  *
  * @throws if something holds a mount
  */
 export async function unmountLazy(paths: LazyPaths): Promise<void> {
+  const deadline = performance.now() + REMOVAL_MS;
+  for (;;) {
+    try {
+      await unmountAll(paths);
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function unmountAll(paths: LazyPaths): Promise<void> {
   const all = (await mounts()).reverse();
   const trees = all.filter(({ type, source }) => type === 'overlay' && source === paths.directory);
   const own = all.filter(({ target }) => target === paths.lower);
   for (const { target } of [...trees, ...own]) await execute('umount', [target]);
   for (const device of await loopsOf(paths.served)) await execute('losetup', ['-d', device]);
   for (const { target, type } of all) {
-    if (target === paths.served && type === 'fuse') await unmountServed(target);
-  }
-}
-
-/** The kernel closes the file of a loop device a moment after the device is detached. */
-const CLOSING_MS = 5_000;
-
-async function unmountServed(target: string): Promise<void> {
-  const deadline = performance.now() + CLOSING_MS;
-  for (;;) {
-    try {
-      await execute('umount', ['-i', target]);
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    if (target === paths.served && type === 'fuse') await execute('umount', ['-i', target]);
   }
 }
