@@ -46,6 +46,9 @@ export type LazyBaseOptions = Omit<FetchOptions, 'progress'> & {
 /** Time between two looks at a fill that a restore waits for, in milliseconds. */
 const POLL_MS = 50;
 
+/** Longest wait for the reason of a mount that has failed, in milliseconds. */
+const REPORT_MS = 3_000;
+
 /**
  * Makes the snapshot available to jobs: served while its image is fetched, if the rest takes long on this link, and else as the
  * complete image.
@@ -75,10 +78,15 @@ export async function obtainLazily(
     await removeLazyImage(directory);
     return { fetchedBytes, isServed: false };
   } catch (error) {
-    const health = await lazyHealth(directory);
+    // A mount of an image whose frames are missing fails with an input error only, and a moment before the process reports why.
+    let health = await lazyHealth(directory);
+    const deadline = performance.now() + REPORT_MS;
+    while (health.state === 'filling' && !signal?.aborted && performance.now() < deadline) {
+      await sleep(POLL_MS);
+      health = await lazyHealth(directory);
+    }
     await removeLazyImage(directory);
     signal?.throwIfAborted();
-    // A mount of an image whose frames are missing fails with an input error only.
     throw health.state === 'failed' ? new LazyStartFailed(health) : error;
   }
 }
