@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { controlClient } from '../../infra/runner/src/cache/control.ts';
 import type { CacheProcessSettings } from '../../infra/runner/src/cache/serve-cache.ts';
+import { freePort } from '../../scripts/local/free-port.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../infra/runner/src/main.ts');
 
@@ -91,12 +91,4 @@ async function ended(child: ChildProcess): Promise<void> {
   const exit = new Promise((done) => child.once('exit', done));
   child.kill('SIGKILL');
   await exit;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
 }

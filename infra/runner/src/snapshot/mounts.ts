@@ -15,6 +15,10 @@ export type Mount = {
   /** Path within the file system that is mounted: `/` except for a bind. */
   root: string;
   point: string;
+  /** Kind of the file system, such as `ext4`. */
+  type: string;
+  /** What is mounted: a device, or a name. */
+  source: string;
 };
 
 /** A tree that cannot be unmounted. */
@@ -31,8 +35,11 @@ export function canMount(): boolean {
 export async function mounts(pid: number | 'self' = 'self'): Promise<Mount[]> {
   const table = await readFile(`/proc/${pid}/mountinfo`, 'utf8');
   return table.split('\n').flatMap((line) => {
-    const [, , device = '', root = '', point] = line.split(' ');
-    return point === undefined ? [] : [{ device, root: unescaped(root), point: unescaped(point) }];
+    const [place = '', source = ''] = line.split(' - ');
+    const [, , device = '', root = '', point] = place.split(' ');
+    if (point === undefined) return [];
+    const [type = '', name = ''] = source.split(' ');
+    return [{ device, root: unescaped(root), point: unescaped(point), type, source: unescaped(name) }];
   });
 }
 

@@ -1,42 +1,10 @@
-import { chmod, chown, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execute } from '../../child-process.ts';
+import { loopsOf, mounts } from '../mounts.ts';
 import type { LazyPaths } from './status.ts';
 
 /** Mounts of a lazy start: the served file (FUSE), a loop device on it, ext4 on that, and an overlay per job. */
-
-/** One line of /proc/self/mountinfo (proc(5)). */
-type Mount = { target: string; type: string; source: string };
-
-async function mounts(): Promise<Mount[]> {
-  const text = await readFile('/proc/self/mountinfo', 'utf8');
-  return text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => {
-      const [before = '', after = ''] = line.split(' - ');
-      const [type = '', source = ''] = after.split(' ');
-      return { target: unescaped(before.split(' ')[4] ?? ''), type, source: unescaped(source) };
-    });
-}
-
-/** The kernel writes spaces, tabs, newlines and backslashes as octal numbers. */
-function unescaped(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-}
-
-/** Loop devices on a file, such as /dev/loop3. */
-async function loopsOf(file: string): Promise<string[]> {
-  const names = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
-  const found = await Promise.all(
-    names.map(async (name) => {
-      // Absent while the device has no file.
-      const text = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
-      return text.trimEnd() === file ? [`/dev/${name}`] : [];
-    }),
-  );
-  return found.flat();
-}
 
 /** Read-ahead of the loop device in KiB: the kernel's 128 KiB are an eighth of a frame, and each read of a missing one waits. */
 const READ_AHEAD_KIB = 1024;
@@ -124,10 +92,11 @@ export async function unmountLazy(paths: LazyPaths): Promise<void> {
 async function unmountAll(paths: LazyPaths): Promise<void> {
   const all = (await mounts()).reverse();
   const trees = all.filter(({ type, source }) => type === 'overlay' && source === paths.directory);
-  const own = all.filter(({ target }) => target === paths.lower);
-  for (const { target } of [...trees, ...own]) await execute('umount', [target]);
-  for (const device of await loopsOf(paths.served)) await execute('losetup', ['-d', device]);
-  for (const { target, type } of all) {
-    if (target === paths.served && type === 'fuse') await execute('umount', ['-i', target]);
+  const own = all.filter(({ point }) => point === paths.lower);
+  for (const { point } of [...trees, ...own]) await execute('umount', [point]);
+  for (const loop of await loopsOf((file) => file === paths.served))
+    await execute('losetup', ['-d', `/dev/${loop}`]);
+  for (const { point, type } of all) {
+    if (point === paths.served && type === 'fuse') await execute('umount', ['-i', point]);
   }
 }
