@@ -201,6 +201,8 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
     ...sample.env,
     PATH: `${path('tools/node_modules/.bin')}:${process.env.PATH}`,
     HOME: path('home'),
+    // `npm test` gives its own cache to what it starts, and that one can contain the packages of the sample.
+    npm_config_cache: path('home/.npm'),
   };
   const git = (...args: string[]) =>
     execFileSync('git', ['-c', 'user.name=n', '-c', 'user.email=e@example.com', ...args], {
