@@ -58,9 +58,29 @@ async function main(keep: boolean): Promise<number> {
   }
 }
 
-const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
+const USAGE = `usage: npm start [-- --keep]
+
+Starts the local cloud, plays a day of three providers in it, and prints one table.
+  --keep   leaves the local cloud running after the table, until Ctrl-C`;
+
+/** @returns the options, or undefined after it has set the exit code */
+function options(): { keep: boolean } | undefined {
+  try {
+    const { values } = parseArgs({
+      options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
+    });
+    if (!values.help) return values;
+    console.log(USAGE);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    process.exitCode = 2;
+  }
+  return undefined;
+}
+
 try {
-  process.exitCode = await main(values.keep);
+  const values = options();
+  if (values) process.exitCode = await main(values.keep);
 } catch (error) {
   if (!(error instanceof CloudEnded)) throw error;
   console.error(error.message);

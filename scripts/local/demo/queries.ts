@@ -50,3 +50,11 @@ export function restoreOf(demo: Demo, instanceId: string): { outcome: string; se
   }
   return undefined;
 }
+
+/** Seconds from the end of a job to the place of the next one, for each job of an instance but the last. */
+export function turnoversOf(demo: Demo, instanceId: string): number[] {
+  return linesOf(demo, instanceId).flatMap((line) => {
+    const seconds = /the place of the next job is ready ([\d.]+) s after/.exec(line)?.[1];
+    return seconds === undefined ? [] : [Number(seconds)];
+  });
+}

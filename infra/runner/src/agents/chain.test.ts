@@ -158,6 +158,24 @@ describe('the chain', () => {
     expect(one.units.started).toHaveLength(1);
   });
 
+  test('logs how long after a job the place of the next one is ready', async () => {
+    const one = instance();
+    const chain = one.restart();
+    await one.pass(chain, 12);
+    one.units.work(one.current(), ['build']);
+    await chain.status();
+    one.units.end(one.current());
+    await chain.status();
+    one.clock.now += 480;
+    await chain.start();
+    const ready = () => one.lines.filter((line) => line.includes('the place of the next job is ready'));
+    expect(ready()).toEqual(['agent: the place of the next job is ready 0.48 s after the end of a job']);
+    // An agent that ends without a job is no turnover.
+    one.units.end(one.current());
+    await one.pass(chain, 60);
+    expect(ready()).toHaveLength(1);
+  });
+
   test('starts again with the same registration where the exit code asks for it', async () => {
     const one = instance();
     const chain = one.restart();

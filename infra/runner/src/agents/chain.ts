@@ -64,6 +64,8 @@ export class AgentChain implements AgentDriver {
   #checking: Promise<AgentStatus> | undefined;
   #releasing: Promise<void> | undefined;
   #lastReason = '';
+  /** When the last job has ended, until the place of the next one is ready. A restart of aw-runner forgets it. */
+  #turnoverSince: number | undefined;
 
   /** @param options.processes replaces the processes of this system, `file` the record on the disk */
   constructor(
@@ -223,12 +225,22 @@ export class AgentChain implements AgentDriver {
     try {
       await this.#context.units.prepare(place);
       record.unprepared = 0;
+      this.#reportTurnover();
     } catch (error) {
       record.unprepared = (record.unprepared ?? 0) + 1;
       if (record.unprepared >= MOST_FAULTS)
         record.problem = `the isolation of jobs cannot be set up: ${errorText(error)}`;
       throw error;
     }
+  }
+
+  #reportTurnover(): void {
+    if (this.#turnoverSince === undefined) return;
+    const seconds = (this.#context.now() - this.#turnoverSince) / 1000;
+    this.#context.log(
+      `agent: the place of the next job is ready ${seconds.toFixed(2)} s after the end of a job`,
+    );
+    this.#turnoverSince = undefined;
   }
 
   /** @throws {Refused} without a registration, or when the intake was stopped meanwhile */
@@ -396,6 +408,7 @@ export class AgentChain implements AgentDriver {
     if (end.ranJob) {
       record.lastJobEnd = agent.job === undefined ? now() : (agent.idleSince ?? now());
       record.failures = 0;
+      this.#turnoverSince = record.lastJobEnd;
     }
     if (end.update) {
       const count = (record.updates[agent.version] ?? 0) + 1;

@@ -1,7 +1,7 @@
 import { readlink } from 'node:fs/promises';
 import type { QueuedJob } from '../../ci-providers.ts';
 import { GROUPS, WARM_BUILD } from '../fleet.ts';
-import { inService } from '../queries.ts';
+import { inService, turnoversOf } from '../queries.ts';
 import { percentile } from '../statistics.ts';
 import { expectThat, type Step } from '../step.ts';
 import { groupNameOf, instanceOf, untilFinished } from './runners.ts';
@@ -50,13 +50,8 @@ export const cleanBuilds: Step = {
     const builds = `${jobs.length} builds, slowest ${slowest.toFixed(1)} s`;
     if (jobs.some(({ now }) => /^shared$/m.test(now.log)))
       return `${builds}; clean state needs root and XFS, and was not shown`;
-    const perRunner = Object.values(Object.groupBy(jobs, instanceOf)).map((each = []) =>
-      each.map(({ now }) => now).sort((a, b) => (a.startedAt ?? 0) - (b.startedAt ?? 0)),
-    );
-    const turnovers = perRunner.flatMap((each) =>
-      each.slice(1).map(({ startedAt = 0 }, index) => startedAt - (each[index]?.finishedAt ?? 0)),
-    );
+    const turnovers = [...new Set(jobs.map(instanceOf))].flatMap((id) => turnoversOf(demo, id));
     expectThat(turnovers.length >= runners, `only ${turnovers.length} jobs followed another one`);
-    return `${builds}; ${turnovers.length} clean turnovers, median ${(percentile(turnovers, 50) / 1000).toFixed(1)} s from job to job`;
+    return `${builds}; next job's clean state ${percentile(turnovers, 50).toFixed(1)} s after a job (median of ${turnovers.length})`;
   },
 };
