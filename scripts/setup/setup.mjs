@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { nodeIsInPlace, nodeProgram, placeNode } from './node-program.mjs';
 import { npmIsCurrent, readStamp, stampOfFiles, stampOfTree, writeStamp } from './stamps.mjs';
 import { commandExists, installPackages, MissingTool, pythonProgram, run } from './system.mjs';
 
@@ -20,9 +21,13 @@ const BUNDLED = ['functions', 'shared', 'infra/runner/src', 'scripts/build', 'sc
 const steps = [
   {
     name: 'dependencies',
-    isDone: () => npmIsCurrent(root),
-    // The scripts of the packages that `allowScripts` names bring Node 24 itself.
-    work: () => run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root }),
+    isDone: () => npmIsCurrent(root) && nodeIsInPlace(root),
+    work: () => {
+      // Everything comes out of the lock file, with its checksum. No script of a package runs.
+      const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+      if (!npmIsCurrent(root)) run('npm', ['ci', '--ignore-scripts', ...quiet], { cwd: root });
+      placeNode(root);
+    },
   },
   {
     name: 'emulator',
@@ -44,7 +49,7 @@ const steps = [
     name: 'bundles',
     isDone: () => existsSync(join(root, 'dist')) && readStamp(bundleStampFile()) === bundleStamp(),
     work: () => {
-      run(join(root, 'node_modules/.bin/node'), ['scripts/build/main.ts'], { cwd: root });
+      run(nodeProgram(root), ['scripts/build/main.ts'], { cwd: root });
       writeStamp(bundleStampFile(), bundleStamp());
     },
   },

@@ -43,20 +43,35 @@ export function stampOfTree(root, paths) {
 
 /**
  * Whether node_modules holds what package-lock.json names. npm writes what it installed into a hidden lock file of
- * its own; a package that is optional may be absent, because most are for other platforms.
+ * its own; a package that is optional may be absent, unless it is for this platform.
  *
  * @param {string} root
+ * @param {{os: string, cpu: string}} [platform]
  */
-export function npmIsCurrent(root) {
+export function npmIsCurrent(root, platform = { os: process.platform, cpu: process.arch }) {
   const hidden = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(hidden)) return false;
   const locked = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
   const installed = JSON.parse(readFileSync(hidden, 'utf8')).packages;
-  return Object.entries(locked).every(([path, { version, optional }]) => {
+  return Object.entries(locked).every(([path, wanted]) => {
     if (path === '') return true;
     const found = installed[path];
-    return found ? found.version === version : Boolean(optional);
+    if (found) return found.version === wanted.version;
+    return Boolean(wanted.optional) && !isFor(wanted, platform);
   });
+}
+
+/**
+ * Whether a package names this platform. One that names a C library does not count: which of them npm installs depends
+ * on more than the platform.
+ *
+ * @param {{os?: string | string[], cpu?: string | string[], libc?: unknown}} wanted
+ * @param {{os: string, cpu: string}} platform
+ */
+function isFor({ os, cpu, libc }, platform) {
+  return (
+    Boolean(os && cpu && !libc) && [os].flat().includes(platform.os) && [cpu].flat().includes(platform.cpu)
+  );
 }
 
 /** @param {string} path @returns {string[]} sorted */
