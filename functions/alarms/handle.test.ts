@@ -42,7 +42,7 @@ function setting(
     alarms: {
       get: async () => ('alarm' in change ? change.alarm : inAlarm),
       priorState: async () => 'unknown',
-      tags: async () => ({}),
+      tags: async () => ({ 'hearth:severity': 'error' }),
     },
     pager: {
       async send(event) {

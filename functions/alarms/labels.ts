@@ -5,6 +5,17 @@ import type { Alarm } from './alarm.ts';
 export const SEVERITIES = ['critical', 'error', 'warning', 'info'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+/** Begin of the keys of the tags of an alarm that pages. */
+const TAG_PREFIX = 'hearth:';
+
+/**
+ * Whether an alarm belongs to the deployment: its name begins with the prefix, and it has a tag `hearth:…`. Every alarm of the module has
+ * one. Whoever may create alarms can choose names and descriptions; a tag needs a permission of its own.
+ */
+export function isTagged(tags: Readonly<Record<string, string>>): boolean {
+  return Object.keys(tags).some((key) => key.startsWith(TAG_PREFIX));
+}
+
 /** Severity of an alarm without a label. */
 const DEFAULT_SEVERITY: Severity = 'error';
 
@@ -24,7 +35,7 @@ export type Labels = {
  * runner group has its group in the dimension of the metric.
  */
 export function readLabels(alarm: Alarm, tags: Readonly<Record<string, string>>): Labels {
-  const label = (key: string) => tags[`hearth:${key}`] ?? lineOf(alarm.description, key);
+  const label = (key: string) => tags[`${TAG_PREFIX}${key}`] ?? lineOf(alarm.description, key);
   const severity = label('severity')?.toLowerCase();
   return {
     severity: SEVERITIES.find((known) => known === severity) ?? DEFAULT_SEVERITY,

@@ -79,16 +79,16 @@ export async function sendResolve(arn: string, { pager, routing }: NotifyDeps): 
   }
 }
 
-/** The tags of an alarm. Without readable tags its description decides how it pages. */
+/** The tags of an alarm, or undefined where they are not readable: its description decides then how it pages. */
 export async function readTags(
   alarm: Alarm,
   { alarms, logger }: Pick<AlarmDeps, 'logger'> & { alarms: Pick<AlarmDeps['alarms'], 'tags'> },
-): Promise<Record<string, string>> {
+): Promise<Record<string, string> | undefined> {
   try {
     return await alarms.tags(alarm.arn);
   } catch (error) {
     if (isTransient(error)) throw error;
     logger.warn('the tags of the alarm are not readable', { alarm: alarm.name, error: errorText(error) });
-    return {};
+    return undefined;
   }
 }

@@ -109,7 +109,7 @@ function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[])
     alarms: {
       get: () => call(() => world.alarm()),
       priorState: () => call(() => priorStateIn(world.history) ?? 'unknown'),
-      tags: () => call(() => ({})),
+      tags: () => call(() => ({ 'hearth:severity': 'error' })),
     },
     pager: {
       send: (event, key) =>

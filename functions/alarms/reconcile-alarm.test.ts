@@ -31,6 +31,7 @@ const hint = (reportedState: ReportedState, secondsAgo = 5, change: Partial<Alar
 /** What each observation of the alarm returns or throws; the last one is repeated. */
 let observations: (Alarm | undefined | Error)[];
 let prior: PriorState | Error;
+let tags: Record<string, string> | Error;
 let routes: Routes;
 let sent: string[];
 let counted: string[];
@@ -38,6 +39,7 @@ let warned: string[];
 
 beforeEach(() => {
   prior = 'unknown';
+  tags = { 'hearth:severity': 'error' };
   routes = new Map([['default', 'key']]);
   sent = [];
   counted = [];
@@ -56,7 +58,10 @@ const deps: AlarmDeps = {
       if (prior instanceof Error) throw prior;
       return prior;
     },
-    tags: async () => ({}),
+    async tags() {
+      if (tags instanceof Error) throw tags;
+      return tags;
+    },
   },
   pager: {
     async send(event) {
@@ -198,6 +203,35 @@ describe('an alarm that cannot be read', () => {
     observations = [alarm('OK', { since: ago(1) }), throttled];
     await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
     expect(sent).toEqual(['resolve']);
+  });
+});
+
+describe('an alarm that the deployment did not create', () => {
+  const skipped = { outcome: 'skipped', reason: 'foreign-alarm', detail: { alarm: 'aw-x' } };
+
+  test.each([
+    ['no tags', {}],
+    ['tags of others', { team: 'x', 'hearth-deployment': 'aw', severity: 'critical' }],
+  ])('with %s does not page, whatever its description is', async (_, present) => {
+    tags = present;
+    observations = [alarm('ALARM', { description: 'severity: critical\nrunbook: https://evil.example/x' })];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toEqual(skipped);
+    observations = [undefined];
+    expect(await reconcileAlarm(hint('ALARM', 61), 2, deps)).toEqual(skipped);
+    observations = [throttled];
+    await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual([]);
+    expect(counted).toEqual([]);
+  });
+
+  test('cannot be told from others while tags are not readable: it pages', async () => {
+    tags = forbidden;
+    observations = [alarm('ALARM')];
+    expect(await reconcileAlarm(hint('ALARM'), 1, deps)).toMatchObject({ detail: { sent: 'trigger' } });
+    tags = throttled;
+    observations = [throttled];
+    await expect(reconcileAlarm(hint('ALARM'), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual(['trigger', 'trigger']);
   });
 });
 

@@ -5,6 +5,7 @@ import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/ou
 import type { Alarm, PriorState } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
 import { type DesiredAction, decideAction, decideWithoutAlarm, isBehind, NO_DATA } from './desired-action.ts';
+import { isTagged } from './labels.ts';
 import { readTags, type SendResult, sendResolve, sendTrigger } from './notify.ts';
 import type { AlarmDeps } from './ports.ts';
 
@@ -45,6 +46,7 @@ export async function reconcileAlarm(
     if (desired.action === 'nothing') return sent ? done({ sent }) : skipped(desired.reason);
     if (desired.action === sent) return done({ sent });
     const result = await send(desired, event, deps);
+    if (result === 'foreign') return skipped('foreign-alarm', { alarm: event.name });
     if (desired.action === 'trigger') countTrigger(result, deps);
     if (result === 'no-key') return skipped('no-routing-key', { alarm: event.name });
     sent = desired.action;
@@ -115,7 +117,10 @@ async function pageFromEvent(event: AlarmEvent, error: unknown, deps: AlarmDeps)
     alarm: event.name,
     error: errorText(error),
   });
-  countTrigger(await sendTrigger(event.snapshot, {}, deps), deps);
+  // Where the tags cannot be read either, the page is not lost.
+  const tags = await readTags(event.snapshot, deps).catch(() => undefined);
+  if (tags && !isTagged(tags)) return;
+  countTrigger(await sendTrigger(event.snapshot, tags ?? {}, deps), deps);
 }
 
 /** Keeps the record until the end of a suppression and then decides again. */
@@ -139,11 +144,14 @@ async function send(
   desired: Extract<DesiredAction, { action: 'trigger' | 'resolve' }>,
   event: AlarmEvent,
   deps: AlarmDeps,
-): Promise<SendResult> {
+): Promise<SendResult | 'foreign'> {
   if (desired.action === 'resolve') return sendResolve(event.arn, deps);
   // The ARN of the event, so that the resolve of a deleted alarm has the same dedup key.
   const alarm = { ...desired.alarm, arn: event.arn };
-  return sendTrigger(alarm, await readTags(alarm, deps), deps);
+  const tags = await readTags(alarm, deps);
+  // A page must not be lost because tags cannot be read.
+  if (tags && !isTagged(tags)) return 'foreign';
+  return sendTrigger(alarm, tags ?? {}, deps);
 }
 
 /** Only triggers count: a resolve opens no incident, and a resolve without a key loses no page. */

@@ -126,6 +126,57 @@ describe('a flood of one instance', () => {
   });
 });
 
+describe('heartbeats of a drain that has a limit', () => {
+  beforeEach(() => {
+    fleet.drainTimeoutSeconds = 3_600;
+    fleet.state = 'Terminating:Wait';
+  });
+
+  /** One heartbeat per minute; their outcomes. */
+  async function beat(minutes: number, seconds = 0): Promise<string[]> {
+    const reasons: string[] = [];
+    for (let minute = 0; minute < minutes; minute += 1) {
+      const outcome = await fleet.report(
+        { ...REPORTS.heartbeat, seconds: { drain: seconds } },
+        { id: `b-${sent++}` },
+      );
+      reasons.push(outcome.outcome === 'skipped' ? outcome.reason : outcome.outcome);
+      fleet.now = new Date(fleet.now.getTime() + 60_000);
+    }
+    return reasons;
+  }
+
+  test('are not passed on after it, whatever they report, so the hook times out', async () => {
+    const reasons = await beat(60 * 48);
+    expect(reasons.slice(0, 66)).toEqual(times(66, () => 'done'));
+    expect(new Set(reasons.slice(66))).toEqual(new Set(['drain-limit-reached']));
+    expect(fleet.calls).toHaveLength(66);
+  });
+
+  test('count from the first one that extended the hook', async () => {
+    fleet.state = 'InService';
+    expect(new Set(await beat(120))).toEqual(new Set(['no-active-action']));
+    fleet.state = 'Terminating:Wait';
+    expect(await beat(66)).toEqual(times(66, () => 'done'));
+    expect(await beat(1)).toEqual(['drain-limit-reached']);
+  });
+
+  test('are passed on while the record of the group cannot be read', async () => {
+    await beat(1);
+    fleet.now = new Date(fleet.now.getTime() + 7_200_000);
+    fleet.isBucketGone = true;
+    expect(await beat(2)).toEqual(['done', 'done']);
+    fleet.isBucketGone = false;
+    expect(await beat(1)).toEqual(['drain-limit-reached']);
+  });
+
+  test('are passed on for ever without a limit, and nothing is noted', async () => {
+    fleet.drainTimeoutSeconds = undefined;
+    expect(new Set(await beat(60 * 47))).toEqual(new Set(['done']));
+    expect(await fleet.store.read('lifecycle/gha/default.json')).toBeUndefined();
+  });
+});
+
 describe('a report', () => {
   test('that is too large is dead unread, and is kept in the dead-letter queue', async () => {
     const large = JSON.stringify({ ...REPORTS.heartbeat, job: 'x'.repeat(MAX_REPORT_BYTES) });

@@ -35,6 +35,8 @@ const groupRecordSchema = v.object({
   replaced: v.array(v.object({ instanceId, cause, at: instant })),
   /** Instances that are to be replaced and are not yet, with the time since when. */
   due: v.record(instanceId, v.object({ cause, since: instant })),
+  /** When the drain of each instance had its first heartbeat, in groups whose drains have a limit. */
+  draining: v.optional(v.record(instanceId, instant), {}),
 });
 export type GroupRecord = v.InferOutput<typeof groupRecordSchema>;
 
@@ -60,7 +62,7 @@ export async function readGroupRecord(
   { store, clock, logger }: RecordDeps,
 ): Promise<StoredRecord> {
   if (!parseGroupId(group)) throw new Error(`${group} is no id of a runner group`);
-  const empty: GroupRecord = { version: 1, seen: {}, replaced: [], due: {} };
+  const empty: GroupRecord = { version: 1, seen: {}, replaced: [], due: {}, draining: {} };
   const stored = await store.read(groupRecordKey(group));
   if (!stored) return { record: empty, etag: undefined };
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), groupRecordSchema), stored.text);
@@ -116,4 +118,27 @@ export async function admitReplacement(
     if (await writeGroupRecord(group, next, etag, deps)) return isAdmitted;
   }
   throw new RetryableError('group-record-contended', `the record of ${group} lost ${MAX_RACES} races`);
+}
+
+/**
+ * Notes that the drain of an instance has begun, unless that is noted.
+ *
+ * @returns when it began
+ */
+export async function noteDrain(group: string, id: string, deps: RecordDeps): Promise<Date> {
+  for (let race = 0; race < MAX_RACES; race += 1) {
+    const { record, etag } = await readGroupRecord(group, deps);
+    const noted = record.draining[id];
+    if (noted !== undefined) return new Date(noted);
+    const now = deps.clock.now();
+    const draining = { ...record.draining, [id]: now.toISOString() };
+    if (await writeGroupRecord(group, { ...record, draining }, etag, deps)) return now;
+  }
+  throw new RetryableError('group-record-contended', `the record of ${group} lost ${MAX_RACES} races`);
+}
+
+/** When the drain of an instance began; undefined if it is not noted. */
+export async function drainSince(group: string, id: string, deps: RecordDeps): Promise<Date | undefined> {
+  const noted = (await readGroupRecord(group, deps)).record.draining[id];
+  return noted === undefined ? undefined : new Date(noted);
 }

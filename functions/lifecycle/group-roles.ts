@@ -1,4 +1,4 @@
-import { ROLE_ID_TAG, WARMING_SET_TAG } from '../../shared/fleet/names.ts';
+import { DRAIN_TIMEOUT_TAG, ROLE_ID_TAG, WARMING_SET_TAG } from '../../shared/fleet/names.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { PermanentError, RetryableError } from '../../shared/runtime/errors.ts';
 import type { AutoScalingPort } from './ports.ts';
@@ -12,11 +12,18 @@ const FRESH_MS = 300_000;
  */
 const REREAD_MS = 10_000;
 
-/** The tags of a group, and when they were read. */
-type Known = { roleId: string | undefined; warmingSet: string | undefined; readAt: number };
+/** The group whose role the sender has. */
+export type SenderGroup = {
+  warmingSet: string | undefined;
+  /** Undefined: a drain has no limit but that of Auto Scaling. */
+  drainTimeoutSeconds: number | undefined;
+};
 
-/** The group whose role the sender has. `unknown-group`: no Auto Scaling group has that name. */
-export type RoleCheck = { warmingSet: string | undefined } | 'unknown-group';
+/** The tags of a group, and when they were read. */
+type Known = SenderGroup & { roleId: string | undefined; readAt: number };
+
+/** `unknown-group`: no Auto Scaling group has that name. */
+export type RoleCheck = SenderGroup | 'unknown-group';
 
 /** The roles of the runner groups, as the tags of their Auto Scaling groups name them. */
 export type GroupRoles = {
@@ -45,7 +52,13 @@ export function groupRoles(autoScaling: Pick<AutoScalingPort, 'describeGroup'>, 
       return undefined;
     }
     const { tags } = state;
-    const entry = { roleId: tags.get(ROLE_ID_TAG), warmingSet: tags.get(WARMING_SET_TAG), readAt };
+    const drainTimeout = Number(tags.get(DRAIN_TIMEOUT_TAG));
+    const entry: Known = {
+      roleId: tags.get(ROLE_ID_TAG),
+      warmingSet: tags.get(WARMING_SET_TAG),
+      drainTimeoutSeconds: drainTimeout > 0 ? drainTimeout : undefined,
+      readAt,
+    };
     known.set(group, entry);
     return entry;
   }

@@ -16,7 +16,7 @@ const instances = (count: number, state = 'InService', version = '7') =>
     ...template(version),
   }));
 
-const emptyRecord: GroupRecord = { version: 1, seen: {}, replaced: [], due: {} };
+const emptyRecord: GroupRecord = { version: 1, seen: {}, replaced: [], due: {}, draining: {} };
 const input = (change: Partial<RepairInput> = {}): RepairInput => ({
   group: { desired: 3, instances: instances(3), ...template('7') },
   maxLifetimeMs: undefined,
@@ -49,6 +49,13 @@ test('nothing is due in a sound group, and its instances are remembered', () => 
     Object.fromEntries(instances(3).map(({ instanceId }) => [instanceId, NOW.toISOString()])),
   );
   expect(planRepairs(input({ record: plan.record })).record).toEqual(plan.record);
+});
+
+test('the begin of a drain is kept as long as its instance exists', () => {
+  const at = NOW.toISOString();
+  const record = { ...emptyRecord, draining: { [idOf(0)]: at, [idOf(99)]: at } };
+  const group = { desired: 3, instances: instances(3, 'Terminating:Wait'), ...template('7') };
+  expect(planRepairs(input({ group, record })).record.draining).toEqual({ [idOf(0)]: at });
 });
 
 describe('an instance without an agent', () => {

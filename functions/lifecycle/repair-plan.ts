@@ -69,6 +69,7 @@ export function planRepairs(input: RepairInput): RepairPlan {
       due: Object.fromEntries(
         waiting.map(({ instanceId, cause, since }) => [instanceId, { cause, since: since.toISOString() }]),
       ),
+      draining: Object.fromEntries(Object.entries(record.draining).filter(([id]) => present.has(id))),
     },
     replace,
     oldestDueSeconds: (now.getTime() - oldest) / 1_000,

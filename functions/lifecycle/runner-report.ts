@@ -5,8 +5,8 @@ import { addLogFields } from '../../shared/runtime/logger.ts';
 import type { Message } from '../../shared/runtime/message.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import { done, type Outcome, retryLater, skipped } from '../../shared/runtime/outcome.ts';
-import { admitReplacement, type RecordDeps } from './group-record.ts';
-import type { GroupRoles } from './group-roles.ts';
+import { admitReplacement, drainSince, noteDrain, type RecordDeps } from './group-record.ts';
+import type { GroupRoles, SenderGroup } from './group-roles.ts';
 import { isAwaitingHook, isInServiceOrLaunching, isTerminating, senderState } from './lifecycle-state.ts';
 import type { AutoScalingPort, EventPublisher, HookAction } from './ports.ts';
 import type { ReportLimits } from './report-limits.ts';
@@ -33,6 +33,12 @@ type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>
 const PUBLISH_MS = 60_000;
 
 /**
+ * How long after the limit of a drain its heartbeats still count, in milliseconds. A runner sends none after the limit, but its drain
+ * begins a moment before the first heartbeat arrives.
+ */
+const DRAIN_SLACK_MS = 300_000;
+
+/**
  * Applies a report, and publishes what other functions act on: a failed boot, a broken snapshot and an unhealthy runner. Reports of
  * a boot are published first: afterwards the instance may be gone, and nothing would confirm the group of its sender. Only an instance
  * that still launches can report a boot. No job has run on it, so no job can have forged the report.
@@ -55,21 +61,17 @@ async function handleVerified(
   const { autoScalingGroup } = report;
   const group = await context.roles.check({ autoScalingGroup, roleId, sentAt: sentAt.getTime() });
   if (group === 'unknown-group') return skipped('group-gone');
-  const outcome = await applyReport(report, group.warmingSet, context);
+  const outcome = await applyReport(report, group, context);
   if (outcome.outcome === 'done') recordMeasurements(report, context.metrics);
   return outcome;
 }
 
-async function applyReport(
-  report: Report,
-  warmingSet: string | undefined,
-  context: Context,
-): Promise<Outcome> {
+async function applyReport(report: Report, sender: SenderGroup, context: Context): Promise<Outcome> {
   switch (report.report) {
     case 'Runner Heartbeat':
-      return recordHeartbeat(report, context);
+      return recordHeartbeat(report, sender, context);
     case 'Runner Ready':
-      await publishBrokenSnapshot(report, warmingSet, context);
+      await publishBrokenSnapshot(report, sender.warmingSet, context);
       return completeHook(report, 'boot', 'CONTINUE', context);
     case 'Runner Failed':
       return abandonLaunch(report, context);
@@ -141,13 +143,41 @@ async function terminateUnhealthy(
   return terminateAndReplace(instanceId, lifecycleState, context.autoScaling);
 }
 
+/**
+ * Extends the hook, unless the drain has reached the limit of its group: a job that has taken the role of its instance could hold
+ * it otherwise. The begin of the drain is what this function has noted, not what the report contains.
+ */
 async function recordHeartbeat(
   report: ReportOf<'Runner Heartbeat'>,
-  { prefix, autoScaling }: Context,
+  { drainTimeoutSeconds }: SenderGroup,
+  context: Context,
 ): Promise<Outcome> {
-  const result = await autoScaling.heartbeat(hookAction(report, report.phase, prefix));
+  const { group, instanceId, phase } = report;
+  const limit = phase === 'drain' ? drainTimeoutSeconds : undefined;
+  const since = limit === undefined ? undefined : await knownDrain(group, instanceId, context);
+  if (limit !== undefined && since instanceof Date) {
+    const drain = (context.clock.now().getTime() - since.getTime()) / 1_000;
+    if (drain > limit + DRAIN_SLACK_MS / 1_000) return skipped('drain-limit-reached', { drain, limit });
+  }
+  const result = await context.autoScaling.heartbeat(hookAction(report, phase, context.prefix));
   // The next heartbeat is a minute away, so a heartbeat without an active action needs no further call.
-  return result.applied ? done() : skipped('no-active-action', result);
+  if (!result.applied) return skipped('no-active-action', result);
+  if (limit !== undefined && since === undefined) await noteDrain(group, instanceId, context);
+  return done();
+}
+
+/** The noted begin of a drain; undefined if none is noted. A record that cannot be read ends no drain. */
+async function knownDrain(
+  group: string,
+  instanceId: string,
+  context: Context,
+): Promise<Date | undefined | 'unknown'> {
+  try {
+    return await drainSince(group, instanceId, context);
+  } catch (error) {
+    addLogFields({ unread: errorText(error) });
+    return 'unknown';
+  }
 }
 
 async function completeHook(

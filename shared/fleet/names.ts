@@ -28,6 +28,9 @@ export const ROLE_ID_TAG = 'hearth:role-id';
 /** Tag of an Auto Scaling group: the warming set that its instances restore; absent if they restore none. */
 export const WARMING_SET_TAG = 'hearth:warming-set';
 
+/** Tag of an Auto Scaling group: the limit of a drain in seconds; absent if drains have none but that of Auto Scaling. */
+export const DRAIN_TIMEOUT_TAG = 'hearth:drain-timeout';
+
 /** Both hooks of every group, without the prefix. */
 export type HookPhase = 'boot' | 'drain';
 

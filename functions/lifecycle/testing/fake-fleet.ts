@@ -1,4 +1,4 @@
-import { ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
+import { DRAIN_TIMEOUT_TAG, ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
 import type { Report } from '../../../shared/fleet/report.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
 import type { MetricSink } from '../../../shared/runtime/metrics.ts';
@@ -64,6 +64,10 @@ export class FakeFleet {
   /** Reads of groups, by name. */
   readonly reads: string[] = [];
   now = NOW;
+  /** The limit of a drain in the tag of each group. */
+  drainTimeoutSeconds: number | undefined;
+  /** Whether the bucket is out of reach. */
+  isBucketGone = false;
   /** Whether a `*:Wait` state has an active action already; at AWS it has one a moment later. */
   actionsBegun = true;
   /** Auto Scaling's refusal of a termination. */
@@ -100,6 +104,7 @@ export class FakeFleet {
       const roleId = this.roleIds.get(name);
       const tags = new Map([[WARMING_SET_TAG, 'default']]);
       if (roleId !== undefined) tags.set(ROLE_ID_TAG, roleId);
+      if (this.drainTimeoutSeconds) tags.set(DRAIN_TIMEOUT_TAG, String(this.drainTimeoutSeconds));
       return { ...this.sizes, tags };
     },
     listGroups: async () => new Map(),
@@ -166,7 +171,9 @@ export class FakeFleet {
       roles: this.roles,
       limits: this.limits,
       groups: { all: async () => [] },
-      store: this.store,
+      store: this.isBucketGone
+        ? { ...this.store, read: () => Promise.reject(new Error('no bucket')) }
+        : this.store,
       logger: { warn: (line) => void this.warnings.push(line) },
       metrics: this.metrics,
       clock: this.clock,

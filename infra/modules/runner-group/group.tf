@@ -61,7 +61,7 @@ resource "aws_autoscaling_group" "this" {
   }
 
   dynamic "tag" {
-    for_each = { for key, value in local.tags : key => value if !contains(["hearth:role-id", "hearth:warming-set"], key) }
+    for_each = { for key, value in local.tags : key => value if !contains(["hearth:role-id", "hearth:warming-set", "hearth:drain-timeout"], key) }
     content {
       key                 = tag.key
       value               = tag.value
@@ -82,6 +82,16 @@ resource "aws_autoscaling_group" "this" {
     content {
       key                 = "hearth:warming-set"
       value               = tag.value
+      propagate_at_launch = false
+    }
+  }
+
+  # The function lifecycle accepts no heartbeat of a longer drain.
+  dynamic "tag" {
+    for_each = var.drain_timeout_min[*]
+    content {
+      key                 = "hearth:drain-timeout"
+      value               = tostring(tag.value * 60)
       propagate_at_launch = false
     }
   }

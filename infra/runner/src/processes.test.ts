@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
-import { identify, isAlive, isSameProcess, signalProcess } from './processes.ts';
+import { identify, isAlive, isSameProcess, processes, signalProcess } from './processes.ts';
 
 const child = () => spawn('sleep', ['60']);
 let running: ReturnType<typeof child> | undefined;
@@ -27,4 +27,12 @@ test('a process is signalled, and one that has ended is not there any more', asy
   await ended;
   expect(await signalProcess(identity, 'SIGKILL')).toBe(false);
   expect(await identify(identity.pid)).toBeUndefined();
+});
+
+test.runIf(process.platform === 'linux')('a process in the list has the identity of its pid', async () => {
+  running = child();
+  await once(running, 'spawn');
+  const pid = running.pid ?? 0;
+  await expect.poll(async () => (await processes()).find((one) => one.pid === pid)?.argv[0]).toBe('sleep');
+  expect((await processes()).find((one) => one.pid === pid)).toMatchObject((await identify(pid)) ?? {});
 });

@@ -1,17 +1,24 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** A running process. */
-export type ProcessFacts = { pid: number; argv: string[] };
-
 /** Identifies one process although the kernel reuses pids. */
 export type ProcessIdentity = { pid: number; startTime: string };
 
+/** A running process, with its arguments. */
+export type RunningProcess = ProcessIdentity & { argv: string[] };
+
 /** All processes with arguments: kernel threads and zombies have none. Empty on systems other than Linux. */
-export async function processes(): Promise<ProcessFacts[]> {
+export async function processes(): Promise<RunningProcess[]> {
   const names = await gone(readdir('/proc'));
   const pids = (names ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
-  const found = await Promise.all(pids.map(async (pid) => ({ pid, argv: await argvOf(pid) })));
-  return found.filter(({ argv }) => argv.length > 0);
+  return (await Promise.all(pids.map(processOf))).filter((found) => found !== undefined);
+}
+
+/** The start time is read before and after the arguments, so that both are of one process. */
+async function processOf(pid: number): Promise<RunningProcess | undefined> {
+  const identity = await identify(pid);
+  const argv = await argvOf(pid);
+  if (!identity || argv.length === 0 || !(await isSameProcess(identity))) return undefined;
+  return { ...identity, argv };
 }
 
 /** The arguments of a process; none for a kernel thread, a zombie, or a process that has ended. */
@@ -20,11 +27,8 @@ async function argvOf(pid: number): Promise<string[]> {
   return line === '' ? [] : line.split('\0');
 }
 
-/** A process with its arguments. */
-export type ChildProcess = ProcessIdentity & ProcessFacts;
-
 /** The processes among `pids` whose parent is `parent`. */
-export async function childrenOf(parent: number, pids: readonly number[]): Promise<ChildProcess[]> {
+export async function childrenOf(parent: number, pids: readonly number[]): Promise<RunningProcess[]> {
   const found = await Promise.all(
     pids.map(async (pid) => {
       const fields = await statFields(pid);

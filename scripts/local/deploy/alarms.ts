@@ -20,7 +20,11 @@ export async function makeAlarm(
       Period: alarm.period,
       EvaluationPeriods: 1,
       TreatMissingData: 'notBreaching',
-      Tags: Object.entries(alarm.tags ?? {}).map(([Key, Value]) => ({ Key, Value })),
+      // Every alarm of the module has a severity.
+      Tags: Object.entries({ 'hearth:severity': 'error', ...alarm.tags }).map(([Key, Value]) => ({
+        Key,
+        Value,
+      })),
     }),
   );
 }

@@ -1,7 +1,13 @@
 import { type AutoScalingClient, CreateAutoScalingGroupCommand } from '@aws-sdk/client-auto-scaling';
-import { autoScalingGroupName, hookName, ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
+import {
+  autoScalingGroupName,
+  DRAIN_TIMEOUT_TAG,
+  hookName,
+  ROLE_ID_TAG,
+  WARMING_SET_TAG,
+} from '../../../shared/fleet/names.ts';
 import { roleId } from '../gateway/callers.ts';
-import type { Deployment, GroupSettings } from './settings.ts';
+import { type Deployment, type GroupSettings, USUAL_RUNNER } from './settings.ts';
 
 /** Heartbeat timeouts in seconds, as in the Terraform module, for groups without their own. */
 const USUAL_TIMEOUT = { boot: 300, drain: 1_800 };
@@ -17,6 +23,7 @@ export async function makeGroup(
   const { prefix, home } = deployment;
   const name = autoScalingGroupName(prefix, group);
   const timeout = group.heartbeatTimeout ?? USUAL_TIMEOUT;
+  const { drainTimeoutSeconds } = { ...USUAL_RUNNER, ...group.runner };
   const hook = (phase: 'boot' | 'drain', transition: string, DefaultResult: string) => ({
     LifecycleHookName: hookName(prefix, phase),
     LifecycleTransition: `autoscaling:EC2_INSTANCE_${transition}`,
@@ -51,6 +58,7 @@ export async function makeGroup(
         ...(group.warmingSet === undefined
           ? []
           : [{ Key: WARMING_SET_TAG, Value: group.warmingSet, PropagateAtLaunch: false }]),
+        { Key: DRAIN_TIMEOUT_TAG, Value: String(drainTimeoutSeconds), PropagateAtLaunch: false },
       ],
     }),
   );

@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { parseAgentSettings } from '../../../infra/runner/src/agents/settings.ts';
 import { parseConfig } from '../../../infra/runner/src/config.ts';
 import { LAUNCH_HOOK_SECONDS } from '../../../infra/runner/src/watch-step.ts';
-import { ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
+import { DRAIN_TIMEOUT_TAG, ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
 import { only, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
@@ -239,6 +239,12 @@ export function aboutRunners(made: Applied): void {
       const kept = tags.filter(({ propagate_at_launch }) => !propagate_at_launch).map(({ key }) => key);
       expect(kept).toEqual([ROLE_ID_TAG, WARMING_SET_TAG]);
       expect(tags.find(({ key }) => key === WARMING_SET_TAG)?.value).toBe('default');
+      const limited = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');
+      expect(limited?.values.tag).toContainEqual({
+        key: DRAIN_TIMEOUT_TAG,
+        value: '7200',
+        propagate_at_launch: false,
+      });
       for (const { address, values } of made.all) {
         // S3 allows ten tags per object, and users may have more.
         if (address.includes('aws_s3_object.')) expect(values.tags ?? null, address).toBe(null);

@@ -1,6 +1,6 @@
 import type { CiProvider } from '../../../../shared/fleet/names.ts';
 import type { Registration } from '../../../../shared/fleet/registration.ts';
-import type { ChildProcess, ProcessIdentity } from '../processes.ts';
+import type { ProcessIdentity, RunningProcess } from '../processes.ts';
 import type { PlacedUnit } from './placed-units.ts';
 import type { InstalledProgram } from './program-files.ts';
 
@@ -44,7 +44,7 @@ export type RunningAgent = {
   place: string;
   main: ProcessIdentity | undefined;
   /** Child processes of its main process. */
-  children: readonly ChildProcess[];
+  children: readonly RunningProcess[];
   /** Name of its registration. */
   name: string | undefined;
   /** Its last job. */

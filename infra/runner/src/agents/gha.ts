@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AGENT_TOO_OLD } from '../../../../shared/fleet/report.ts';
 import { execute, pipe } from '../child-process.ts';
-import type { ChildProcess } from '../processes.ts';
+import type { RunningProcess } from '../processes.ts';
 import type {
   AgentActivity,
   AgentEnd,
@@ -233,7 +233,8 @@ export function ghaAgent(options: {
   };
 }
 
-const isWorker = ({ argv }: ChildProcess) => argv.some((word) => /(^|\/)Runner\.Worker(\.dll)?$/.test(word));
+const isWorker = ({ argv }: RunningProcess) =>
+  argv.some((word) => /(^|\/)Runner\.Worker(\.dll)?$/.test(word));
 
 /** `2026-11-25 10:00:00Z: Running job: build` */
 function jobOf(text: string): string | undefined {

@@ -1,12 +1,12 @@
 import type { AgentUnit, AgentUnits, UnitState } from '../agents/units.ts';
-import type { ChildProcess, ProcessIdentity } from '../processes.ts';
+import type { ProcessIdentity, RunningProcess } from '../processes.ts';
 
 /** A unit in memory. A test changes what its agent does. */
 export type FakeUnit = {
   spec: AgentUnit;
   main: ProcessIdentity | undefined;
   ended: { code: number | null } | undefined;
-  children: ChildProcess[];
+  children: RunningProcess[];
   signals: NodeJS.Signals[];
   /** It has run a job. */
   worked: boolean;

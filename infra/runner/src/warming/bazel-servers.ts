@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { identify, isSameProcess, type ProcessIdentity, processes, signalProcess } from '../processes.ts';
+import { isSameProcess, type ProcessIdentity, processes, signalProcess } from '../processes.ts';
 
 /** Time for a server to write its state and exit, in milliseconds. */
 const GRACE_MS = 60_000;
@@ -9,12 +9,9 @@ const OUTPUT_BASE = '--output_base=';
 
 /** The Bazel servers whose output base is in a directory. */
 export async function bazelServers(directory: string): Promise<ProcessIdentity[]> {
-  const found = await Promise.all(
-    (await processes())
-      .filter(({ argv }) => argv.some((argument) => argument.startsWith(`${OUTPUT_BASE}${directory}/`)))
-      .map(({ pid }) => identify(pid)),
+  return (await processes()).filter(({ argv }) =>
+    argv.some((argument) => argument.startsWith(`${OUTPUT_BASE}${directory}/`)),
   );
-  return found.filter((each) => each !== undefined);
 }
 
 /**
