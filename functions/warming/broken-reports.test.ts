@@ -38,6 +38,7 @@ test('a snapshot that is broken in S3 too is quarantined, and the one before it 
     quarantined: [{ id: idOf(22) }],
   });
   expect(warming.warnings).toEqual(['a broken snapshot is quarantined']);
+  expect(warming.metrics).toEqual(['QuarantinedSnapshots 1']);
 });
 
 test('an instance with a bad disk does not quarantine a sound snapshot, nor cause a read per report', async () => {

@@ -42,6 +42,7 @@ export async function rollBack(
   );
   if (changed) {
     const current = pointer.current?.id ?? null;
+    deps.metrics.add('QuarantinedSnapshots', 1, { Set: set.name });
     deps.logger.warn('a broken snapshot is quarantined', { set: set.name, id, reason, current });
   }
   return { reason, pointer };

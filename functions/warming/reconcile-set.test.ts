@@ -271,6 +271,10 @@ describe('a current snapshot that is not whole is rolled back, once, without any
     expect(await reconcileSet(SET, warming.deps)).toMatchObject({
       detail: { quarantined: [idOf(21), idOf(22)], current: idOf(20) },
     });
+    const counted = () => warming.metrics.filter((metric) => metric === 'QuarantinedSnapshots 1');
+    expect(counted()).toHaveLength(2);
+    await reconcileSet(SET, warming.deps);
+    expect(counted()).toHaveLength(2);
     expect(await warming.pointer()).toMatchObject({ current: idOf(20), previous: [] });
   });
 

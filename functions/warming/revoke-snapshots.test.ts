@@ -32,6 +32,8 @@ describe('a revocation', () => {
       outcome: 'done',
       detail: { revoked: 2, current: idOf(19) },
     });
+    // An operator knows of it already.
+    expect(warming.metrics).toEqual([]);
     expect(await warming.pointer()).toMatchObject({
       current: idOf(19),
       quarantined: [{ id: idOf(21), reason: 'revoked by an operator: a bad dependency' }, { id: idOf(20) }],

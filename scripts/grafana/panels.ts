@@ -68,7 +68,11 @@ export const PANELS: readonly { row: string; panels: readonly Panel[] }[] = [
       { title: 'Age', stat: 'Maximum', metrics: of('SnapshotAgeSeconds') },
       { title: 'Size', stat: 'Maximum', metrics: of('SnapshotBytes') },
       { title: 'Warming run time', stat: 'Maximum', metrics: of('WarmingRunSeconds') },
-      { title: 'Failed warming runs', stat: 'Sum', metrics: of('WarmingRunFailures') },
+      {
+        title: 'Failed warming runs and quarantined snapshots',
+        stat: 'Sum',
+        metrics: of('WarmingRunFailures', 'QuarantinedSnapshots'),
+      },
     ],
   },
   {

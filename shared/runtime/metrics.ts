@@ -43,6 +43,8 @@ export const METRICS = {
   SnapshotBytes: BYTES_PER_SET,
   WarmingRunSeconds: SECONDS_PER_SET,
   WarmingRunFailures: COUNT_PER_SET,
+  /** Snapshots in use that were found broken, replaced or deleted. */
+  QuarantinedSnapshots: COUNT_PER_SET,
   IncidentsSent: COUNT_PER_FLEET,
   IncidentsUnsent: COUNT_PER_FLEET,
   ParameterDrift: COUNT_PER_FLEET,

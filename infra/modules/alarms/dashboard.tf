@@ -32,7 +32,7 @@ locals {
     { title = "Snapshot age", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotAgeSeconds", "Set", set]] },
     { title = "Snapshot size", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "SnapshotBytes", "Set", set]] },
     { title = "Warming run time", stat = "Maximum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunSeconds", "Set", set]] },
-    { title = "Failed warming runs", stat = "Sum", metrics = [for set in keys(var.sets) : ["Hearth", "WarmingRunFailures", "Set", set]] },
+    { title = "Failed warming runs and quarantined snapshots", stat = "Sum", metrics = flatten([for set in keys(var.sets) : [for name in ["WarmingRunFailures", "QuarantinedSnapshots"] : { row = ["Hearth", name, "Set", set] }]])[*].row },
     { title = "Incidents sent and unsent", stat = "Sum", metrics = [["Hearth", "IncidentsSent"], ["Hearth", "IncidentsUnsent"]] },
     { title = "Parameter edits reverted", stat = "Sum", metrics = [["Hearth", "ParameterDrift"]] },
     { title = "Age of oldest message in inboxes (seconds)", stat = "Maximum", metrics = flatten([for settings in values(var.functions) : [for queue in settings.queues : { row = ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue] }]])[*].row },

@@ -35,6 +35,8 @@ locals {
       large-snapshot      = { metric = "SnapshotBytes", statistic = "Maximum", threshold = var.thresholds.snapshot_gb * 1000000000, period = 3600, severity = "warning", summary = "The snapshot of ${set} is large" }
       slow-warming-runs   = { metric = "WarmingRunSeconds", statistic = "Maximum", threshold = settings.deadline_minutes * 60 * 0.8, period = 3600, severity = "warning", summary = "A warming run of ${set} took more than 80 % of its deadline" }
       failed-warming-runs = { metric = "WarmingRunFailures", statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "A warming run of ${set} failed" }
+      # A snapshot that was promoted cannot change by permission. If one did, someone has permissions that nobody should have, or S3 lost data.
+      quarantined-snapshots = { metric = "QuarantinedSnapshots", statistic = "Sum", threshold = 0, period = 3600, severity = "error", summary = "A snapshot of ${set} that was in use is broken, replaced or deleted, and is quarantined" }
     } : "${kind}-${set}" => merge({ periods = 1, missing = "notBreaching", runbook = kind, namespace = "Hearth", dimensions = { Set = set }, route = "warming", enabled = true }, alarm)
   }]...)
 

@@ -106,7 +106,13 @@ export function aboutAlarms(made: Applied): void {
         'gha/default',
         'gha/warming',
       ]);
-      for (const kind of ['old-snapshot', 'large-snapshot', 'slow-warming-runs', 'failed-warming-runs'])
+      for (const kind of [
+        'old-snapshot',
+        'large-snapshot',
+        'slow-warming-runs',
+        'failed-warming-runs',
+        'quarantined-snapshots',
+      ])
         expect(watched(kind, 'Set'), kind).toEqual(['default', 'ios']);
     });
 
