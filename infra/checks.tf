@@ -94,12 +94,16 @@ resource "terraform_data" "inputs" {
     }
     precondition {
       condition     = length(local.urls_with_credentials) == 0
-      error_message = "URLs must not contain credentials (https://<token>@… or …://<user>:<password>@…): the Terraform state, and user data or incidents, which jobs or many people can read, would contain them. Wrong in: ${join(", ", local.urls_with_credentials)}. A checkout has credential_command, and a command can read its credentials itself."
+      error_message = "URLs must not contain credentials (https://<token>@… or …://<user>:<password>@…), and a command must not contain a token: the Terraform state, and user data or incidents, which jobs or many people can read, would contain them. Wrong in: ${join(", ", local.urls_with_credentials)}. A checkout has credential_command, and a command can read its credentials itself."
     }
     precondition {
       # An ARN of a policy that does not exist yet is unknown in the plan. The apply evaluates the rule then.
       condition     = length(local.groups_that_write_snapshots) == 0
       error_message = "Groups whose jobs could write snapshots: ${join(", ", local.groups_that_write_snapshots)}. A policy of warming_management_policies is for the warming group of its set, under the key warming_manage. Remove it from the other policies of these groups."
+    }
+    precondition {
+      condition     = length(local.groups_of_another_level) == 0
+      error_message = "Groups that would start from a snapshot of another trust level: ${join("; ", local.groups_of_another_level)}. A run with root or with Docker can write every block of the filesystem image that these groups mount. Give the group a set of its own. Or declare the trust: cache_scope of the warming group is the trust level of the set, and a group trusts its own cache_scope and its cache_reads. Or take root away from the run: docker = false in the warming group, and another user than root."
     }
     precondition {
       condition     = length(local.plain_keys) == 0
@@ -191,6 +195,18 @@ locals {
     if anytrue([for key, arn in group.policies : key != "warming_manage" && can(regex(":policy/${var.name_prefix}-warming-manage-", arn))])
   ]
 
+  # The trust level of each set whose run could write the blocks of its image: as root, or with Docker, which is root. (An image without
+  # Docker cannot be told from here.) It is that of the warming group.
+  set_levels = {
+    for set, id in local.running_sets : set => local.groups[id][0].cache_scope
+    if local.groups[id][0].docker || contains([for user in [module.inputs.warming_sets[set].user, try(local.group_agents[id].user, null)] : user if user != null], "root")
+  }
+
+  groups_of_another_level = [
+    for id, same in local.groups : "${id} (cache_scope ${same[0].cache_scope}) names ${same[0].boots_set}, which ${local.running_sets[same[0].boots_set]} (cache_scope ${local.set_levels[same[0].boots_set]}) makes"
+    if same[0].boots_set == null || same[0].makes_set ? false : contains(keys(local.set_levels), same[0].boots_set) && !contains(concat([same[0].cache_scope], same[0].cache_reads), try(local.set_levels[same[0].boots_set], same[0].cache_scope))
+  ]
+
   # aw-runner alone makes snapshots. Jobs of a CI provider must not: whoever may name the label of a group could write what every
   # runner of the set mounts.
   sets_without_run = [
@@ -211,6 +227,7 @@ locals {
 
   # Only names, as below. aw-runner has the same rule for what reaches an instance (shared/runtime/redact.ts).
   url_with_credentials = "(?i)(https?://[^/?#@\\s]*@|[a-z][a-z0-9+.-]*://[^/?#:@\\s]*:[^/?#@\\s]*@)"
+  token                = "\\b(A(KIA|SIA)[0-9A-Z]{16}\\b|(gh[pousr]|github_pat|bk[a-z]{2}|CCI[A-Z]{2,5}|npm|dckr_pat|[rs]k_live)_\\w{16}|(glpat|pypi|xox[a-z])-[\\w-]{16})"
   texts_with_urls = merge(
     { for set, warming in module.inputs.warming_sets : "warming_sets.${set}" => concat(
       [coalesce(try(warming.bazel.repository, null), "-"), coalesce(try(warming.checkout.repository, null), "-")],
@@ -221,7 +238,7 @@ locals {
     { for id, group in local.stated_groups : "agent of ${id}" => [coalesce(try(group.agent.program.url, null), "-")] },
     { runbooks_url = [coalesce(var.runbooks_url, "-")] },
   )
-  urls_with_credentials = [for name, texts in local.texts_with_urls : name if anytrue([for text in texts : can(regex(local.url_with_credentials, text))])]
+  urls_with_credentials = [for name, texts in local.texts_with_urls : name if anytrue([for text in texts : can(regex(local.url_with_credentials, text)) || can(regex(local.token, text))])]
 
   # Only names. Terraform prints the values that a failed rule uses, and the key must not be printed.
   plain_keys = [

@@ -68,6 +68,42 @@ test.each([
   expect(fake.github.calls).toEqual([]);
 });
 
+describe('a flood of requests of one instance', () => {
+  test.each([
+    ['register', register],
+    ['release', { action: 'release', name: `${INSTANCE}-1` }],
+    ['malformed', '{'],
+  ])('costs a bounded number of calls: %s', async (_, body) => {
+    let reads = 0;
+    const { read } = fake.store;
+    fake.store.read = (key, maxBytes) => {
+      reads += 1;
+      return read(key, maxBytes);
+    };
+    fake.launch(OTHER_INSTANCE);
+    for (let index = 0; index < 2_000; index += 1) await fake.request(body);
+    expect(await fake.request(body)).toMatchObject({
+      status: 429,
+      reason: 'too-soon',
+      retryAfterSeconds: 10,
+    });
+    expect(reads).toBeLessThan(100);
+    // Another instance has its own.
+    expect(await fake.request(register, { instanceId: OTHER_INSTANCE })).toMatchObject({ status: 200 });
+    // And the same one, if it asks as it should.
+    fake.pass(10);
+    expect(await fake.request(register)).toMatchObject({ status: 200 });
+  });
+
+  test('is not what an instance sends that launches for an hour', async () => {
+    fake.launch(INSTANCE, 'gha/default', 'Pending:Wait');
+    for (let second = 0; second < 3_600; second += 2) {
+      expect(await fake.request(register)).toMatchObject({ reason: 'not-in-service' });
+      fake.pass(2);
+    }
+  });
+});
+
 describe('declared groups', () => {
   test('are read once per minute, and for an unknown role every 5 seconds', async () => {
     let reads = 0;

@@ -7,6 +7,7 @@ import { untilAborted } from '../../shared/runtime/until-aborted.ts';
 import { issuesText } from '../../shared/runtime/validate.ts';
 import { denied, malformed, refused } from './answers.ts';
 import { identify, parseCaller, type Runner } from './caller.ts';
+import { takeTurn } from './caller-limit.ts';
 import type { RegistrationDeps } from './ports.ts';
 import { register } from './register.ts';
 import { release } from './release.ts';
@@ -19,6 +20,9 @@ const FAULT_SECONDS = 15;
 
 /** Wait after a refusal for the provider's rate, if it names none, in seconds. */
 const RATE_SECONDS = 60;
+
+/** The same for an instance that asks far too often. */
+const TOO_OFTEN_SECONDS = 10;
 
 /** Answers one request of an instance. */
 export async function handleRequest(request: UrlRequest, deps: RegistrationDeps): Promise<UrlAnswer> {
@@ -40,6 +44,8 @@ async function answer(request: UrlRequest, allDeps: RegistrationDeps): Promise<U
     deps.metrics.add('DeniedRequests', 1, {});
     return denied(runner.denied, { caller: request.caller?.arn });
   }
+  if (!takeTurn(runner.instanceId, deps.turns, deps.clock))
+    return refused('too-soon', TOO_OFTEN_SECONDS, { instanceId: runner.instanceId });
   const body = v.safeParse(
     v.pipe(v.string(), v.parseJson({}, 'must be JSON'), registrationRequestSchema),
     Buffer.from(request.body).toString('utf8'),

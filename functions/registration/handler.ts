@@ -30,6 +30,7 @@ function connect(env: Env<typeof registrationEnv>, { clock, logger, metrics }: T
     autoScaling: autoScalingPort(new AutoScalingClient(clientSettings('lambda')), env.NAME_PREFIX),
     store,
     states: new Map(),
+    turns: new Map(),
     lists: new Map(),
     metrics,
     logger,

@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { MetricSink } from '../../shared/runtime/metrics.ts';
 import type { ObjectStore } from '../../shared/snapshot/store.ts';
+import type { Turns } from './caller-limit.ts';
 
 export type { InstanceState, RunnerGroup };
 
@@ -36,6 +37,8 @@ export type RegistrationDeps = {
   store: ObjectStore;
   /** States of instances, with the time of their reading in milliseconds since 1970. Undefined: no group contains it. */
   states: Map<string, { state: InstanceState | undefined; at: number }>;
+  /** The requests that each instance may still make. */
+  turns: Turns;
   /** Lists of providers by scope, with the time of their reading in milliseconds since 1970. */
   lists: Map<string, { at: number; registrations: Promise<KnownRegistration[]> }>;
   metrics: MetricSink;

@@ -49,6 +49,19 @@ describe('a revocation', () => {
     });
   });
 
+  test('takes a snapshot along whose instance has given it an earlier time', async () => {
+    const { warming, last } = await nights(18, 19);
+    // Saved on the 23rd, by an instance that wrote the time of the 20th into the id.
+    const manifest = warming.save(idOf(20), ['base', 'evil'], { parent: last });
+    const key = `sets/default/snapshots/${idOf(20)}/manifest.json`;
+    warming.store.put(key, Buffer.from(manifest.text), warming.now());
+    await evaluateSnapshot(SET, idOf(20), warming.deps);
+    expect((await warming.pointer())?.current).toBe(idOf(20));
+    expect(await revokeSnapshots(SET, since(23), warming.deps)).toMatchObject({
+      detail: { revoked: 1, current: idOf(19) },
+    });
+  });
+
   test('of all that the pointer names leaves none, and the next snapshot is accepted if it started empty', async () => {
     const { warming, last } = await nights(21, 22);
     await revokeSnapshots(SET, since(1), warming.deps);

@@ -18,13 +18,15 @@ export async function revokeSnapshots(
   { since, reason }: { since: Date; reason: string },
   deps: WarmingDeps,
 ): Promise<Outcome> {
-  const stored = (await listSnapshots(set, deps)).map(({ id }) => id);
+  const stored = await listSnapshots(set, deps);
   const pointer = (await readPointer(deps.store, set.name))?.pointer;
   // The manifest of one in use can be gone.
   const inUse = [pointer?.current, ...(pointer?.previous ?? [])].flatMap((each) => each?.id ?? []);
-  const revoked = [...new Set([...stored, ...inUse])].filter(
-    (id) => snapshotTime(id) >= since && !(pointer && isQuarantined(pointer, id)),
-  );
+  // The instance chose the time in the id. S3 stamped the time of the manifest.
+  const late = stored.filter(({ id, writtenAt }) => snapshotTime(id) >= since || writtenAt >= since);
+  const revoked = [
+    ...new Set([...late.map(({ id }) => id), ...inUse.filter((id) => snapshotTime(id) >= since)]),
+  ].filter((id) => !(pointer && isQuarantined(pointer, id)));
   if (revoked.length === 0) return skipped('nothing-to-revoke');
   const { pointer: after } = await updatePointer(set.name, deps, (before, at) =>
     quarantineAll(before, revoked, `revoked by an operator: ${reason}`, at),

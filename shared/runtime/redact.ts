@@ -12,12 +12,31 @@ const SECRET_NAMES =
  */
 const PLAIN_NAMES = /^(LifecycleActionToken|NextToken|ContinuationToken|ClientToken)$/i;
 
+/** Ends of the names of secrets in a text. */
+const WORDS = '(?:token|secret|passw(?:or)?d|(?:api|access|private|routing)[_-]?key|credentials?)';
+
 /**
  * Well-known formats. A text can come from a job, and must not take the time of the function that logs it. So every repetition has a
  * limit, and none begins again inside of what it has read. Without a limit, V8 throws for a text of some megabytes.
  */
 const SECRET_SHAPES: readonly [pattern: RegExp, replacement: string][] = [
   [/\bA(?:KIA|SIA)[0-9A-Z]{16}\b/g, '[redacted]'],
+  // npm, GitLab, Docker Hub, PyPI, Slack, Vault, Google, Stripe and others. PagerDuty's API.
+  [
+    /\b(?:npm_|glpat-|dckr_pat_|pypi-|xox[a-z]-|hv[bs]\.|AIza|ya29\.|[rs]k_live_|sk-|u\+)[\w.-]{18,8192}/g,
+    '[redacted]',
+  ],
+  [/(hooks\.slack\.com\/services\/)[\w/]{8,256}/g, '$1[redacted]'],
+  // `NAME_TOKEN=value` in an environment, an argument or a query; `"password": "value"`; `Private-Token: value`; `--token value`.
+  [new RegExp(`(${WORDS}\\\\?["']?\\s?=\\s?\\\\?["']?)[^\\s"'&;,\\\\]{6,8192}`, 'gi'), '$1[redacted]'],
+  [new RegExp(`(${WORDS}\\\\?["']\\s?:\\s?\\\\?["'])[^"'\\\\]{1,8192}`, 'gi'), '$1[redacted]'],
+  [new RegExp(`(${WORDS}:\\s)(?=[^\\s\\d]{0,64}\\d)[^\\s"',;]{8,8192}`, 'gi'), '$1[redacted]'],
+  [new RegExp(`(--[a-z-]{0,20}${WORDS}\\s)[^\\s"'-][^\\s"']{5,8192}`, 'gi'), '$1[redacted]'],
+  // The query of a signed URL and the header of a signed request; cookies; .netrc; `curl -u name:password`.
+  [/(\b(?:X-Amz-Credential|sig|signature)=)[^\s&"',]{6,8192}/gi, '$1[redacted]'],
+  [/(\bcookie:\s)[^\r\n"']{4,8192}/gi, '$1[redacted]'],
+  [/(\blogin\s\S{1,256}\spassword\s)\S{1,8192}/gi, '$1[redacted]'],
+  [/((?:-u|--user)\s["']?[^\s:"']{1,256}:)[^\s"']{1,8192}/g, '$1[redacted]'],
   // AWS's secret keys have no prefix: the name before them tells.
   [/(secret_?access_?key["']?\s{0,8}[=:]\s{0,8}["']?)[A-Za-z0-9/+]{40}/gi, '$1[redacted]'],
   // Newer tokens of GitHub have a JWT inside.
@@ -37,8 +56,8 @@ const SECRET_SHAPES: readonly [pattern: RegExp, replacement: string][] = [
 ];
 
 /** The first and the last line of a private key. */
-const KEY_BEGIN = /-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----/g;
-const KEY_END = /-----END [A-Z ]{0,32}PRIVATE KEY-----/g;
+const KEY_BEGIN = /-----BEGIN [A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?-----/g;
+const KEY_END = /-----END [A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?-----/g;
 
 const REDACTED = '[redacted]';
 
@@ -50,9 +69,13 @@ const known = new Set<string>();
 /** `https://<token>@…` in a text, or `…://<user>:<password>@…`. `ssh://git@…` has a name only. */
 const URL_CREDENTIALS = /https?:\/\/[^\s/?#@]*@|[a-z][a-z\d+.-]*:\/\/[^\s/?#:@]*:[^\s/?#@]*@/i;
 
-/** Whether a setting has credentials in a URL. Settings are in user data, in the Terraform state and in arguments of processes. */
-export function hasUrlCredentials(text: string): boolean {
-  return URL_CREDENTIALS.test(text);
+/** Tokens that are told by their beginning, as in `SECRET_SHAPES`. The Terraform module has the same rule. */
+const TOKENS =
+  /\b(?:A(?:KIA|SIA)[0-9A-Z]{16}\b|(?:gh[pousr]|github_pat|bk[a-z]{2}|CCI[A-Z]{2,5}|npm|dckr_pat|[rs]k_live)_\w{16}|(?:glpat|pypi|xox[a-z])-[\w-]{16})/;
+
+/** Whether a setting has credentials. Settings are in user data, in the Terraform state and in arguments of processes. */
+export function hasCredentials(text: string): boolean {
+  return URL_CREDENTIALS.test(text) || TOKENS.test(text);
 }
 
 /** Registers a value that must never be printed. Values under 8 characters are ignored. */
@@ -86,6 +109,24 @@ function redactPrivateKeys(value: string): string {
     if (!KEY_END.exec(value)) return result;
     position = KEY_END.lastIndex;
   }
+}
+
+/** A private key in the lines of a program is redacted for at most so many lines. */
+const MAX_KEY_LINES = 200;
+
+/** As `redactText`, for the lines of one program one after the other: a private key has many of them. */
+export function lineRedactor(): (line: string) => string {
+  let left = 0;
+  return (line) => {
+    const wasInside = left > 0;
+    const ends = [...line.matchAll(KEY_END)];
+    const begin = [...line.matchAll(KEY_BEGIN)].at(-1)?.index ?? -1;
+    if (begin > (ends.at(-1)?.index ?? -1)) left = MAX_KEY_LINES;
+    else left = ends.length > 0 ? 0 : Math.max(0, left - 1);
+    if (!wasInside) return redactText(line);
+    const [end] = ends;
+    return end ? REDACTED + redactText(line.slice(end.index + end[0].length)) : REDACTED;
+  };
 }
 
 /** A `JSON.stringify` replacer that redacts by field name and by value. Powertools calls it for each log line. */

@@ -447,6 +447,42 @@ const plans: Record<string, Refused> = {
       'gha/pulls reads pulls and release',
     ],
   },
+  levels: {
+    inputs: {
+      build_cache: {},
+      warming_sets: {
+        default: { command: ['warm'] },
+        root: { command: ['warm'], user: 'root' },
+        plain: { command: ['warm'] },
+      },
+      gha_runner_groups: {
+        warms: { ...group, ...warms, warming_set: 'default' },
+        warms_root: {
+          ...group,
+          cache_scope: 'release',
+          docker: false,
+          warming_set: 'root',
+          policies: { warming_manage: 'root' },
+        },
+        warms_plain: {
+          ...group,
+          cache_scope: 'release',
+          docker: false,
+          warming_set: 'plain',
+          policies: { warming_manage: 'plain' },
+        },
+        writes: { ...group, cache: 'write', warming: true },
+        release: { ...group, cache_scope: 'release', warming: true, warming_set: 'default' },
+        pulls: { ...group, warming: true, warming_set: 'root' },
+        trusts: { ...group, cache: 'read', cache_scope: 'release', cache_reads: ['main'], warming: true },
+        same: { ...group, cache: 'write', cache_scope: 'release', warming: true, warming_set: 'root' },
+        harmless: { ...group, warming: true, warming_set: 'plain' },
+      },
+    },
+    messages: [
+      'Groups that would start from a snapshot of another trust level: gha/pulls (cache_scope main) names root, which gha/warms-root (cache_scope release) makes; gha/release (cache_scope release) names default, which gha/warms (cache_scope main) makes. A run with root',
+    ],
+  },
   cacheless: {
     inputs: { gha_runner_groups: { default: { ...group, cache: 'write' } } },
     messages: ['gha/default: cache = "write" needs build_cache. Add build_cache = {}'],
@@ -472,6 +508,7 @@ const plans: Record<string, Refused> = {
           checkout: { directory: '/work', repository: `ssh://git:${key}@example.com/a` },
         },
         argument: { command: ['sh', '-c', `git clone HTTPS://x-access-token:${key}@example.com/a`] },
+        written: { command: ['sh', '-c', `TOKEN=ghp_${'z'.repeat(36)} make`] },
         helper: {
           command: ['x'],
           checkout: {
@@ -493,7 +530,7 @@ const plans: Record<string, Refused> = {
     },
     messages: [
       'URLs must not contain credentials',
-      'Wrong in: agent of gha/known, agents.gha, runbooks_url, warming_sets.argument, warming_sets.helper, warming_sets.password, warming_sets.token.',
+      'Wrong in: agent of gha/known, agents.gha, runbooks_url, warming_sets.argument, warming_sets.helper, warming_sets.password, warming_sets.token, warming_sets.written.',
       'pagerduty_integration_key and support.pagerduty_integration_key would store the PagerDuty key in plain text in the Terraform state',
       'the secret that the output pagerduty_routing_secret_id names',
     ],

@@ -60,6 +60,22 @@ describe('an event for PagerDuty', () => {
     expect(error).toMatchObject({ reason: 'pagerduty-refused', message: expect.stringContaining(message) });
   });
 
+  test('has an answer that never ends, of which the beginning is read', async () => {
+    let sent = 0;
+    answer = (_, response) => {
+      response.writeHead(400);
+      const more = () => {
+        while (!response.destroyed && response.write('x'.repeat(65_536))) sent += 65_536;
+      };
+      response.on('drain', more);
+      more();
+    };
+    const error = await send();
+    expect(error).toMatchObject({ reason: 'pagerduty-refused' });
+    expect((error as Error).message.length).toBeLessThan(600);
+    await expect.poll(() => sent).toBeLessThan(64 * 1024 * 1024);
+  });
+
   test('goes nowhere else, and its key with it', async () => {
     answers(307, {}, { location: '/elsewhere' });
     expect(await send()).toMatchObject({ reason: 'pagerduty-refused' });

@@ -12,7 +12,7 @@ const MAX_RETRY_AFTER = 900;
 /** Most characters of a refusal in an error. */
 const MAX_REFUSAL = 500;
 
-/** Most characters of an answer that are looked at. */
+/** Bytes after which an answer is not read any further. */
 const MAX_READ = 10_000;
 
 /**
@@ -26,7 +26,7 @@ export function pagerDuty(baseUrl: string, clock: Clock): Pager {
     async send(event, routingKey) {
       const answer = await post(enqueue, { routing_key: routingKey, ...event });
       if (answer.status === 202) return;
-      const message = `PagerDuty answered ${answer.status}: ${redactText(answer.text.slice(0, MAX_READ)).slice(0, MAX_REFUSAL)}`;
+      const message = `PagerDuty answered ${answer.status}: ${redactText(answer.text).slice(0, MAX_REFUSAL)}`;
       if (answer.status === 429 || answer.status === 408 || answer.status >= 500) {
         const after = retryAfter(answer.retryAfter, clock);
         throw new RetryableError(
@@ -51,7 +51,7 @@ async function post(url: URL, body: object) {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     const { status, headers } = response;
-    return { status, retryAfter: headers.get('retry-after'), text: await response.text() };
+    return { status, retryAfter: headers.get('retry-after'), text: await beginOf(response) };
   } catch (cause) {
     // The message of fetch's own error is "fetch failed". Its cause has the reason. Neither contains the body.
     const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
@@ -60,6 +60,18 @@ async function post(url: URL, body: object) {
       cause,
     });
   }
+}
+
+/** The first bytes of an answer. The rest, which can be of any length, is not received. */
+async function beginOf({ body }: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body ?? []) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes >= MAX_READ) break;
+  }
+  return Buffer.concat(pieces).toString('utf8', 0, MAX_READ);
 }
 
 /** `Retry-After` in seconds, from either of its two forms. */

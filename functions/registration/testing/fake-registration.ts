@@ -164,6 +164,7 @@ export function fakeRegistration(): FakeRegistration {
       },
       store,
       states: new Map(),
+      turns: new Map(),
       lists: new Map(),
       metrics: sink,
       logger: { warn: line, error: line },

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { CACHE_SCOPE } from '../../../shared/fleet/build-cache.ts';
 import { CI_PROVIDERS, parseGroupId, SET_NAME } from '../../../shared/fleet/names.ts';
-import { hasUrlCredentials } from '../../../shared/runtime/redact.ts';
+import { hasCredentials } from '../../../shared/runtime/redact.ts';
 import { issuesText } from '../../../shared/runtime/validate.ts';
 import { JOB_SOCKET } from './job-socket.ts';
 
@@ -12,10 +12,10 @@ export const CONFIG_FILE = '/etc/aw-runner/config.json';
 const path = v.pipe(v.string(), v.startsWith('/', 'an absolute path'));
 const seconds = (least: number, most: number) => v.pipe(v.number(), v.minValue(least), v.maxValue(most));
 
-/** A text whose URLs have no credentials: what is here is also in user data, which jobs can read. */
+/** A text without tokens, and without credentials in URLs: what is here is also in user data, which jobs can read. */
 export const withoutCredentials = v.check(
-  (text: string) => !hasUrlCredentials(text),
-  'must have no credentials in a URL: use credentialCommand, or let the command read them',
+  (text: string) => !hasCredentials(text),
+  'must have no token, and must have no credentials in a URL: use credentialCommand, or let the command read them',
 );
 
 /** Program and arguments. */

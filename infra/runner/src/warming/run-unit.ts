@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../../../shared/runtime/errors.ts';
+import { lineRedactor } from '../../../../shared/runtime/redact.ts';
 import type { PlacedUnits } from '../agents/placed-units.ts';
 import { emptyCgroup } from '../isolation/job-cgroup.ts';
 import { followFile } from './follow-file.ts';
@@ -48,7 +49,8 @@ export async function runInUnit(program: WarmingProgram, options: RunUnitOptions
   await rm(logFile, { force: true });
   // Arguments can hold what no log may hold.
   log(`warming: ${program.argv[0]} with ${program.argv.length - 1} arguments (as ${user})`);
-  const output = followFile(logFile, (line) => log(`warming: ${line}`));
+  const redact = lineRedactor();
+  const output = followFile(logFile, (line) => log(`warming: ${redact(line)}`));
   try {
     await units.start({
       name: UNIT,
