@@ -18,9 +18,10 @@ data "aws_iam_policy_document" "topic" {
       identifiers = ["cloudwatch.amazonaws.com"]
     }
     condition {
-      test     = "ArnLike"
+      test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = ["arn:${var.partition}:cloudwatch:${var.region}:${var.account}:alarm:${var.name_prefix}-*"]
+      # By name: whoever may create an alarm can choose a name with the prefix. The first is that of modules/function.
+      values = [for name in concat(["dead-letters-alarms"], [for name, alarm in local.alarms : name if alarm.by_topic]) : "arn:${var.partition}:cloudwatch:${var.region}:${var.account}:alarm:${var.name_prefix}-${name}"]
     }
   }
   statement {

@@ -206,11 +206,13 @@ export function aboutAlarms(made: Applied): void {
       const [policy] = of('aws_sns_topic_policy');
       expect(policy?.values.arn).toBe(topic?.values.arn);
       const allowed = statements(policy?.values.policy).filter(({ Effect }) => Effect === 'Allow');
+      // No other alarm, although its name may begin with the prefix.
+      const sources = byTopic.map(({ values }) => text(values.arn)).sort();
       expect(allowed).toMatchObject([
         {
           Action: ['sns:Publish'],
           Principal: { Service: 'cloudwatch.amazonaws.com' },
-          Condition: { ArnLike: { 'aws:SourceArn': 'arn:aws:cloudwatch:us-west-2:123456789012:alarm:aw-*' } },
+          Condition: { ArnEquals: { 'aws:SourceArn': sources } },
         },
       ]);
     });
