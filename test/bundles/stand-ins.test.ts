@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { envelope } from '../support/sqs.ts';
 import { type Bundles, openBundles } from './open-bundles.ts';
 
@@ -39,6 +39,10 @@ const inAlarm = {
 };
 
 describe('alarms', () => {
+  beforeEach(() => {
+    answer('ListTagsForResource', { Tags: [{ Key: 'hearth:severity', Value: 'error' }] });
+  });
+
   test('pages with the alarm, its tags and its key, and the key is in no line', async () => {
     answer('DescribeAlarms', inAlarm);
     answer('ListTagsForResource', { Tags: [{ Key: 'hearth:severity', Value: 'critical' }] });
@@ -81,6 +85,13 @@ describe('alarms', () => {
       detail: { error: expect.stringContaining(body.__type) },
     });
     expect(bundles.aws.calls.map(({ operation }) => operation)).toContain('ChangeMessageVisibility');
+  });
+
+  test('pages no alarm without a tag of the deployment', async () => {
+    answer('DescribeAlarms', inAlarm);
+    answer('ListTagsForResource', { Tags: [{ Key: 'team', Value: 'x' }] });
+    const { of } = await bundles.send('alarms', [alarmEvent]);
+    expect(of(0)).toMatchObject({ outcome: 'skipped', reason: 'foreign-alarm' });
   });
 
   test('recognises an error without its class by its name', async () => {
