@@ -35,7 +35,7 @@ const groupRecordSchema = v.object({
   replaced: v.array(v.object({ instanceId, cause, at: instant })),
   /** Instances that are to be replaced and are not yet, with the time since when. */
   due: v.record(instanceId, v.object({ cause, since: instant })),
-  /** When the drain of each instance had its first heartbeat, in groups whose drains have a limit. */
+  /** When the drain of each instance was noted: at its first heartbeat in groups whose drains have a limit, else after an hour. */
   draining: v.optional(v.record(instanceId, instant), {}),
 });
 export type GroupRecord = v.InferOutput<typeof groupRecordSchema>;

@@ -308,14 +308,31 @@ describe('measurements', () => {
   test('each heartbeat of a drain records its length so far; one that extends no hook records nothing', async () => {
     fleet.state = 'Terminating:Wait';
     await fleet.report(REPORTS.heartbeat);
-    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 169_500 } });
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 3_500 } });
     await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 'long' } });
     fleet.state = 'InService';
     await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 5 } });
     expect(fleet.measurements).toEqual([
-      { name: 'DrainingSeconds', value: 169_500, dimensions: { Group } },
+      { name: 'DrainingSeconds', value: 3_500, dimensions: { Group } },
       { name: 'DrainingSeconds', value: 0, dimensions: { Group } },
     ]);
+  });
+
+  test('the length of a drain is not what its heartbeats invent, and what it is after 47 hours', async () => {
+    fleet.state = 'Terminating:Wait';
+    const values = () => fleet.measurements.map(({ value }) => value);
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 172_000 } });
+    expect(values()).toEqual([3_600]);
+    const began = fleet.now.getTime() - 3_600_000;
+    for (let hour = 2; hour <= 47; hour += 1) {
+      fleet.now = new Date(began + hour * 3_600_000);
+      await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: hour * 3_600 } });
+    }
+    expect(values().slice(1)).toEqual(Array.from({ length: 46 }, (_, index) => (index + 2) * 3_600));
+    fleet.isBucketGone = true;
+    fleet.now = new Date(fleet.now.getTime() + 60_000);
+    await fleet.report({ ...REPORTS.heartbeat, seconds: { drain: 47 * 3_600 + 60 } });
+    expect(values().at(-1)).toBe(47 * 3_600 + 60);
   });
 
   test('a runner that is replaced for the age of its agent is recorded as such, and another unhealthy one is not', async () => {

@@ -33,10 +33,16 @@ type ReportOf<Name extends Report['report']> = Extract<Report, { report: Name }>
 const PUBLISH_MS = 60_000;
 
 /**
- * How long after the limit of a drain its heartbeats still count, in milliseconds. A runner sends none after the limit, but its drain
+ * How long after the limit of a drain its heartbeats still count, in seconds. A runner sends none after the limit, but its drain
  * begins a moment before the first heartbeat arrives.
  */
-const DRAIN_SLACK_MS = 300_000;
+const DRAIN_SLACK_SECONDS = 300;
+
+/**
+ * A drain that is reported as longer than this is noted, in seconds. From then on the metric of its length, which pages before Auto
+ * Scaling ends the instance, is at most so much more than what has passed since the note.
+ */
+const SHORT_DRAIN_SECONDS = 3_600;
 
 /**
  * Applies a report, and publishes what other functions act on: a failed boot, a broken snapshot and an unhealthy runner. Reports of
@@ -149,20 +155,23 @@ async function terminateUnhealthy(
  */
 async function recordHeartbeat(
   report: ReportOf<'Runner Heartbeat'>,
-  { drainTimeoutSeconds }: SenderGroup,
+  { drainTimeoutSeconds: limit = Number.POSITIVE_INFINITY }: SenderGroup,
   context: Context,
 ): Promise<Outcome> {
   const { group, instanceId, phase } = report;
-  const limit = phase === 'drain' ? drainTimeoutSeconds : undefined;
-  const since = limit === undefined ? undefined : await knownDrain(group, instanceId, context);
-  if (limit !== undefined && since instanceof Date) {
-    const drain = (context.clock.now().getTime() - since.getTime()) / 1_000;
-    if (drain > limit + DRAIN_SLACK_MS / 1_000) return skipped('drain-limit-reached', { drain, limit });
-  }
+  const reported = report.seconds?.drain ?? 0;
+  const isNoted = phase === 'drain' && (limit < Number.POSITIVE_INFINITY || reported > SHORT_DRAIN_SECONDS);
+  const since = isNoted ? await knownDrain(group, instanceId, context) : undefined;
+  const drain = since instanceof Date ? (context.clock.now().getTime() - since.getTime()) / 1_000 : 0;
+  if (drain > limit + DRAIN_SLACK_SECONDS) return skipped('drain-limit-reached', { drain, limit });
   const result = await context.autoScaling.heartbeat(hookAction(report, phase, context.prefix));
   // The next heartbeat is a minute away, so a heartbeat without an active action needs no further call.
   if (!result.applied) return skipped('no-active-action', result);
-  if (limit !== undefined && since === undefined) await noteDrain(group, instanceId, context);
+  if (isNoted && since === undefined) await noteDrain(group, instanceId, context);
+  if (phase === 'drain' && report.seconds) {
+    const longest = since === 'unknown' ? reported : SHORT_DRAIN_SECONDS + drain;
+    context.metrics.add('DrainingSeconds', Math.min(reported, longest), { Group: group });
+  }
   return done();
 }
 
@@ -219,11 +228,6 @@ function recordMeasurements(report: Report, metrics: MetricSink): void {
     case 'Runner Ready':
       metrics.add('RunnerBootSeconds', report.seconds.boot, { Group });
       metrics.add('RestoreSeconds', report.seconds.restore, { Group, Outcome: report.snapshot.outcome });
-      break;
-    case 'Runner Heartbeat':
-      if (report.phase === 'drain' && report.seconds) {
-        metrics.add('DrainingSeconds', report.seconds.drain, { Group });
-      }
       break;
     case 'Runner Failed':
       metrics.add('LaunchFailures', 1, { Group });
