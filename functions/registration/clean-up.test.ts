@@ -144,6 +144,17 @@ test('a sweep is retried until the next one, a termination for a day', () => {
 });
 
 describe('the sweep', () => {
+  test('of a provider that is down is left to the next one: an outage of hours leaves no dead letters', async () => {
+    await issue();
+    fake.github.answer('GET /repos/acme/monorepo/actions/runners', { status: 503 });
+    const sweepOf = (ageSeconds: number) => {
+      const sentAt = new Date(fake.now().getTime() - ageSeconds * 1000);
+      return outcomeOf(handleMessage(message(due, { sentAt }), fake.deps));
+    };
+    expect(await sweepOf(200)).toMatchObject({ outcome: 'retry', reason: 'provider-unavailable' });
+    expect(await sweepOf(241)).toMatchObject({ outcome: 'skipped', reason: 'stale' });
+  });
+
   test('removes what instances left that no longer exist, over all pages, and their records', async () => {
     fake.github.pageSize = 3;
     const ids = Array.from({ length: 10 }, (_, index) => `i-${String(index).padStart(17, '0')}`);

@@ -58,16 +58,16 @@ export async function register(
     const taken = await takeBudget(client.installation, leftBehind ? 2 : 1, 'issue', deps);
     if (taken !== 'taken') {
       deps.metrics.add('RegistrationsThrottled', 1, {});
-      // The sweep finds by the time of the record that this instance asks.
+      // The sweep finds by the time of the record that this instance asks, and `scaling` that it waits.
       const { record = { version: 1, n: 0, removed: true }, etag } = stored;
-      await noteRecord(instanceId, { ...record, at: now.toISOString() }, etag, deps);
+      await noteRecord(instanceId, { ...record, at: now.toISOString(), waiting: true }, etag, deps);
       return refused('budget', taken.waitSeconds);
     }
     const next = { instanceId, request, client, deps };
     if (!leftBehind) return issueNext(next, stored, runner);
 
     // Claims the turn before anything changes at the provider: of two requests at once, one is refused here.
-    const { watchedSince: _, ...previous } = leftBehind.record;
+    const { watchedSince: _, waiting: __, ...previous } = leftBehind.record;
     const claimed = { ...previous, at: now.toISOString() };
     const etag = await writeRecord(deps.store, instanceId, claimed, stored.etag);
     if (etag === undefined) return tooSoon(LEAST_GAP_MS);

@@ -187,16 +187,20 @@ async function countWithoutAgent(
   const now = deps.clock.now();
   const next: Sweep = { version: 2, at: now.toISOString(), withoutAgent: {}, silent: [] };
   let total = 0;
+  const inService = inServiceByGroup(instances);
+  const registered = new Map(
+    lists.flatMap((list) => {
+      const own = byInstance(list.registrations);
+      return list.groups.map(({ id }) => [id, own] as const);
+    }),
+  );
   for (const group of groups) {
-    const list = lists.find((one) => one.groups.includes(group));
+    const own = registered.get(group.id);
     // The list of the provider could not be read: nothing is known.
-    if (!list && group.settings.provider === 'gha') continue;
-    const registered = new Set(list && byInstance(list.registrations).keys());
-    const without = [...instances]
-      .filter(([, { autoScalingGroup }]) => autoScalingGroup === group.settings.autoScalingGroup)
-      .filter(([, { lifecycleState }]) => lifecycleState === 'InService')
-      .map(([instanceId]) => instanceId)
-      .filter((instanceId) => !(list ? registered : records).has(instanceId));
+    if (!own && group.settings.provider === 'gha') continue;
+    const without = (inService.get(group.settings.autoScalingGroup) ?? []).filter(
+      (instanceId) => !(own ?? records).has(instanceId),
+    );
     let lasting = 0;
     for (const instanceId of without) {
       if (before[instanceId]) lasting += 1;
@@ -210,6 +214,18 @@ async function countWithoutAgent(
   const precondition = stored ? { ifMatch: stored.etag } : { ifNoneMatch: true as const };
   await deps.store.write(SWEEP_KEY, next, precondition);
   return total;
+}
+
+/** A fleet has thousands of instances in hundreds of groups: they are sorted once, and not searched for each group. */
+function inServiceByGroup(instances: ReadonlyMap<string, InstanceState>): Map<string, string[]> {
+  const byGroup = new Map<string, string[]>();
+  for (const [instanceId, { autoScalingGroup, lifecycleState }] of instances) {
+    if (lifecycleState !== 'InService') continue;
+    const own = byGroup.get(autoScalingGroup);
+    if (own) own.push(instanceId);
+    else byGroup.set(autoScalingGroup, [instanceId]);
+  }
+  return byGroup;
 }
 
 /** Removes the records of instances that no longer exist and have nothing left at a provider. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { QueuedJob } from '../../shared/ci/backlog.ts';
 import { recordKey, registrationRecordSchema } from '../../shared/fleet/registration-record.ts';
 import type { RunnerGroup, ScalingDeps } from './ports.ts';
 import { UNMATCHED_MS } from './unmatched.ts';
@@ -30,6 +31,41 @@ export function noteIdle(
   memory.busyAt.set(group, new Map([...kept, ...busy.map((id): [string, number] => [id, now])]));
 }
 
+/** Remembers since when instances are known to be in service. */
+export function noteInService(
+  group: string,
+  inService: readonly string[],
+  { memory, clock }: Pick<ScalingDeps, 'memory' | 'clock'>,
+): void {
+  const now = clock.now().getTime();
+  const before = memory.inServiceSince.get(group);
+  memory.inServiceSince.set(group, new Map(inService.map((id) => [id, before?.get(id) ?? now])));
+}
+
+/**
+ * The instances of a group that can take no queued job. A read that may lack jobs shows too few that run: a repository with hundreds of
+ * runs is read in turns. But an instance that was in service before a job was queued, and has not taken it for three minutes, runs
+ * another one, or waits for a registration. An instance that came later shows nothing, so a job that no runner gets cannot make a group
+ * grow again and again.
+ *
+ * @param view.busy those that are known to run a job
+ * @param queued jobs that count for the group
+ */
+export function occupied(
+  view: { group: RunnerGroup; running: number; busy: readonly string[]; isFloor: boolean },
+  queued: readonly QueuedJob[],
+  { memory, clock }: Pick<ScalingDeps, 'memory' | 'clock'>,
+): number {
+  if (!view.isFloor) return view.running;
+  const now = clock.now().getTime();
+  const waited = queued.filter(({ since }) => now - since >= UNMATCHED_MS);
+  const latest = waited.reduce((time, { since }) => Math.max(time, since), Number.NEGATIVE_INFINITY);
+  const passedOver = [...(memory.inServiceSince.get(view.group.id) ?? [])].flatMap(([id, since]) =>
+    since <= latest ? [id] : [],
+  );
+  return Math.max(view.running, new Set([...view.busy, ...passedOver]).size);
+}
+
 /**
  * How long a registered instance of the group has been without a job, in milliseconds; 0 if that is not yet long enough to matter. An
  * instance without a registration takes no jobs, so it shows nothing about them.
@@ -47,7 +83,8 @@ export async function idleForMs(
   for (const { instanceId, idleMs } of longest) {
     const stored = await store.read(recordKey(instanceId));
     const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), registrationRecordSchema), stored?.text);
-    if (!parsed.success || parsed.output.removed) continue;
+    // Without a budget the instance waits for its next registration: its record has the one that its last job has used up.
+    if (!parsed.success || parsed.output.removed || parsed.output.waiting) continue;
     if (group.settings.provider !== 'gha') return idleMs;
     // Without an id GitHub's answer was lost, or registration fails at present.
     if (parsed.output.id === undefined) continue;

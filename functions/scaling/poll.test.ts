@@ -45,6 +45,47 @@ test('instances that boot are in the desired capacity already', async () => {
   expect(fake.desired('gha/default')).toBe(5);
 });
 
+describe('a read that may lack jobs', () => {
+  const floor = (jobsWaiting: ReturnType<typeof queued>, running: string[]) =>
+    fake.jobs.set('monorepo', {
+      queued: jobsWaiting,
+      running: running.map((instanceId, index) => ({ id: `running-${index}`, instanceId })),
+      isComplete: false,
+    });
+
+  test('takes an instance for busy that has passed over a queued job for three minutes', async () => {
+    const [busy = ''] = fake.launch('gha/default', 5);
+    floor([], [busy]);
+    await fake.poll();
+    fake.pass(60);
+    const waiting = queued(fake, 3);
+    floor(waiting, [busy]);
+    await fake.poll();
+    expect(fake.desired('gha/default')).toBe(5);
+    fake.pass(120);
+    floor(waiting, [busy]);
+    await fake.poll();
+    expect(fake.desired('gha/default')).toBe(8);
+  });
+
+  test('does not make a group grow again and again for a job that no runner gets', async () => {
+    const waiting = queued(fake, 1);
+    for (let minutes = 0; minutes < 60; minutes += 1) {
+      fake.pass(60);
+      floor(waiting, []);
+      await fake.poll();
+      const missing = fake.desired('gha/default') - (fake.fleet.get('aw-gha-default')?.instances.length ?? 0);
+      if (missing > 0) {
+        const before = fake.desired('gha/default');
+        fake.launch('gha/default', missing);
+        const group = fake.fleet.get('aw-gha-default');
+        if (group) group.desired = before;
+      }
+    }
+    expect(fake.desired('gha/default')).toBe(1);
+  });
+});
+
 test('a capacity is read again before it is raised, and never lowered', async () => {
   jobs(5);
   const { list } = fake.deps.autoScaling;
@@ -110,10 +151,19 @@ describe('held', () => {
     for (let minute = 0; minute < 3; minute += 1) {
       const { takeBudget } = await import('../../shared/ci/budget.ts');
       await takeBudget('acme', 150, 'issue', { ...fake.deps, store: fake.store });
+      await takeBudget('acme', 28, 'read', { ...fake.deps, store: fake.store });
       expect(await fake.poll()).toMatchObject({ detail: { raised: {} } });
       fake.pass(60);
     }
     expect(fake.reads).toEqual([]);
+    await fake.poll();
+    expect(fake.desired('gha/default')).toBe(5);
+  });
+
+  test('a budget that registrations use up does not keep a group from growing', async () => {
+    const { takeBudget } = await import('../../shared/ci/budget.ts');
+    await takeBudget('acme', 150, 'issue', { ...fake.deps, store: fake.store });
+    jobs(5);
     await fake.poll();
     expect(fake.desired('gha/default')).toBe(5);
   });
@@ -233,6 +283,7 @@ describe('unmatched jobs', () => {
     ['no registration', undefined],
     ['a registration whose answer was lost', {}],
     ['a registration that was removed', { id: 7, removed: true }],
+    ['a used-up registration and a request that the budget has refused', { id: 7, waiting: true }],
   ])('an idle runner with %s shows nothing', async (_, record) => {
     jobs(5);
     const [runner = ''] = fake.launch('gha/default', 1);

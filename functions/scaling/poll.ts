@@ -3,7 +3,7 @@ import { ProviderError } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { assignJobs } from './assign.ts';
 import { raiseTo } from './desired.ts';
-import { idleForMs, noteIdle } from './idle.ts';
+import { idleForMs, noteIdle, noteInService, occupied } from './idle.ts';
 import type { FleetGroup, RunnerGroup, ScalingDeps } from './ports.ts';
 import { labelsOf, readSource, type Work, workflowIds } from './read-source.ts';
 import type { HeldRecord } from './record.ts';
@@ -31,6 +31,10 @@ type GroupView = {
   runningIds: ReadonlySet<string>;
   /** Whether jobs were taken from its queue since the read before, where the ids of jobs are not known. */
   isProgress: boolean;
+  /** Its instances in service. */
+  inService: readonly string[];
+  /** Whether the read may lack jobs. */
+  isFloor: boolean;
   /** Instances in service that are known to run no job, and those that are known to run one. */
   idle: readonly string[];
   busy: readonly string[];
@@ -162,7 +166,7 @@ function runningOn(
   group: RunnerGroup,
   { instances }: FleetGroup,
   { running, isComplete }: Work,
-): Pick<GroupView, 'running' | 'runningIds' | 'isProgress' | 'idle' | 'busy'> {
+): Pick<GroupView, 'running' | 'runningIds' | 'isProgress' | 'idle' | 'busy' | 'inService' | 'isFloor'> {
   const inService = instances
     .filter(({ lifecycleState }) => lifecycleState === 'InService')
     .map(({ instanceId }) => instanceId);
@@ -173,7 +177,8 @@ function runningOn(
     // A read that lacks jobs shows of no instance that it has none.
     const idle = isComplete ? inService.filter((id) => !busy.has(id)) : [];
     const runningIds = new Set(jobs.map(({ id }) => id));
-    return { running: busy.size, runningIds, isProgress: false, idle, busy: [...busy] };
+    const isFloor = !isComplete;
+    return { running: busy.size, runningIds, isProgress: false, idle, busy: [...busy], inService, isFloor };
   }
   // A draining instance ends with its job, so its job needs no other place.
   const draining = instances.filter(({ lifecycleState }) => /^Terminating(:Wait)?$/.test(lifecycleState));
@@ -189,6 +194,8 @@ function runningOn(
     isProgress: running.progress.has(queue),
     idle: own === 0 ? inService : [],
     busy: [],
+    inService,
+    isFloor: !isComplete,
   };
 }
 
@@ -202,6 +209,7 @@ async function scaleGroup(
   const { group, fleet, running } = view;
   const now = deps.clock.now();
   noteIdle(group.id, view, deps);
+  noteInService(group.id, view.inService, deps);
   const before = record.group(group.id);
   const unmatched = unmatchedJobs(
     {
@@ -232,7 +240,11 @@ async function scaleGroup(
   });
   const { minRunners: min, scaleOutFactor = 1 } = group.settings;
   const { max, desired } = fleet;
-  const target = raiseTo({ min, max, desired, running }, counted.length, scaleOutFactor);
+  const target = raiseTo(
+    { min, max, desired, running: occupied(view, counted, deps) },
+    counted.length,
+    scaleOutFactor,
+  );
   if (target === undefined) return;
   if (view.launchFailure !== undefined) throw new Error(`launches fail: ${view.launchFailure}`);
   const set = await raise(fleet.name, target, deps);

@@ -76,6 +76,8 @@ export type Memory = {
   idleSince: Map<string, ReadonlyMap<string, number>>;
   /** When each of these instances was last seen with a job, if it was, in the same form. */
   busyAt: Map<string, ReadonlyMap<string, number>>;
+  /** Since when each instance in service is known to be so, in the same form. */
+  inServiceSince: Map<string, ReadonlyMap<string, number>>;
   /** By queue: the last numbers of a queue without a list, and since when each of its jobs waits without progress. */
   counted: Map<string, { counts: QueueCounts; since: readonly number[] }>;
   /** Until when a source is not read, in milliseconds since 1970; with the provider's refusal, if it is one. */
@@ -92,6 +94,7 @@ export function freshMemory(): Memory {
   return {
     idleSince: new Map(),
     busyAt: new Map(),
+    inServiceSince: new Map(),
     counted: new Map(),
     notBefore: new Map(),
     logged: new Set(),

@@ -121,7 +121,7 @@ async function readWithinBudget<T>(
   const reserve = async (calls: number) => {
     const writes = Math.ceil((calls - paid) / READS_PER_WRITE);
     if (writes > 0) {
-      const taken = await takeBudget(installation, writes, 'low', deps);
+      const taken = await takeBudget(installation, writes, 'read', deps);
       if (taken !== 'taken') {
         throw new ProviderError('rate-limited', 'the budget of the installation is spent', {
           afterSeconds: taken.waitSeconds,

@@ -13,6 +13,8 @@ describe('import rules', () => {
     ['infra/runner/src/main.test.ts', '../../../test/support/x.ts'],
     ['scripts/local/runners/program.ts', '../../../infra/runner/src/program.ts'],
     ['scripts/local/cloud.ts', '../build/main.ts'],
+    ['scripts/simulate/product/scaling.ts', '../../../functions/scaling/handle.ts'],
+    ['scripts/simulate/product/instance.ts', '../../../infra/runner/src/watch-step.ts'],
     ['shared/snapshot/layout.ts', '../fleet/names.ts'],
     ['shared/ci/provider.ts', '../runtime/clock.ts'],
     ['shared/ci/github/api.ts', '../../fleet/names.ts'],
@@ -41,6 +43,8 @@ describe('import rules', () => {
     ['infra/runner/src/main.ts', '../../tests/x.ts', 'the runner imports only shared'],
     ['scripts/local/cloud.ts', '../../infra/runner/src/program.ts', 'scripts import only shared'],
     ['scripts/local/runners/program.ts', '../../../functions/alarms/env.ts', 'nothing imports a function'],
+    ['functions/scaling/handle.ts', '../../scripts/simulate/kernel.ts', 'functions import only shared'],
+    ['scripts/simulate/kernel.ts', '../../test/support/x.ts', 'scripts import only shared'],
   ])('%s may not import %s', (file, target, rule) => {
     expect(violations(file, importing(target)).map((violation) => violation.rule)).toEqual([rule]);
   });

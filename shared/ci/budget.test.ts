@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type MemoryStore, memoryStore } from '../snapshot/testing/memory-store.ts';
-import { blockBudget, observeRateLimit, takeBudget } from './budget.ts';
+import { blockBudget, observeRateLimit, type Priority, takeBudget } from './budget.ts';
 
 let time: number;
 let store: MemoryStore;
@@ -14,9 +14,9 @@ beforeEach(() => {
 const pass = (seconds: number) => {
   time += seconds * 1000;
 };
-const take = (writes = 1, priority: 'issue' | 'low' = 'issue') => takeBudget('acme', writes, priority, deps);
+const take = (writes = 1, priority: Priority = 'issue') => takeBudget('acme', writes, priority, deps);
 
-async function takeMany(count: number, priority: 'issue' | 'low' = 'issue'): Promise<number> {
+async function takeMany(count: number, priority: Priority = 'issue'): Promise<number> {
   let taken = 0;
   for (let index = 0; index < count; index += 1) if ((await take(1, priority)) === 'taken') taken += 1;
   return taken;
@@ -38,6 +38,39 @@ test('writes of low priority leave 60 for those that issue', async () => {
   expect(await takeMany(200, 'low')).toBe(90);
   expect(await takeMany(200)).toBe(60);
   expect(await take(1, 'low')).toEqual({ waitSeconds: 60 });
+});
+
+describe('reads of polls', () => {
+  test('have a part of their own, however many registrations are issued', async () => {
+    expect(await takeMany(200)).toBe(150);
+    expect(await takeMany(40, 'read')).toBe(28);
+    expect(await take(1, 'read')).toEqual({ waitSeconds: 60 });
+    pass(60);
+    expect(await takeMany(40, 'read')).toBe(40);
+  });
+
+  test('take nothing from registrations within that part, and beyond it only what is free', async () => {
+    expect(await takeMany(28, 'read')).toBe(28);
+    expect(await takeMany(200)).toBe(150);
+    pass(60);
+    expect(await takeMany(200, 'read')).toBe(118);
+    expect(await takeMany(200)).toBe(60);
+  });
+
+  test('keep it when the limit of registrations is near, and lose it when that of the whole API is', async () => {
+    const observe = (resource: string) =>
+      observeRateLimit(
+        'acme',
+        { resource, limit: 5_000, remaining: 100, resetAt: new Date(time + 600_000) },
+        deps,
+      );
+    await observe('actions_runner_registration');
+    expect(await takeMany(40)).toBe(10);
+    expect(await takeMany(40, 'read')).toBe(28);
+    pass(660);
+    await observe('core');
+    expect(await takeMany(40, 'read')).toBe(6);
+  });
 });
 
 test('several writes are taken together or not at all', async () => {

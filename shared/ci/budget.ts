@@ -18,6 +18,12 @@ const PER_MINUTE = 150;
 /** Share that releases and clean-ups may use up: the rest is for instances that wait for a registration. */
 const LOW_PRIORITY_SHARE = 0.6;
 
+/**
+ * Reads that polls always may make, in writes: together with `PER_MINUTE` still below GitHub's limit. Without them, instances that take
+ * registrations use up the budget, and the groups of the installation stop growing in the hour in which they have to.
+ */
+const READS_PER_MINUTE = 28;
+
 const WINDOW_SECONDS = 60;
 
 /** GitHub counts `generate-jitconfig` in a limit of its own, 10,000 per hour, which its headers call this. */
@@ -36,16 +42,26 @@ const budgetSchema = v.object({
   version: v.literal(1),
   /** Second since 1970 and number of writes in it, oldest first. */
   recent: v.array(v.tuple([v.number(), v.number()])),
+  /** The same for reads of polls, in writes. */
+  reads: v.optional(v.array(v.tuple([v.number(), v.number()]))),
   /** Second since 1970 until which the provider refuses calls. */
   blockedUntil: v.optional(v.number()),
   /** A lower limit than the default, until the provider's limit is reset. */
-  lowered: v.optional(v.object({ perMinute: v.number(), until: v.number() })),
+  lowered: v.optional(
+    v.object({
+      perMinute: v.number(),
+      until: v.number(),
+      /** Whether the limit is the one of registrations, which reads have no part in. */
+      isOfRegistrations: v.optional(v.boolean()),
+    }),
+  ),
 });
 type BudgetState = v.InferOutput<typeof budgetSchema>;
 
 const EMPTY: BudgetState = { version: 1, recent: [] };
 
-export type Priority = 'issue' | 'low';
+/** `issue` comes first. `low`: releases and clean-ups. `read`: polls, which have a part of their own besides what is free. */
+export type Priority = 'issue' | 'low' | 'read';
 
 /** The bucket, as far as budgets need it. */
 type BudgetStore = {
@@ -82,7 +98,7 @@ export async function takeBudget(
     // Spread over as long again: callers that were refused together do not come back together.
     if (waitSeconds > 0)
       return { waitSeconds: Math.ceil(Math.min(MAX_WAIT_SECONDS, waitSeconds) * (1 + random())) };
-    const written = await write(store, installation, spend(state, writes, now), etag);
+    const written = await write(store, installation, spend(state, writes, priority, now), etag);
     if (written !== undefined) return 'taken';
     await sleep(10 + 40 * random());
   }
@@ -119,7 +135,9 @@ export async function observeRateLimit(
   await change(installation, deps, (state) => {
     const current = state.lowered && state.lowered.until > now ? state.lowered.perMinute : PER_MINUTE;
     // Ten per cent less, so that not each answer is a write.
-    return perMinute >= current * 0.9 ? undefined : { ...state, lowered: { perMinute, until } };
+    if (perMinute >= current * 0.9) return undefined;
+    const isOfRegistrations = resource === REGISTRATION_LIMIT;
+    return { ...state, lowered: { perMinute, until, ...(isOfRegistrations && { isOfRegistrations }) } };
   });
 }
 
@@ -141,11 +159,46 @@ async function change(
 function waitFor(state: BudgetState, writes: number, priority: Priority, now: number): number {
   const blocked = (state.blockedUntil ?? 0) - now;
   if (blocked > 0) return blocked;
-  const lowered = state.lowered && state.lowered.until > now ? state.lowered.perMinute : PER_MINUTE;
+  const lowered = state.lowered && state.lowered.until > now ? state.lowered : undefined;
+  const perMinute = lowered?.perMinute ?? PER_MINUTE;
   // One write per minute always gets through: its answer shows whether the limit still holds.
-  const limit = Math.max(writes, Math.floor(lowered * (priority === 'low' ? LOW_PRIORITY_SHARE : 1)));
-  const recent = state.recent.filter(([second]) => second > now - WINDOW_SECONDS);
-  let over = recent.reduce((sum, [, count]) => sum + count, 0) + writes - limit;
+  const limit = Math.max(writes, Math.floor(perMinute * (priority === 'issue' ? 1 : LOW_PRIORITY_SHARE)));
+  const recent = within(state.recent, now);
+  const reads = within(state.reads ?? [], now);
+  const hasOwnPart = lowered === undefined || lowered.isOfRegistrations === true;
+  if (priority === 'read' && hasOwnPart && sumOf(reads) + writes <= READS_PER_MINUTE) return 0;
+  // What polls read in their own part takes nothing from the others.
+  const shared = hasOwnPart ? beyond(reads, READS_PER_MINUTE) : reads;
+  return waitUntil(
+    [...recent, ...shared].sort(([a], [b]) => a - b),
+    writes,
+    limit,
+    now,
+  );
+}
+
+type Counts = readonly (readonly [second: number, count: number])[];
+
+function within(counts: Counts, now: number): Counts {
+  return counts.filter(([second]) => second > now - WINDOW_SECONDS);
+}
+
+function sumOf(counts: Counts): number {
+  return counts.reduce((sum, [, count]) => sum + count, 0);
+}
+
+/** What is left of counts without the first `part` of them. */
+function beyond(counts: Counts, part: number): Counts {
+  let left = part;
+  return counts.flatMap(([second, count]) => {
+    const rest = count - Math.min(left, count);
+    left -= count - rest;
+    return rest > 0 ? [[second, rest] as const] : [];
+  });
+}
+
+function waitUntil(recent: Counts, writes: number, limit: number, now: number): number {
+  let over = sumOf(recent) + writes - limit;
   if (over <= 0) return 0;
   for (const [second, count] of recent) {
     over -= count;
@@ -154,12 +207,22 @@ function waitFor(state: BudgetState, writes: number, priority: Priority, now: nu
   return WINDOW_SECONDS;
 }
 
-function spend(state: BudgetState, writes: number, now: number): BudgetState {
-  const recent = state.recent.filter(([second]) => second > now - WINDOW_SECONDS);
-  const last = recent.at(-1);
-  if (last?.[0] === now) last[1] += writes;
-  else recent.push([now, writes]);
-  return { ...state, recent };
+function spend(state: BudgetState, writes: number, priority: Priority, now: number): BudgetState {
+  const counted = (counts: Counts, more: number) => {
+    const recent = within(counts, now).map(([second, count]): [number, number] => [second, count]);
+    const last = recent.at(-1);
+    if (last?.[0] === now) last[1] += more;
+    else if (more > 0) recent.push([now, more]);
+    return recent;
+  };
+  const isRead = priority === 'read';
+  const reads = counted(state.reads ?? [], isRead ? writes : 0);
+  const { reads: _, ...rest } = state;
+  return {
+    ...rest,
+    recent: counted(state.recent, isRead ? 0 : writes),
+    ...(reads.length > 0 && { reads }),
+  };
 }
 
 async function read(store: Deps['store'], installation: string) {

@@ -16,6 +16,8 @@ export const registrationRecordSchema = v.object({
   id: v.optional(v.number()),
   /** Whether the provider has removed the latest registration, or has refused to issue it. */
   removed: v.optional(v.boolean()),
+  /** Whether the budget has refused the next registration since. */
+  waiting: v.optional(v.boolean()),
   /** When the labels of the latest registration were removed, or the provider refused to. */
   watchedSince: v.optional(instant),
   /** Since when the provider reports the latest registration as busy although its agent has ended. */

@@ -54,6 +54,7 @@ export class AgentChain implements AgentDriver {
   readonly #user: string;
   readonly #processes: Processes;
   readonly #file: ChainRecordFile;
+  readonly #sleep: (milliseconds: number) => Promise<unknown>;
   /** Set once the record is read. */
   #record: ChainRecord | undefined;
   /** The units of an earlier aw-runner are known. */
@@ -67,7 +68,7 @@ export class AgentChain implements AgentDriver {
   /** When the last job has ended, until the place of the next one is ready. A restart of aw-runner forgets it. */
   #turnoverSince: number | undefined;
 
-  /** @param options.processes replaces the processes of this system, `file` the record on the disk */
+  /** @param options.processes replaces the processes of this system, `file` the record on the disk, `sleep` its timers */
   constructor(
     kind: AgentKind,
     context: AgentContext,
@@ -77,6 +78,7 @@ export class AgentChain implements AgentDriver {
       user: string;
       processes?: Processes;
       file?: ChainRecordFile;
+      sleep?: (milliseconds: number) => Promise<unknown>;
     },
   ) {
     this.#kind = kind;
@@ -85,6 +87,7 @@ export class AgentChain implements AgentDriver {
     this.#program = options.program;
     this.#user = options.user;
     this.#processes = options.processes ?? { childrenOf, isSameProcess };
+    this.#sleep = options.sleep ?? sleep;
     this.#file = options.file ?? chainRecordFile(context.stateDirectory, context.instanceId, context.log);
   }
 
@@ -301,7 +304,7 @@ export class AgentChain implements AgentDriver {
     for (let count = 1; count <= RELEASE_TRIES; count += 1) {
       const result = await this.#registration.call({ action: 'release', name });
       if (result.outcome === 'released') return;
-      if (count < RELEASE_TRIES) await sleep(RELEASE_WAIT_MS);
+      if (count < RELEASE_TRIES) await this.#sleep(RELEASE_WAIT_MS);
     }
     this.#context.log(`agent: the registration ${name} could not be released`);
   }
@@ -439,7 +442,7 @@ export class AgentChain implements AgentDriver {
   /** Starts the program again with the registration that it has. */
   async #relaunch(record: ChainRecord, agent: AgentRecord, waitMs: number): Promise<void> {
     try {
-      await sleep(waitMs);
+      await this.#sleep(waitMs);
       if (this.#isStopped) throw new Refused('the intake is stopped');
       record.units += 1;
       agent.unit = `${this.#kind.provider}-${record.units}`;

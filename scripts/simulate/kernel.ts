@@ -1,0 +1,179 @@
+/**
+ * Virtual time: a queue of events by their time, and random numbers from a seed. One seed gives one history, to the byte. Nothing in a
+ * simulation reads the time of the computer, and nothing waits.
+ */
+
+export const SECOND = 1_000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
+
+type Scheduled = { at: number; order: number; run: () => unknown };
+
+/** Events of the same time run in the order in which they were scheduled. */
+export class Kernel {
+  now: number;
+  /** Events that have run. */
+  steps = 0;
+  private readonly heap: Scheduled[] = [];
+  private scheduled = 0;
+  private hasContinuations = false;
+
+  /** @param start milliseconds since 1970 */
+  constructor(start: number) {
+    this.now = start;
+  }
+
+  /** Runs something at a time; one that has passed means now. */
+  at(time: number, run: Scheduled['run']): void {
+    this.scheduled += 1;
+    push(this.heap, { at: Math.max(time, this.now), order: this.scheduled, run });
+  }
+
+  after(milliseconds: number, run: Scheduled['run']): void {
+    this.at(this.now + milliseconds, run);
+  }
+
+  /** A promise that is fulfilled after some virtual time. Code of the product that waits continues in that event. */
+  sleep(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.after(milliseconds, () => {
+        this.hasContinuations = true;
+        resolve();
+      });
+    });
+  }
+
+  /** Something was started that is not awaited: it continues before the next event. */
+  background(work: Promise<unknown>): void {
+    this.hasContinuations = true;
+    work.catch((error: unknown) => {
+      this.failure ??= { error };
+    });
+  }
+
+  private failure: { error: unknown } | undefined;
+
+  /** @param after called after each event; a true result ends the run */
+  async run(until: number, after: () => boolean = () => false): Promise<void> {
+    for (let next = this.heap[0]; next !== undefined && next.at <= until; next = this.heap[0]) {
+      pop(this.heap);
+      this.now = next.at;
+      this.steps += 1;
+      const result = next.run();
+      if (result instanceof Promise) await result;
+      if (this.hasContinuations) {
+        this.hasContinuations = false;
+        await settled();
+      }
+      if (this.failure) throw this.failure.error;
+      if (after()) return;
+    }
+    this.now = Math.max(this.now, until);
+  }
+}
+
+/** After every continuation that needs no timer and no input. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+const isBefore = (a: Scheduled, b: Scheduled) => a.at < b.at || (a.at === b.at && a.order < b.order);
+
+function push(heap: Scheduled[], item: Scheduled): void {
+  let index = heap.length;
+  heap.push(item);
+  while (index > 0) {
+    const parent = (index - 1) >> 1;
+    const above = heap[parent] as Scheduled;
+    if (isBefore(above, item)) break;
+    heap[index] = above;
+    index = parent;
+  }
+  heap[index] = item;
+}
+
+function pop(heap: Scheduled[]): void {
+  const last = heap.pop();
+  if (heap.length === 0 || last === undefined) return;
+  let index = 0;
+  for (;;) {
+    let child = 2 * index + 1;
+    if (child >= heap.length) break;
+    const right = heap[child + 1];
+    if (right !== undefined && isBefore(right, heap[child] as Scheduled)) child += 1;
+    const below = heap[child] as Scheduled;
+    if (isBefore(last, below)) break;
+    heap[index] = below;
+    index = child;
+  }
+  heap[index] = last;
+}
+
+/** Random numbers of one purpose (the generator is mulberry32). Purposes do not disturb each other: a change of one keeps the others. */
+export class Random {
+  private state: number;
+
+  constructor(seed: number, purpose: string) {
+    let hash = 2_166_136_261 ^ seed;
+    for (const character of purpose) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16_777_619);
+    this.state = Math.imul(hash ^ (hash >>> 15), 2_246_822_519) >>> 0;
+  }
+
+  /** In [0, 1). */
+  next = (): number => {
+    this.state = (this.state + 0x6d_2b_79_f5) >>> 0;
+    let mixed = this.state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+
+  between(least: number, most: number): number {
+    return least + (most - least) * this.next();
+  }
+
+  integer(least: number, most: number): number {
+    return Math.floor(this.between(least, most + 1));
+  }
+
+  chance(probability: number): boolean {
+    return this.next() < probability;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[Math.floor(this.next() * items.length)] as T;
+  }
+
+  /** A log-normal length with this median; `spread` is the standard deviation of its logarithm. */
+  lognormal(median: number, spread: number): number {
+    const gauss = Math.sqrt(-2 * Math.log(1 - this.next())) * Math.cos(2 * Math.PI * this.next());
+    return median * Math.exp(spread * gauss);
+  }
+
+  /** The number of events of a Poisson process with this mean. */
+  poisson(mean: number): number {
+    if (mean > 60)
+      return Math.max(0, Math.round(this.lognormal(1, 0) * mean + Math.sqrt(mean) * this.gauss()));
+    let count = 0;
+    for (let product = this.next(); product > Math.exp(-mean); product *= this.next()) count += 1;
+    return count;
+  }
+
+  private gauss(): number {
+    return Math.sqrt(-2 * Math.log(1 - this.next())) * Math.cos(2 * Math.PI * this.next());
+  }
+}
+
+/**
+ * Runs something with `Math.random` from the seed: the product spreads its retries with it. It is put back afterwards.
+ */
+export async function withSeededRandom<T>(random: Random, run: () => Promise<T>): Promise<T> {
+  const original = Math.random;
+  Math.random = random.next;
+  try {
+    return await run();
+  } finally {
+    Math.random = original;
+  }
+}

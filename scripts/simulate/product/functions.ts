@@ -1,0 +1,30 @@
+import type { Groups, RunnerGroup } from '../../../shared/fleet/declared-groups.ts';
+import type { MetricSink } from '../../../shared/runtime/metrics.ts';
+import type { AutoScaling } from '../cloud/auto-scaling.ts';
+import type { Bucket } from '../cloud/bucket.ts';
+import type { Calls } from '../cloud/calls.ts';
+import type { Ci } from '../cloud/ci.ts';
+import type { Kernel, Random } from '../kernel.ts';
+import type { World } from '../world.ts';
+
+/** The deployment that the functions of the product run in. */
+export type Deployment = {
+  kernel: Kernel;
+  random: Random;
+  world: World;
+  ci: Ci;
+  autoScaling: AutoScaling;
+  bucket: Bucket;
+  calls: Calls;
+  /** The declared groups. `config/groups.json` is the same in the whole simulation, and reading it each minute is not what matters. */
+  groups: Groups;
+  metrics: MetricSink;
+  /** Lines of all functions at the level of a warning or above. */
+  log(line: string): void;
+  clock: { now(): Date };
+};
+
+export function groupsInMemory(groups: readonly RunnerGroup[]): Groups {
+  const byRole = new Map(groups.map((group) => [group.settings.role, group]));
+  return { all: async () => groups, byRole: async (role) => byRole.get(role) };
+}

@@ -1,0 +1,205 @@
+import { describe, expect, test } from 'vitest';
+import { watchStep } from '../../infra/runner/src/watch-step.ts';
+import type { AutoScaling } from '../../scripts/simulate/cloud/auto-scaling.ts';
+import type { Bucket } from '../../scripts/simulate/cloud/bucket.ts';
+import type { InvariantName } from '../../scripts/simulate/invariants.ts';
+import { HOUR } from '../../scripts/simulate/kernel.ts';
+import { type Options, WEEK } from '../../scripts/simulate/options.ts';
+import type { SimulatedInstance } from '../../scripts/simulate/product/instance.ts';
+import { simulate, type Tampering } from '../../scripts/simulate/simulate.ts';
+
+/** A few hours of a working day, in which everything fails that fails in a week. */
+const SMALL: Options = {
+  ...WEEK,
+  ...{ length: 3 * HOUR, startHour: 8, closing: 2 * HOUR, jobMinutes: 6 },
+  ...{ groups: 9, runners: 50, installations: 2, outage: HOUR / 2 },
+};
+
+describe('a small fleet', () => {
+  test('loses and kills no job, whatever fails, and one seed gives one history', async () => {
+    const one = await simulate(SMALL);
+    expect(one.violations).toEqual([]);
+    expect(one.summary.jobs).toMatchObject({ killed: 0, lost: 0, expired: 0 });
+    expect(one.summary.jobs.queued).toBeGreaterThan(100);
+    expect(JSON.stringify((await simulate(SMALL)).summary)).toBe(JSON.stringify(one.summary));
+    const other = await simulate({ ...SMALL, seed: 2 });
+    expect(other.violations).toEqual([]);
+    expect(JSON.stringify(other.summary)).not.toBe(JSON.stringify(one.summary));
+  });
+});
+
+describe('a decision that is wrong is noticed:', () => {
+  const QUIET: Options = {
+    ...SMALL,
+    groups: 3,
+    runners: 24,
+    installations: 1,
+    faults: [],
+    outage: 0,
+    length: 2 * HOUR,
+  };
+
+  async function broken(tampering: Tampering, change: Partial<Options> = {}): Promise<Set<InvariantName>> {
+    const { violations } = await simulate({ ...QUIET, ...change }, tampering);
+    return new Set(violations.map(({ invariant }) => invariant));
+  }
+
+  /** Changes what is written to some objects, or read of them. */
+  const store = (change: (bucket: Bucket) => void): Tampering => ({ world: ({ bucket }) => change(bucket) });
+  const cloud = (change: (autoScaling: AutoScaling) => void): Tampering => ({
+    world: ({ autoScaling }) => change(autoScaling),
+  });
+
+  test('nothing is, while nothing is changed', async () => {
+    expect(await broken({})).toEqual(new Set());
+  });
+
+  test('a drain that does not wait for its job', async () => {
+    const decide: typeof watchStep = (state, observation, last, times) =>
+      watchStep(
+        state,
+        { ...observation, ...(state.phase === 'draining' && { agent: { state: 'gone' } }) },
+        last,
+        times,
+      );
+    expect(await broken({ decide }, { faults: ['operator'], load: 1, jobMinutes: 20 })).toContain(
+      'no-job-killed',
+    );
+  });
+
+  test('a hook that is completed twice', async () => {
+    const twice = cloud((autoScaling) => {
+      const complete = autoScaling.complete.bind(autoScaling);
+      autoScaling.complete = (action, result) => {
+        const answer = complete(action, result);
+        const [open] = autoScaling.instance(action.instanceId)?.actions ?? [];
+        if (open && answer.applied) {
+          open.ended = undefined;
+          complete(action, result);
+        }
+        return answer;
+      };
+    });
+    expect(await broken(twice)).toContain('one-completion');
+  });
+
+  test('a capacity above the maximum, one that falls, and one that never grows', async () => {
+    expect(await broken({ desired: ({ max }) => max + 1 })).toContain('desired-within-bounds');
+    const lower: Tampering = { desired: ({ desired }, asked) => (desired > 1 ? desired - 1 : asked) };
+    expect(await broken(lower)).toContain('scaling-only-raises');
+    const never = await broken({ desired: ({ desired }) => Math.min(desired, 1) });
+    expect(never).toContain('grows-with-backlog');
+    expect(never).toContain('jobs-end');
+  });
+
+  test('a registration for an instance that still launches', async () => {
+    const early = cloud((autoScaling) => {
+      const describeInstance = autoScaling.describeInstance.bind(autoScaling);
+      autoScaling.describeInstance = (id) => {
+        const found = describeInstance(id);
+        return found && { ...found, lifecycleState: found.lifecycleState.replace(/^Pending.*/, 'InService') };
+      };
+    });
+    expect(await broken(early)).toContain('registered-in-service');
+  });
+
+  test('two agents at once', async () => {
+    const second = (instance: SimulatedInstance) => {
+      const own = instance as unknown as { startUnit(...all: string[]): void };
+      const start = own.startUnit.bind(instance);
+      own.startUnit = (name = '', ...rest) => {
+        start(name, ...rest);
+        start(`${name}-second`, ...rest);
+      };
+    };
+    expect(await broken({ instance: second })).toContain('one-agent');
+  });
+
+  test('a record of registrations that is lost', async () => {
+    const forgetful = store((bucket) => {
+      const read = bucket.read.bind(bucket);
+      bucket.read = async (key, most) => (/^registrations\/i-/.test(key) ? undefined : read(key, most));
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        /^registrations\/i-/.test(key) ? '"1"' : write(key, value, precondition);
+    });
+    expect(await broken(forgetful)).toContain('name-used-once');
+  });
+
+  test('a budget that counts nothing', async () => {
+    const spendthrift = store((bucket) => {
+      const read = bucket.read.bind(bucket);
+      bucket.read = async (key, most) => (key.includes('/budgets/') ? undefined : read(key, most));
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        key.includes('/budgets/') ? '"1"' : write(key, value, precondition);
+    });
+    const busy = {
+      providers: ['gha'] as const,
+      groups: 2,
+      runners: 320,
+      jobMinutes: 0.5,
+      load: 1,
+      startHour: 10,
+    };
+    const short = { length: HOUR / 4, closing: HOUR / 4 };
+    expect(await broken(spendthrift, { ...busy, ...short })).toContain('limits-kept');
+  });
+
+  test('a run that never ends, and a pointer that nobody can read', async () => {
+    const endless = store((bucket) => {
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        key.endsWith('/run.json') && (value as { state: string }).state !== 'running'
+          ? undefined
+          : write(key, value, precondition);
+    });
+    expect(await broken(endless, { length: 4 * HOUR })).toContain('no-run-without-end');
+    const garbled = store((bucket) => {
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        write(key, key.endsWith('/pointer.json') ? { version: 2 } : value, precondition);
+    });
+    expect(await broken(garbled, { length: 4 * HOUR })).toContain('pointer-readable');
+  });
+
+  test('a credential in a record, and a record that grows', async () => {
+    const leaky = store((bucket) => {
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        write(
+          key,
+          key.startsWith('registrations/i-') ? { ...(value as object), token: 'SECRET-gha' } : value,
+          precondition,
+        );
+    });
+    expect(await broken(leaky)).toContain('no-credential');
+    const growing = store((bucket) => {
+      const write = bucket.write.bind(bucket);
+      bucket.write = async (key, value, precondition) =>
+        write(
+          key,
+          key.startsWith('lifecycle/') ? { ...(value as object), more: 'x'.repeat(950_000) } : value,
+          precondition,
+        );
+    });
+    expect(await broken(growing)).toContain('records-fit');
+  });
+
+  test('a message that fails for ever', async () => {
+    const failing = cloud((autoScaling) => {
+      const complete = autoScaling.complete.bind(autoScaling);
+      autoScaling.complete = (action, result) => {
+        if (action.hook.endsWith('drain')) throw new Error('a defect');
+        return complete(action, result);
+      };
+    });
+    expect(await broken(failing)).toContain('no-dead-letter');
+  });
+
+  test('an instance that never starts an agent', async () => {
+    const decide: typeof watchStep = (...all) =>
+      watchStep(...all).filter((action) => action.do !== 'start-agent' && action.do !== 'report-idle');
+    expect(await broken({ decide })).toContain('runner-has-agent');
+  });
+});
