@@ -48,6 +48,7 @@ export function registrationFunction(
       },
       store: bucket,
       states: new Map(),
+      turns: new Map(),
       lists: new Map(),
       metrics,
       logger: { warn: line, error: line },
