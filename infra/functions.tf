@@ -37,6 +37,9 @@ locals {
     })
   }
 
+  # Names of roles belong to the account, so they have the region. reports_bus names one of them before it exists.
+  function_roles = { for name in keys(local.functions) : name => "${var.name_prefix}_${name}_${local.region_code}" }
+
   function_policies = {
     alarms       = data.aws_iam_policy_document.alarms.json
     lifecycle    = data.aws_iam_policy_document.lifecycle.json
@@ -80,7 +83,7 @@ data "aws_iam_policy_document" "reports_bus" {
     condition {
       test     = "ArnNotEquals"
       variable = "aws:PrincipalArn"
-      values   = ["arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}_lifecycle"]
+      values   = ["arn:${local.partition}:iam::${local.account}:role/${try(local.function_roles.lifecycle, "none")}"]
     }
   }
 }
@@ -96,7 +99,7 @@ module "function" {
 
   name                 = each.key
   name_prefix          = var.name_prefix
-  role_name            = "${var.name_prefix}_${each.key}_${local.region_code}"
+  role_name            = local.function_roles[each.key]
   spec                 = each.value
   code                 = local.code[each.key]
   environment          = { for name in each.value.environment : name => lookup(local.function_values, name, null) }

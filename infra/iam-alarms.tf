@@ -7,7 +7,7 @@ data "aws_iam_policy_document" "alarms" {
   statement {
     sid     = "DescribeAlarms"
     actions = ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"]
-    # DescribeAlarms returns composite alarms only to principals with permission for all alarms.
+    # Both return composite alarms only to principals with permission for all alarms (CloudWatch API Reference).
     resources = ["*"]
   }
   statement {

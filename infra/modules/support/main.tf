@@ -24,21 +24,22 @@ data "aws_iam_policy_document" "support" {
       "ec2:DescribeInstances",
       "ec2:DescribeInstanceStatus",
     ]
-    # These actions have no resource-level permissions that can limit them to the deployment.
+    # DescribeAlarms returns composite alarms only to principals with permission for all alarms (CloudWatch API Reference). The
+    # other actions have no resource-level permissions.
     resources = ["*"]
   }
   statement {
     sid     = "ReadFunctionLogs"
-    actions = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents", "logs:StartQuery"]
+    actions = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents", "logs:GetQueryResults", "logs:StartQuery"]
     resources = [
       "arn:${var.partition}:logs:${local.home}:log-group:${var.name_prefix}_*",
       "arn:${var.partition}:logs:${local.home}:log-group:${var.name_prefix}_*:*",
     ]
   }
   statement {
-    sid     = "ReadQueryResults"
-    actions = ["logs:DescribeLogGroups", "logs:GetQueryResults"]
-    # GetQueryResults has no resource-level permissions. DescribeLogGroups lists all log groups.
+    sid     = "ListLogGroups"
+    actions = ["logs:DescribeLogGroups"]
+    # It lists the names of all log groups, and has no resource-level permissions.
     resources = ["*"]
   }
   dynamic "statement" {

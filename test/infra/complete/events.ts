@@ -80,7 +80,7 @@ const cases: [file: string, change: Change, rules: string[]][] = [
 
 // The patterns come from the applied module and the events from samples of real ones. The emulator's EventBridge matches them.
 export function aboutEvents(made: Applied): void {
-  const { of } = made;
+  const { of, inFunction } = made;
   describe('events and rules', () => {
     let cloud: MiniStack;
     let client: EventBridgeClient;
@@ -137,7 +137,11 @@ export function aboutEvents(made: Applied): void {
           Action: ['events:PutEvents'],
           Resource: [only(of('aws_cloudwatch_event_bus')).values.arn],
           Condition: {
-            ArnNotEquals: { 'aws:PrincipalArn': 'arn:aws:iam::123456789012:role/aw_lifecycle' },
+            ArnNotEquals: {
+              'aws:PrincipalArn': only(
+                inFunction('aws_iam_role', 'lifecycle').filter(({ name }) => name === 'this'),
+              ).values.arn,
+            },
           },
         },
       ]);

@@ -21,7 +21,7 @@ export function aboutPermissions(made: Applied): void {
         /^autoscaling:Describe/,
         /^cloudwatch:(DescribeAlarms|DescribeAlarmHistory|GetMetricData)$/,
         /^ec2:Describe/,
-        /^logs:(DescribeLogGroups|GetQueryResults)$/,
+        /^logs:DescribeLogGroups$/,
         /^ssmmessages:/,
         /^ssm:UpdateInstanceInformation$/,
       ];
@@ -53,6 +53,23 @@ export function aboutPermissions(made: Applied): void {
           expect(name === '*' || known, `${address}: ${name}`).toBe(true);
         }
       }
+    });
+
+    // A name that Terraform composes can be wrong, and then a Deny of all others closes what it protects.
+    test('every role, queue, function, topic and bus that a policy names exists', () => {
+      const existing = made.all.map(({ values }) => values.arn);
+      const ofInputs = ['arn:aws:iam::123456789012:role/acme-operator'];
+      const named = made.all.flatMap(({ address, values }) =>
+        ['policy', 'redrive_allow_policy', 'redrive_policy'].flatMap((name) =>
+          typeof values[name] === 'string'
+            ? [
+                ...values[name].matchAll(/"(arn:aws:(?:iam|sqs|lambda|sns|events|secretsmanager):[^"*]+)"/g),
+              ].map(([, arn = '']) => ({ address, arn }))
+            : [],
+        ),
+      );
+      expect(named.length).toBeGreaterThan(80);
+      for (const { address, arn } of named) expect([...existing, ...ofInputs], address).toContain(arn);
     });
 
     test('every name has the prefix, so that one account can have two deployments', () => {
@@ -99,6 +116,48 @@ export function aboutPermissions(made: Applied): void {
       for (const { address, values } of of('aws_iam_role')) {
         expect(values.permissions_boundary, address).toBe('arn:aws:iam::123456789012:policy/acme-boundary');
       }
+    });
+
+    test('a role can be assumed by the service that uses it only', () => {
+      for (const { address, values } of of('aws_iam_role')) {
+        const [one, ...others] = statements(values.assume_role_policy);
+        expect(others, address).toEqual([]);
+        const service = address.includes('module.runner_group')
+          ? 'ec2'
+          : address.includes('aws_iam_role.scheduler')
+            ? 'scheduler'
+            : 'lambda';
+        expect(one, address).toMatchObject({
+          Effect: 'Allow',
+          Action: ['sts:AssumeRole'],
+          Principal: { Service: `${service}.amazonaws.com` },
+        });
+        // A schedule of another account could name the role.
+        if (service === 'scheduler')
+          expect(one?.Condition, address).toEqual({
+            StringEquals: { 'aws:SourceAccount': '123456789012' },
+            ArnEquals: {
+              'aws:SourceArn': 'arn:aws:scheduler:us-west-2:123456789012:schedule-group/default',
+            },
+          });
+      }
+    });
+
+    test('the function lifecycle publishes reports of its own source only', () => {
+      const policy = of('aws_iam_role_policy').find(({ address }) =>
+        address.includes('module.function["lifecycle"].aws_iam_role_policy.own'),
+      );
+      const publishing = statements(policy?.values.policy).filter(({ Action }) =>
+        Action.includes('events:PutEvents'),
+      );
+      expect(publishing).toMatchObject([
+        {
+          Condition: {
+            'ForAllValues:StringEquals': { 'events:source': 'aw.lifecycle' },
+            Null: { 'events:source': 'false' },
+          },
+        },
+      ]);
     });
 
     test('the function warming scales warming groups only', () => {
