@@ -30,8 +30,8 @@ export const TERMS: readonly Term[] = [
   },
   {
     pattern:
-      // CircleCI's product is the machine runner, `machine` is its command, and `machine: true` selects it.
-      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |circleci-runner |\/|')\bmachines?\b(?!-id| runner|: true)/i,
+      // CircleCI's product is the machine runner, `machine` is its command, and `machine: true` selects it. A line of a netrc file begins with it.
+      /(?<!state |virtual |developer's |own |this |fresh |new |build |same |two-core |other |circleci-runner |\/|')\bmachines?\b(?!-id| runner|: true| \w+ login)/i,
     use: 'instance',
   },
 ];
