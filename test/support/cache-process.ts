@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { CACHE_NODE_OPTIONS, CACHE_PROCESS_ENVIRONMENT } from '../../infra/runner/src/cache/cache-program.ts';
 import { controlClient } from '../../infra/runner/src/cache/control.ts';
 import type { CacheProcessSettings } from '../../infra/runner/src/cache/serve-cache.ts';
 import { freePort } from '../../scripts/local/free-port.ts';
@@ -52,12 +53,13 @@ export async function startCache(
   writeFileSync(file, JSON.stringify(settings));
   const env = {
     ...process.env,
+    ...CACHE_PROCESS_ENVIRONMENT,
     AWS_ENDPOINT_URL_S3: endpoint,
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
     AWS_EC2_METADATA_DISABLED: 'true',
   };
-  const child = spawn(process.execPath, [...program, 'serve-cache', file], {
+  const child = spawn(process.execPath, [...CACHE_NODE_OPTIONS, ...program, 'serve-cache', file], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],
   });

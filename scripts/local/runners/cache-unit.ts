@@ -1,6 +1,10 @@
 import { spawn } from 'node:child_process';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import {
+  CACHE_NODE_OPTIONS,
+  CACHE_PROCESS_ENVIRONMENT,
+} from '../../../infra/runner/src/cache/cache-program.ts';
 import type { CacheUnitFactory } from '../../../infra/runner/src/cache/job-cache.ts';
 import {
   identify,
@@ -32,8 +36,9 @@ export const localCacheUnit: CacheUnitFactory = ({ stateDirectory }) => {
   async function start(): Promise<void> {
     const log = await open(join(stateDirectory, 'cache.log'), 'a', 0o600);
     try {
-      const child = spawn(process.execPath, [process.argv[1] ?? '', 'serve-cache', settingsFile], {
-        env: { ...process.env, [RUN_VARIABLE]: `${stateDirectory}/` },
+      const argv = [...CACHE_NODE_OPTIONS, process.argv[1] ?? '', 'serve-cache', settingsFile];
+      const child = spawn(process.execPath, argv, {
+        env: { ...process.env, ...CACHE_PROCESS_ENVIRONMENT, [RUN_VARIABLE]: `${stateDirectory}/` },
         stdio: ['ignore', log.fd, log.fd],
         detached: true,
       });

@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Digest } from './action-result.ts';
-import { UnreadableMessage } from './action-result.ts';
+import { type Digest, MAX_OUTPUTS, UnreadableMessage } from './action-result.ts';
 
 /**
  * One action as the cache stores it: Bazel's result, everything that the result names, and the content of small outputs. In S3 it
@@ -15,9 +14,6 @@ export type ActionRecord = { result: Buffer; outputs: readonly Digest[] };
 /** Largest output that is stored with its action, and largest content of all of them together, in bytes. */
 export const SMALL_OUTPUT = 128 * 1024;
 const MAX_BUNDLED = 8 * 1024 * 1024;
-
-/** Most outputs of one action. An action with more is not cached. */
-export const MAX_OUTPUTS = 100_000;
 
 /** Longest record with its contents, in bytes: those, a result of 16 MiB, and the list. */
 export const MAX_RECORD = MAX_BUNDLED + 16 * 1024 * 1024 + MAX_OUTPUTS * 41 + 8;

@@ -21,9 +21,17 @@ export class UnreadableMessage extends Error {
   override readonly name = 'UnreadableMessage';
 }
 
+/** Most outputs of one action. An action with more is not cached. */
+export const MAX_OUTPUTS = 100_000;
+
+/** A result names more outputs than are cached. */
+export class TooManyOutputs extends Error {
+  override readonly name = 'TooManyOutputs';
+}
+
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/** @throws {UnreadableMessage} */
+/** @throws {UnreadableMessage} @throws {TooManyOutputs} */
 export function readActionResult(bytes: Buffer): ActionReferences {
   const found: ActionReferences = { files: [], trees: [], directories: [] };
   for (const { number, value } of fields(bytes)) {
@@ -36,15 +44,17 @@ export function readActionResult(bytes: Buffer): ActionReferences {
   return found;
 }
 
-/** The files of a `Tree`. Its directories are part of it. @throws {UnreadableMessage} */
+/** The files of a `Tree`. Its directories are part of it. @throws {UnreadableMessage} @throws {TooManyOutputs} */
 export function readTree(bytes: Buffer): Digest[] {
   const files: Digest[] = [];
-  for (const { number, value } of fields(bytes))
-    if (number === 1 || number === 2) files.push(...readDirectory(message(value)).files);
+  for (const { number, value } of fields(bytes)) {
+    if (number !== 1 && number !== 2) continue;
+    for (const file of readDirectory(message(value)).files) add(files, file);
+  }
   return files;
 }
 
-/** @throws {UnreadableMessage} */
+/** @throws {UnreadableMessage} @throws {TooManyOutputs} */
 export function readDirectory(bytes: Buffer): Pick<ActionReferences, 'files' | 'directories'> {
   const found = { files: [] as Digest[], directories: [] as Digest[] };
   for (const { number, value } of fields(bytes)) {
@@ -59,7 +69,10 @@ function addDigests(to: Digest[], bytes: Buffer, field: number): void {
 }
 
 function add(to: Digest[], digest: Digest): void {
-  if (digest.bytes > 0) to.push(digest);
+  if (digest.bytes === 0) return;
+  // A list that a job makes arbitrarily long would take all memory.
+  if (to.length >= MAX_OUTPUTS) throw new TooManyOutputs(`more than ${MAX_OUTPUTS} outputs`);
+  to.push(digest);
 }
 
 function readDigest(bytes: Buffer): Digest {

@@ -5,10 +5,15 @@ const MOST_FAILURES = 3;
 const FIRST_OFF_MS = 10_000;
 const LONGEST_OFF_MS = 300_000;
 
+/** How long a trial takes, as far as others wait for it, in milliseconds. */
+const TRIAL_MS = 1_000;
+
 /** Switches a store off that does not answer: a build then has misses at once, and waits for no deadline. */
 export type Breaker = {
   /** Whether a request may be sent. After the time off, one request at a time tries. */
   allows(): boolean;
+  /** Time until a request may be sent, in milliseconds. */
+  waitMs(): number;
   succeeded(): void;
   failed(): void;
 };
@@ -31,6 +36,10 @@ export function breaker(name: string, changed: (line: string) => void, now: () =
       if (triedAt !== undefined && now() - triedAt < offMs) return false;
       triedAt = now();
       return true;
+    },
+    waitMs() {
+      if (offUntil === undefined) return 0;
+      return Math.max(TRIAL_MS, offUntil - now());
     },
     succeeded() {
       if (offUntil !== undefined) changed(`${name} answers again`);

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { CLAIM_MS, epochKey, OUTPUT_MS } from '../../../../shared/fleet/build-cache.ts';
+import { type CacheTool, CLAIM_MS, epochKey, OUTPUT_MS } from '../../../../shared/fleet/build-cache.ts';
 import { SMALL_OUTPUT } from './action-record.ts';
 import { BuildCache, type CacheAccess, type Content } from './build-cache.ts';
 import { type DiskTier, openDiskTier } from './disk-tier.ts';
@@ -40,7 +40,7 @@ async function instance(access: Partial<CacheAccess> = {}, share = 0.1) {
   const lines: string[] = [];
   const log = (line: string) => void lines.push(line);
   const statDisk = async () => ({ blocks: 100 * 2 ** 30, bavail: 90 * 2 ** 30, bsize: 1 });
-  const disk = await openDiskTier(join(folder, String(count)), share, log, statDisk);
+  const disk = await openDiskTier(join(folder, String(count)), share, log, { statDisk });
   disks.push(disk);
   const cache = new BuildCache({
     access: { mode: 'write', scope: 'main', reads: [], perJob: true, ...access },
@@ -57,8 +57,9 @@ async function instance(access: Partial<CacheAccess> = {}, share = 0.1) {
 async function received(disk: DiskTier, content: Buffer) {
   const { sha256, bytes } = digestOf(content);
   if (bytes <= SMALL_OUTPUT) return { bytes, sha256, content };
-  const file = disk.temporary();
-  await writeFile(file, content);
+  const file = disk.create();
+  await file.write(content);
+  await file.close();
   return { bytes, sha256, file };
 }
 
@@ -69,8 +70,16 @@ async function run(cache: Instance, action: string, ...contents: Buffer[]): Prom
   for (const content of contents)
     await cache.putOutput(digestOf(content).sha256, await received(cache.disk, content));
   const result = actionResult({ files: contents.map(digestOf) });
-  await cache.putAction(action, result);
+  await putAction(cache, action, result);
   return result;
+}
+
+async function putAction(cache: Instance, action: string, result: Buffer): Promise<void> {
+  await cache.putAction(cache.job, action, await received(cache.disk, result));
+}
+
+async function putEntry(cache: Instance, tool: CacheTool, key: string, content: Buffer): Promise<void> {
+  await cache.putEntry(cache.job, tool, key, await received(cache.disk, content));
 }
 
 async function bytes(content: Content | undefined): Promise<Buffer | undefined> {
@@ -136,8 +145,7 @@ test('a small object with a long content is a file, and not in memory', async ()
 
 test('requests for the same content at the same time share one', async () => {
   const first = await instance();
-  for (const content of [LARGE, SMALL])
-    await first.putEntry('nx', String(content.length), await received(first.disk, content));
+  for (const content of [LARGE, SMALL]) await putEntry(first, 'nx', String(content.length), content);
   await first.drain(10_000);
   const second = await instance();
   s3.calls.length = 0;
@@ -194,7 +202,7 @@ test('an action whose object has a changed bit is missing', async () => {
 test('a claim of a job is a miss for the next job of the instance; an output that proves itself is not', async () => {
   const cache = await instance({ mode: 'read' });
   const result = await run(cache, ACTION, SMALL);
-  await cache.putEntry('ccache', 'ab/cdef', await received(cache.disk, SMALL));
+  await putEntry(cache, 'ccache', 'ab/cdef', SMALL);
   expect(await cache.action(ACTION)).toEqual(result);
   expect(await bytes(await cache.entry('ccache', 'ab/cdef'))).toEqual(SMALL);
   cache.turnover();
@@ -206,7 +214,7 @@ test('a claim of a job is a miss for the next job of the instance; an output tha
 test('a PUT that began before the turnover makes no claim for the next job', async () => {
   const cache = await instance({ mode: 'read' });
   await cache.putOutput(digestOf(SMALL).sha256, await received(cache.disk, SMALL));
-  const putting = cache.putAction(ACTION, actionResult({ files: [digestOf(SMALL)] }));
+  const putting = putAction(cache, ACTION, actionResult({ files: [digestOf(SMALL)] }));
   cache.turnover();
   await putting;
   expect(await cache.action(ACTION)).toBeUndefined();
@@ -226,7 +234,7 @@ test('a group that only reads stores nothing, and its jobs change nothing for ot
   const before = new Map(s3.objects);
   const reader = await instance({ mode: 'read' });
   await run(reader, ACTION, Buffer.from('poison'));
-  await reader.putEntry('gradle', 'key', await received(reader.disk, Buffer.from('poison')));
+  await putEntry(reader, 'gradle', 'key', Buffer.from('poison'));
   await reader.drain(10_000);
   expect(s3.objects).toEqual(before);
   expect(s3.calls.filter((call) => call.startsWith('PUT'))).toHaveLength(1);
@@ -285,7 +293,7 @@ test('the files within an output directory are outputs of the action', async () 
   for (const content of [SMALL, LARGE, inside])
     await first.putOutput(digestOf(content).sha256, await received(first.disk, content));
   const result = actionResult({ trees: [digestOf(inside)] });
-  await first.putAction(ACTION, result);
+  await putAction(first, ACTION, result);
   await first.drain(10_000);
   const second = await instance();
   expect(await second.action(ACTION)).toEqual(result);
@@ -295,8 +303,8 @@ test('the files within an output directory are outputs of the action', async () 
 
 test('an action whose outputs were not sent is not stored', async () => {
   const cache = await instance();
-  await cache.putAction(ACTION, actionResult({ files: [digestOf('never sent')] }));
-  await cache.putAction(OTHER, actionResult({ trees: [digestOf('never sent')] }));
+  await putAction(cache, ACTION, actionResult({ files: [digestOf('never sent')] }));
+  await putAction(cache, OTHER, actionResult({ trees: [digestOf('never sent')] }));
   await cache.drain(10_000);
   expect([...s3.objects.keys()]).toEqual([]);
   expect(await cache.action(ACTION)).toBeUndefined();
@@ -309,6 +317,27 @@ test('content that has another digest is refused', async () => {
     'digest',
   );
   expect(await cache.output(digestOf('x').sha256)).toBeUndefined();
+});
+
+test('a claim whose file on the disk is broken is fetched again', async () => {
+  const first = await instance();
+  const result = await run(first, ACTION, SMALL);
+  await first.drain(10_000);
+  const second = await instance({ mode: 'read' });
+  await second.action(ACTION);
+  const file = second.disk.path(`act/main/0/${ACTION.slice(0, 2)}/${ACTION}`);
+  await truncate(file, 10);
+  expect(await second.action(ACTION)).toEqual(result);
+  expect(second.lines.join()).toContain('is not used');
+});
+
+test('of many outputs the first one that is missing is enough', async () => {
+  const cache = await instance();
+  const files = Array.from({ length: 500 }, (_, n) => ({ ...digestOf(String(n)), bytes: SMALL_OUTPUT + 1 }));
+  await putAction(cache, ACTION, actionResult({ files }));
+  expect(await cache.action(ACTION)).toBeUndefined();
+  await cache.drain(10_000);
+  expect(s3.calls.filter((call) => call.startsWith('HEAD')).length).toBeLessThanOrEqual(36);
 });
 
 test('a drain ends in time, also while a large output is compressed', async () => {
@@ -358,8 +387,8 @@ test('a scope whose epoch cannot be read is not used; one that was read keeps it
 
 test('entries of a tool have the key of that tool alone', async () => {
   const first = await instance();
-  await first.putEntry('ccache', 'ac/1', await received(first.disk, SMALL));
-  await first.putEntry('sccache', 'ac/1', await received(first.disk, LARGE));
+  await putEntry(first, 'ccache', 'ac/1', SMALL);
+  await putEntry(first, 'sccache', 'ac/1', LARGE);
   await first.drain(10_000);
   const second = await instance();
   expect(await bytes(await second.entry('ccache', 'ac/1'))).toEqual(SMALL);

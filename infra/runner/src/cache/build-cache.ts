@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { type FileHandle, open, readFile, unlink } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import * as v from 'valibot';
 import {
@@ -18,7 +18,6 @@ import {
   type ActionRecord,
   decodeRecord,
   encodeRecord,
-  MAX_OUTPUTS,
   MAX_RECORD,
   SMALL_OUTPUT,
   splitOutputs,
@@ -26,11 +25,15 @@ import {
 import {
   type ActionReferences,
   type Digest,
+  MAX_OUTPUTS,
   readActionResult,
   readDirectory,
   readTree,
+  TooManyOutputs,
+  UnreadableMessage,
 } from './action-result.ts';
-import type { DiskTier } from './disk-tier.ts';
+import type { DiskTier, TemporaryFile } from './disk-tier.ts';
+import { limiter } from './limiter.ts';
 import { MemoryTier } from './memory-tier.ts';
 import { CorruptObject, seal, sealFile, unseal, unsealed, unsealSmall } from './sealed.ts';
 import type { CacheStore, StoredObject } from './store.ts';
@@ -40,7 +43,7 @@ import type { Uploads } from './uploads.ts';
 export const MAX_OUTPUT = 2 * 2 ** 30;
 export const MAX_ENTRY = 2 ** 30;
 
-/** Largest message that names the files of a directory, in bytes. An action with a larger one is not cached. */
+/** Largest size of all messages of one action that name the files of directories, in bytes. An action with more is not cached. */
 const MAX_TREE = 32 * 2 ** 20;
 
 /**
@@ -62,6 +65,12 @@ const TURNOVER_MS = 10_000;
 /** Large outputs that are stored at once, in all uploads, and questions whether one exists. */
 const LARGE_AT_ONCE = 4;
 const QUESTIONS_AT_ONCE = 32;
+
+/** Long results, lists of directories and long records that are read at once: each can take some 60 MB. */
+const LONG_AT_ONCE = 2;
+
+/** What one output of an action takes of the memory, in bytes. */
+const DIGEST_MEMORY = 200;
 
 /** Most facts in memory about objects in S3. */
 const MOST_KNOWN = 100_000;
@@ -90,8 +99,8 @@ export type CacheAccess = {
   perJob: boolean;
 };
 
-/** A body as a client has sent it. Without a file, a larger one was not kept. */
-export type Received = { bytes: number; sha256: string; content?: Buffer; file?: string };
+/** A body as a client has sent it. Without content and file it found no room. */
+export type Received = { bytes: number; sha256: string; content?: Buffer; file?: TemporaryFile };
 
 /** Content of an answer. */
 export type Content = { bytes: Buffer } | { file: string; size: number } | { pieces: AsyncIterable<Buffer> };
@@ -143,7 +152,10 @@ export class BuildCache {
   readonly #flights = new Map<string, Promise<unknown>>();
   readonly #large = limiter(LARGE_AT_ONCE);
   readonly #questions = limiter(QUESTIONS_AT_ONCE);
-  #generation = 1;
+  readonly #results = limiter(LONG_AT_ONCE);
+  readonly #directories = limiter(LONG_AT_ONCE);
+  readonly #records = limiter(LONG_AT_ONCE);
+  #job = 1;
   #hits = 0;
   #misses = 0;
   #servedBytes = 0;
@@ -196,11 +208,21 @@ export class BuildCache {
     return this.#scopes.every((scope) => this.#epochs.has(scope));
   }
 
+  /** Whether each job starts without the claims of the one before. */
+  get isPerJob(): boolean {
+    return this.#access.perJob;
+  }
+
+  /** Which job runs. What a job has sent makes no claim for a later one, however late it is read. */
+  get job(): number {
+    return this.#access.perJob ? this.#job : 0;
+  }
+
   /** The job of the instance has ended: its claims are gone at once, and its uploads have a time limit. */
   turnover(): void {
     if (!this.#access.perJob) return;
-    const ended = this.#jobFolder();
-    this.#generation += 1;
+    const ended = jobFolder(this.#job);
+    this.#job += 1;
     this.#uploads.limit(TURNOVER_MS);
     // Uploads read these files.
     setTimeout(() => {
@@ -223,25 +245,37 @@ export class BuildCache {
   }
 
   /**
-   * Keeps the result of an action for this job, and stores it in S3 if the group may.
+   * Keeps the result of an action for the job that sent it, and stores it in S3 if the group may.
    *
    * @throws {UnreadableMessage}
    */
-  async putAction(sha256: string, result: Buffer): Promise<void> {
-    const folder = this.#jobFolder();
-    const outputs = await this.#outputsOf(readActionResult(result));
+  async putAction(job: number, sha256: string, { content, file }: Received): Promise<void> {
+    try {
+      if (content) await this.#putResult(job, sha256, content);
+      else if (!file) this.#dropped += 1;
+      else await this.#results(async () => this.#putResult(job, sha256, await readFile(file.path)));
+    } finally {
+      await file?.discard();
+    }
+  }
+
+  async #putResult(job: number, sha256: string, result: Buffer): Promise<void> {
+    const outputs = await this.#outputsOf(job, result).catch((error: unknown) => {
+      if (error instanceof TooManyOutputs) return undefined;
+      throw error;
+    });
     if (!outputs) {
       this.#dropped += 1;
       return;
     }
+    if (job !== this.job) return;
     const record = { result, outputs };
-    if (folder === this.#jobFolder())
-      await this.#disk.write(`${folder}/act/${spread(sha256)}`, encodeRecord(record));
+    await this.#disk.write(`${jobFolder(job)}/act/${spread(sha256)}`, encodeRecord(record));
     if (this.#access.mode !== 'write') return;
-    const bytes = outputs.reduce((sum, output) => sum + output.bytes, result.length);
     this.#uploads.add({
       name: `action ${sha256}`,
-      bytes,
+      bytes: outputs.reduce((sum, output) => sum + output.bytes, result.length),
+      memory: result.length + outputs.length * DIGEST_MEMORY,
       run: (signal) => this.#storeAction(sha256, record, signal),
     });
   }
@@ -262,13 +296,13 @@ export class BuildCache {
   }
 
   /** Keeps an output on this instance. It is stored in S3 with the action that names it. @throws {WrongDigest} */
-  async putOutput(sha256: string, { bytes, sha256: found, content, file }: Received): Promise<void> {
+  async putOutput(sha256: string, { sha256: found, content, file }: Received): Promise<void> {
     if (found !== sha256) {
-      if (file !== undefined) await unlink(file);
+      await file?.discard();
       throw new WrongDigest(`the content has the digest ${found}`);
     }
     if (content) await this.#keep(sha256, content);
-    else if (file !== undefined) await this.#disk.adopt(file, outputName(sha256), bytes);
+    else await file?.adopt(outputName(sha256));
   }
 
   /** @param key in the characters of a URL path */
@@ -278,12 +312,15 @@ export class BuildCache {
     return found;
   }
 
-  async putEntry(tool: CacheTool, key: string, { bytes, sha256, content, file }: Received): Promise<void> {
-    const folder = this.#jobFolder();
-    const name = `${folder}/${tool}/${spread(hash('sha256', key, 'hex'))}`;
-    const isKept = content
-      ? await this.#disk.write(name, content)
-      : file !== undefined && (await this.#disk.adopt(file, name, bytes));
+  async putEntry(
+    job: number,
+    tool: CacheTool,
+    key: string,
+    { bytes, sha256, content, file }: Received,
+  ): Promise<void> {
+    if (job !== this.job) return file?.discard();
+    const name = `${jobFolder(job)}/${tool}/${spread(hash('sha256', key, 'hex'))}`;
+    const isKept = content ? await this.#disk.write(name, content) : await file?.adopt(name);
     if (this.#access.mode !== 'write') return;
     if (!isKept) {
       this.#dropped += 1;
@@ -292,6 +329,7 @@ export class BuildCache {
     this.#uploads.add({
       name: `${tool} ${key}`,
       bytes,
+      memory: key.length,
       run: async (signal) => {
         const object = toolKey(this.#ownPlace(), tool, key);
         await this.#storeFile(object, this.#disk.path(name), sha256, { isNew: true, signal });
@@ -302,10 +340,6 @@ export class BuildCache {
   #count(isHit: boolean): void {
     if (isHit) this.#hits += 1;
     else this.#misses += 1;
-  }
-
-  #jobFolder(): string {
-    return this.#access.perJob ? `job-${this.#generation}` : 'job-0';
   }
 
   #place(scope: string): CachePlace | undefined {
@@ -326,7 +360,7 @@ export class BuildCache {
   }
 
   async #localAction(sha256: string): Promise<Buffer | undefined> {
-    const names = [`${this.#jobFolder()}/act/${spread(sha256)}`];
+    const names = [`${jobFolder(this.job)}/act/${spread(sha256)}`];
     for (const scope of this.#scopes) {
       const place = this.#place(scope);
       if (place) names.push(actionName(place, sha256));
@@ -335,8 +369,14 @@ export class BuildCache {
       const bytes =
         this.#disk.bytes(name) === undefined ? undefined : await readOrMissing(this.#disk.path(name));
       if (!bytes) continue;
-      const record = decodeRecord(bytes);
-      if (await this.#isComplete(record)) return record.result;
+      try {
+        const record = decodeRecord(bytes);
+        if (await this.#isComplete(record)) return record.result;
+      } catch (error) {
+        if (!(error instanceof UnreadableMessage)) throw error;
+        this.#log(`${name} is not used: ${error.message}`);
+        this.#disk.remove(name);
+      }
     }
     return undefined;
   }
@@ -353,8 +393,13 @@ export class BuildCache {
   }
 
   async #areStored(outputs: readonly Digest[]): Promise<boolean> {
-    const asked = outputs.map(({ sha256 }) => this.#questions(() => this.#isStored(sha256)));
-    return !(await Promise.all(asked)).includes(false);
+    let isMissing = false;
+    // After the first one that is missing the others do not matter, and each question has a price.
+    const ask = async (sha256: string) => {
+      if (!isMissing && !(await this.#isStored(sha256))) isMissing = true;
+    };
+    await Promise.all(outputs.map(({ sha256 }) => this.#questions(() => ask(sha256))));
+    return !isMissing;
   }
 
   async #isStored(sha256: string): Promise<boolean> {
@@ -401,9 +446,12 @@ export class BuildCache {
       return undefined;
     }
     try {
-      const pieces: Buffer[] = [];
-      for await (const piece of object.body) pieces.push(piece);
-      return decodeRecord(await unseal(Buffer.concat(pieces), MAX_RECORD));
+      if (object.bytes > SMALL_OBJECT)
+        return await this.#records(async () => decodeRecord(await unseal(await whole(object), MAX_RECORD)));
+      const body = await whole(object);
+      const content = unsealSmall(body, SMALL_CONTENT);
+      if (content) return decodeRecord(content);
+      return await this.#records(async () => decodeRecord(await unseal(body, MAX_RECORD)));
     } catch (error) {
       this.#log(`${what} is not used: ${errorText(error)}`);
       return undefined;
@@ -436,7 +484,7 @@ export class BuildCache {
 
   async #findEntry(tool: CacheTool, key: string): Promise<Content | undefined> {
     const name = spread(hash('sha256', key, 'hex'));
-    const own = await this.#file(`${this.#jobFolder()}/${tool}/${name}`);
+    const own = await this.#file(`${jobFolder(this.job)}/${tool}/${name}`);
     if (own) return own;
     for (const scope of this.#scopes) {
       const place = this.#place(scope);
@@ -505,9 +553,7 @@ export class BuildCache {
   ): Promise<{ bytes: Buffer | false; object?: StoredObject }> {
     if (object.bytes > SMALL_OBJECT) return { bytes: false, object };
     try {
-      const pieces: Buffer[] = [];
-      for await (const piece of object.body) pieces.push(piece);
-      const body = Buffer.concat(pieces);
+      const body = await whole(object);
       const bytes = unsealSmall(body, SMALL_CONTENT);
       if (!bytes) return { bytes: false, object: { ...object, body: Readable.from([body]) } };
       if (sha256 !== undefined && hash('sha256', bytes, 'hex') !== sha256)
@@ -521,7 +567,10 @@ export class BuildCache {
   }
 
   #notUsed(name: string, sha256: string | undefined, error: unknown): void {
-    if (error instanceof CorruptObject && sha256 !== undefined) this.#broken.add(sha256);
+    if (error instanceof CorruptObject && sha256 !== undefined) {
+      if (this.#broken.size >= MOST_KNOWN) this.#broken.clear();
+      this.#broken.add(sha256);
+    }
     this.#log(`${name} is not used: ${errorText(error)}`);
   }
 
@@ -532,40 +581,47 @@ export class BuildCache {
     maxBytes: number,
     sha256: string | undefined,
   ): AsyncGenerator<Buffer> {
-    const temporary = this.#disk.isOff() ? undefined : this.#disk.temporary();
-    let file: FileHandle | undefined;
-    let bytes = 0;
-    let isComplete = false;
+    const file = this.#disk.create();
     try {
-      if (temporary !== undefined) file = await open(temporary, 'wx', 0o600);
       for await (const piece of unsealed(object.body, maxBytes, sha256)) {
-        await file?.write(piece);
-        bytes += piece.length;
+        await file.write(piece);
         yield piece;
       }
-      isComplete = true;
+      if (await file.close()) await file.adopt(name);
     } catch (error) {
       this.#notUsed(name, sha256, error);
       throw error;
     } finally {
       object.abort();
-      await file?.close();
-      if (temporary !== undefined) {
-        if (isComplete) await this.#disk.adopt(temporary, name, bytes);
-        else await unlink(temporary).catch(() => {});
-      }
+      await file.discard();
     }
   }
 
   /** Everything that a result names, also within directories; undefined if that cannot be known. @throws {UnreadableMessage} */
-  async #outputsOf({ files, trees, directories }: ActionReferences): Promise<Digest[] | undefined> {
+  async #outputsOf(job: number, result: Buffer): Promise<Digest[] | undefined> {
+    const references = readActionResult(result);
+    const { files, trees, directories } = references;
+    if (trees.length + directories.length > 0)
+      return this.#directories(() => this.#withDirectories(job, references));
+    return [...new Map(files.map((digest) => [digest.sha256, digest])).values()];
+  }
+
+  async #withDirectories(
+    job: number,
+    { files, trees, directories }: ActionReferences,
+  ): Promise<Digest[] | undefined> {
     const found = new Map<string, Digest>();
+    let left = MAX_TREE;
+    const message = async ({ sha256, bytes }: Digest): Promise<Buffer | undefined> => {
+      left -= bytes;
+      return left < 0 || found.size > MAX_OUTPUTS || job !== this.job ? undefined : this.#read(sha256, bytes);
+    };
     const add = (digests: readonly Digest[]) => {
       for (const digest of digests) found.set(digest.sha256, digest);
     };
     add(files);
     for (const tree of trees) {
-      const content = await this.#message(tree);
+      const content = await message(tree);
       if (!content) return undefined;
       add([tree, ...readTree(content)]);
     }
@@ -574,8 +630,8 @@ export class BuildCache {
     for (let next = open.pop(); next; next = open.pop()) {
       if (seen.has(next.sha256)) continue;
       seen.add(next.sha256);
-      const content = await this.#message(next);
-      if (!content || seen.size > MAX_OUTPUTS) return undefined;
+      const content = await message(next);
+      if (!content) return undefined;
       const inside = readDirectory(content);
       add([next, ...inside.files]);
       open.push(...inside.directories);
@@ -583,25 +639,33 @@ export class BuildCache {
     return found.size > MAX_OUTPUTS ? undefined : [...found.values()];
   }
 
-  /** A message that this job has sent as an output. */
-  async #message({ sha256, bytes }: Digest): Promise<Buffer | undefined> {
-    return bytes > MAX_TREE ? undefined : this.#read(sha256);
-  }
-
-  async #read(sha256: string): Promise<Buffer | undefined> {
+  /** Local content with this size, which a job can have made up. */
+  async #read(sha256: string, bytes: number): Promise<Buffer | undefined> {
     const local = await this.#localContent(sha256);
-    if (!local || 'bytes' in local) return local?.bytes;
-    return 'file' in local ? readOrMissing(local.file) : undefined;
+    if (!local || 'pieces' in local) return undefined;
+    if ('bytes' in local) return local.bytes.length === bytes ? local.bytes : undefined;
+    return local.size === bytes ? readOrMissing(local.file) : undefined;
   }
 
   /** Stores an action after its large outputs. */
   async #storeAction(sha256: string, record: ActionRecord, signal: AbortSignal): Promise<void> {
     const { bundled, large } = splitOutputs(record.outputs);
-    await Promise.all(large.map((output) => this.#large(() => this.#storeOutput(output, signal))));
+    let hasFailed = false;
+    const store = async (output: Digest) => {
+      // Without one of them the action is not stored, so the others do not matter.
+      if (hasFailed) return;
+      try {
+        await this.#storeOutput(output, signal);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+    };
+    await Promise.all(large.map((output) => this.#large(() => store(output))));
     const contents = new Map<string, Buffer>();
     for (const { sha256: name, bytes } of bundled) {
-      const content = await this.#read(name);
-      if (content?.length !== bytes) throw new Incomplete(`the output ${name} is not there any more`);
+      const content = await this.#read(name, bytes);
+      if (!content) throw new Incomplete(`the output ${name} is not there any more`);
       contents.set(name, content);
     }
     const object = await seal(encodeRecord(record, contents));
@@ -643,13 +707,13 @@ export class BuildCache {
     sha256: string,
     options: { isNew: boolean; signal: AbortSignal },
   ): Promise<void> {
-    const temporary = this.#disk.temporary();
+    const temporary = this.#disk.create();
     try {
       const sealed = await sealFile(path, temporary, sha256, options.signal);
-      const result = await this.#store.put(key, { file: temporary, ...sealed }, options);
+      const result = await this.#store.put(key, { file: temporary.path, ...sealed }, options);
       if (result === 'stored') this.#storedBytes += sealed.bytes;
     } finally {
-      await unlink(temporary).catch(() => {});
+      await temporary.discard();
     }
   }
 
@@ -662,6 +726,9 @@ export class BuildCache {
     return begun;
   }
 }
+
+/** Where the claims of a job are. */
+const jobFolder = (job: number) => `job-${job}`;
 
 /** Two folders deep, so that no folder has many files. */
 function spread(sha256: string): string {
@@ -682,19 +749,8 @@ async function readOrMissing(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Calls that run at once. The others wait. */
-function limiter(atOnce: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = atOnce;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free += 1;
-    }
-  };
+async function whole({ body }: StoredObject): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of body) pieces.push(piece);
+  return Buffer.concat(pieces);
 }

@@ -2,6 +2,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import * as v from 'valibot';
 import type { BuildCache, CacheNumbers } from './build-cache.ts';
+import type { CacheServer } from './http.ts';
 
 /**
  * The way from aw-runner to the process of the cache: a socket that root and the user of the cache reach, and jobs do not.
@@ -22,13 +23,13 @@ const numbersSchema = v.object({
 /** Longest wait for an answer, besides that of a drain; in milliseconds. The process is on the same instance. */
 const ANSWER_MS = 2_000;
 
-export async function serveControl(path: string, cache: BuildCache): Promise<Server> {
+export async function serveControl(path: string, cache: BuildCache, jobs: CacheServer): Promise<Server> {
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://control');
     const run = async () => {
       switch (`${request.method} ${url.pathname}`) {
         case 'POST /turnover':
-          cache.turnover();
+          await jobs.turnover();
           return {};
         case 'POST /drain':
           await cache.drain(Number(url.searchParams.get('ms') ?? 0));

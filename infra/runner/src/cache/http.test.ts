@@ -1,20 +1,20 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request as httpRequest, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CACHE_TOOLS } from '../../../../shared/fleet/build-cache.ts';
 import { BuildCache } from './build-cache.ts';
 import { type DiskTier, openDiskTier } from './disk-tier.ts';
-import { cacheServer } from './http.ts';
+import { type CacheServer, cacheServer } from './http.ts';
 import { fakeStore } from './testing/fake-store.ts';
 import { actionResult, digestOf } from './testing/messages.ts';
 import { backgroundUploads } from './uploads.ts';
 
 let folder: string;
 let disk: DiskTier;
-let server: Server;
+let server: CacheServer;
+let port: number;
 let s3: ReturnType<typeof fakeStore>;
 let cache: BuildCache;
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -22,7 +22,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hearth-cache-http-'));
   const statDisk = async () => ({ blocks: 2 ** 36, bavail: 2 ** 35, bsize: 1 });
-  disk = await openDiskTier(folder, 0.1, () => {}, statDisk);
+  disk = await openDiskTier(folder, 0.1, () => {}, { statDisk });
   s3 = fakeStore(Date.now);
   cache = new BuildCache({
     access: { mode: 'read', scope: 'main', reads: [], perJob: true },
@@ -34,12 +34,11 @@ beforeEach(async () => {
   });
   await cache.readEpochs();
   server = cacheServer(cache, disk, () => {});
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  port = await server.listen(0);
 });
 afterEach(async () => {
   agent.destroy();
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
+  await server.close();
   disk.close();
   rmSync(folder, { recursive: true });
 });
@@ -47,7 +46,6 @@ afterEach(async () => {
 type Answer = { status: number; body: Buffer; headers: Record<string, unknown>; port: number };
 
 function call(method: string, path: string, body: Buffer | string = '', headers = {}): Promise<Answer> {
-  const { port } = server.address() as AddressInfo;
   return new Promise((resolve, reject) => {
     const sent = httpRequest({ port, method, path, agent, headers }, (response) => {
       const own = response.socket.localPort ?? 0;
@@ -148,7 +146,6 @@ test('Turborepo asks whether the cache is enabled', async () => {
 });
 
 test('a body that ends half-way is not kept, whatever it was', async () => {
-  const { port } = server.address() as AddressInfo;
   const path = `/bazel/cas/${digestOf(LARGE).sha256}`;
   const sent = httpRequest({ port, method: 'PUT', path, headers: { 'content-length': LARGE.length } });
   sent.on('error', () => {});

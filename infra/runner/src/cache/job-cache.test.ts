@@ -131,10 +131,10 @@ test('the cache runs before a job is requested, and has nothing of the job after
   const clean = withCache(units, cache(), true);
   await clean.prepare('gha-1');
   await clean.discard('gha-1');
-  expect(calls).toEqual(['ensure', 'POST /turnover', 'prepare', 'POST /turnover', 'discard']);
+  expect(calls).toEqual(['ensure', 'GET /numbers', 'POST /turnover', 'prepare', 'discard', 'POST /turnover']);
   calls.length = 0;
   const shared = withCache(units, cache(), false);
   await shared.prepare('gha-1');
   await shared.discard('gha-1');
-  expect(calls).toEqual(['ensure', 'prepare', 'discard']);
+  expect(calls).toEqual(['ensure', 'GET /numbers', 'prepare', 'discard']);
 });

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import type { PlacedUnits } from '../agents/placed-units.ts';
 import type { RunnerConfig } from '../config.ts';
@@ -10,6 +11,10 @@ import type { CacheProcessSettings } from './serve-cache.ts';
 /** Longest time of the uploads in a drain, and what a Spot interruption leaves to the rest of it; in milliseconds. */
 const DRAIN_MS = 60_000;
 const BEFORE_INTERRUPTION_MS = 15_000;
+
+/** Longest wait for a process that starts: the program, and S3 for the epochs. Then the time between two checks. In milliseconds. */
+const START_MS = 5_000;
+const START_POLL_MS = 50;
 
 /** The service manager, for the process of the build cache. The process outlives aw-runner. */
 export interface CacheUnit {
@@ -83,10 +88,25 @@ export function jobCache(
     lastFailure = text;
   }
 
+  /** A process that starts serves within a second, and a job that came before would have no cache. @throws if it serves too late */
+  async function answers(): Promise<void> {
+    // A process that fails all the time must not cost every job this wait.
+    for (const end = performance.now() + (lastFailure === '' ? START_MS : 0); ; ) {
+      try {
+        await control.numbers();
+        return;
+      } catch (error) {
+        if (performance.now() > end) throw error;
+      }
+      await sleep(START_POLL_MS);
+    }
+  }
+
   return {
     async ensure() {
       try {
         await unit.ensure(settings);
+        await answers();
         lastFailure = '';
       } catch (error) {
         failed('the process does not start', error);
@@ -144,8 +164,9 @@ export function withCache(units: PlacedUnits, cache: JobCache, perJob: boolean):
       await units.prepare(place);
     },
     async discard(place) {
-      if (perJob) await cache.turnover();
+      // Nothing of the job may run while the cache opens its port again.
       await units.discard(place);
+      if (perJob) await cache.turnover();
     },
   };
 }

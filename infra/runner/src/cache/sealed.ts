@@ -1,6 +1,5 @@
 import { createHash, hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -12,6 +11,7 @@ import {
   zstdDecompress,
   zstdDecompressSync,
 } from 'node:zlib';
+import type { TemporaryFile } from './disk-tier.ts';
 
 /**
  * An object of the cache: four bytes that name the format, the SHA-256 of the content, and the content, compressed with zstd. So a
@@ -77,18 +77,18 @@ export async function unseal(object: Buffer, maxBytes: number): Promise<Buffer> 
 /**
  * Seals a file of any size.
  *
- * @param target a new file
+ * @param target gets the object
  * @param sha256 of its content
  * @param signal ends it, since a large file takes longer than a drain
  * @returns size of the object, and its SHA-256 in base64, as S3 has it
+ * @throws if the disk has no room for it
  */
 export async function sealFile(
   source: string,
-  target: string,
+  target: TemporaryFile,
   sha256: string,
   signal: AbortSignal,
 ): Promise<{ bytes: number; checksum: string }> {
-  const file = await open(target, 'wx', 0o600);
   const checksum = createHash('sha256');
   let bytes = 0;
   try {
@@ -96,7 +96,7 @@ export async function sealFile(
       signal.throwIfAborted();
       checksum.update(piece);
       bytes += piece.length;
-      await file.write(piece);
+      if (!(await target.write(piece))) throw new Error('the disk has no room for an upload');
     };
     await write(FORMAT);
     await write(Buffer.from(sha256, 'hex'));
@@ -107,7 +107,7 @@ export async function sealFile(
     for await (const piece of compressed) await write(piece);
     await reading;
   } finally {
-    await file.close();
+    await target.close();
   }
   return { bytes, checksum: checksum.digest('base64') };
 }

@@ -6,11 +6,15 @@ import { BuildCache } from './build-cache.ts';
 import { serveControl } from './control.ts';
 import { openDiskTier } from './disk-tier.ts';
 import { cacheServer } from './http.ts';
+import { limitedLog } from './limited-log.ts';
 import { s3Store } from './store.ts';
 import { backgroundUploads } from './uploads.ts';
 
 /** Time between two reads of the epochs, in milliseconds: what is revoked is served for at most this long. */
 const EPOCH_MS = 60_000;
+
+/** Longest wait for them before requests are served, in milliseconds. */
+const FIRST_EPOCH_MS = 2_000;
 
 /** Time between two tries while an epoch is not known, in milliseconds. */
 const EPOCH_RETRY_MS = 2_000;
@@ -49,11 +53,12 @@ export type CacheProcessSettings = v.InferOutput<typeof settingsSchema>;
 export async function serveCache(
   file: string,
   stop: AbortSignal,
-  log: (line: string) => void,
+  logLine: (line: string) => void,
 ): Promise<number> {
   const settings = v.parse(v.pipe(v.string(), v.parseJson(), settingsSchema), await readFile(file, 'utf8'));
   const { region, bucket, mode, scope, reads, perJob, port, directory, diskShare, control, deadlines } =
     settings;
+  const log = limitedLog(logLine);
   const client = new S3Client({
     region,
     // The deadlines are those of the store: a second try would come too late for a build.
@@ -75,23 +80,21 @@ export async function serveCache(
     store: s3Store(client, bucket, log, deadlines && { deadlines }),
     uploads: backgroundUploads(log),
     log,
-    now: Date.now,
+    // The clock of S3, which dates the objects. The client corrects an own clock that is wrong (SDK: systemClockOffset).
+    now: () => Date.now() + client.config.systemClockOffset,
   });
-  let isKnown = await cache.readEpochs();
+  // An S3 that does not answer costs hits, and no job its start. A scope without its epoch is not used.
+  let isKnown = await Promise.race([cache.readEpochs(), sleep(FIRST_EPOCH_MS, false, { ref: false })]);
   const server = cacheServer(cache, disk, log);
-  const controls = await serveControl(control, cache);
-  await new Promise<void>((resolve, reject) =>
-    server.once('error', reject).listen(port, '127.0.0.1', resolve),
-  );
-  const address = server.address();
-  log(`aw-cache serves ${scope} (${mode}) on port ${typeof address === 'object' ? address?.port : address}`);
+  const served = await server.listen(port);
+  const controls = await serveControl(control, cache, server);
+  log(`aw-cache serves ${scope} (${mode}) on port ${served}`);
   while (!stop.aborted) {
     const wait = isKnown ? EPOCH_MS : EPOCH_RETRY_MS;
     await sleep(wait, undefined, { signal: stop }).catch(() => undefined);
     if (!stop.aborted) isKnown = await cache.readEpochs();
   }
-  server.closeAllConnections();
-  server.close();
+  await server.close();
   controls.close();
   disk.close();
   return 0;

@@ -89,3 +89,34 @@ test('an upload that is given up is no failure of S3', async () => {
   await expect(putting).rejects.toThrow();
   expect(store.failures()).toBe(0);
 });
+
+test.each([
+  ['throttles', { status: 503, code: 'SlowDown' }],
+  ['fails', { status: 500, code: 'InternalError' }],
+  ['loses its answers', { loseAnswer: true }],
+] as const)('an upload can succeed later when S3 %s, and not when it is refused', async (_, fault) => {
+  server.fault = () => fault;
+  for (let count = 0; count < 3; count += 1)
+    await expect(keep('a', LONG, false)).rejects.toMatchObject({ name: 'TryLater', waitMs: undefined });
+  await expect(keep('a', LONG, false)).rejects.toMatchObject({ name: 'TryLater', waitMs: 10_000 });
+  now += 10_000;
+  server.fault = () => ({ status: 403, code: 'AccessDenied' });
+  await expect(keep('a', LONG, false)).rejects.toMatchObject({ name: 'AccessDenied' });
+});
+
+test('a body that a client reads slowly is no failure of S3', async () => {
+  server.put('a', Buffer.alloc(20 * 2 ** 20));
+  const object = await store.get('a');
+  const pieces = object?.body[Symbol.asyncIterator]();
+  await pieces?.next();
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  // What S3 does with a connection that is not read.
+  await server.close();
+  await expect(
+    (async () => {
+      for (;;) if ((await pieces?.next())?.done) return;
+    })(),
+  ).rejects.toThrow();
+  expect(store.failures()).toBe(0);
+  server = await startS3Server();
+});

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { GetObjectCommand, HeadObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { type Breaker, breaker } from './breaker.ts';
+import { TryLater } from './uploads.ts';
 
 /** Longest wait for the first byte of an answer, and for the next bytes of a body; in milliseconds. */
 export type Deadlines = { firstByteMs: number; nextByteMs: number };
@@ -39,7 +40,7 @@ export interface CacheStore {
   storedAt(key: string): Promise<number | undefined>;
   /**
    * @param isNew an object that exists stays as it is
-   * @throws if it is not stored
+   * @throws if it is not stored; {TryLater} if it can be stored later
    */
   put(
     key: string,
@@ -52,11 +53,6 @@ export interface CacheStore {
   failures(): number;
 }
 
-/** The store switched itself off. */
-class StoreOff extends Error {
-  override readonly name = 'StoreOff';
-}
-
 /**
  * @param client makes one try per request: a build must not wait for more
  * @param options replace the clock and the deadlines
@@ -67,7 +63,8 @@ export function s3Store(
   log: (line: string) => void,
   options: { now?: () => number; deadlines?: Deadlines } = {},
 ): CacheStore {
-  const { now = Date.now, deadlines = DEADLINES } = options;
+  // Not the time of day, which can jump.
+  const { now = () => performance.now(), deadlines = DEADLINES } = options;
   // A role that may only read must not lose its reads, and an upload that hangs must not cost them.
   const reads = breaker('S3 (reads)', log, now);
   const writes = breaker('S3 (uploads)', log, now);
@@ -127,7 +124,7 @@ export function s3Store(
     },
 
     async put(key, body, { isNew, signal }) {
-      if (!writes.allows()) throw new StoreOff('uploads are switched off');
+      if (!writes.allows()) throw new TryLater('uploads are switched off', { waitMs: writes.waitMs() });
       const isFile = !Buffer.isBuffer(body);
       const bytes = isFile ? body.bytes : body.length;
       const limit = AbortSignal.timeout(Math.ceil(UPLOAD_MS + bytes / UPLOAD_BYTES_PER_MS));
@@ -154,8 +151,9 @@ export function s3Store(
           return 'exists';
         }
         // An upload that was given up is no failure of S3. Two uploads of one object (409): the other one stores it.
-        if (!signal.aborted && statusOf(error) !== 409) failed(writes, 'PUT', error);
-        throw error;
+        if (signal.aborted || statusOf(error) === 409) throw error;
+        failed(writes, 'PUT', error);
+        throw isTransient(error) ? new TryLater(errorText(error), { cause: error }) : error;
       } finally {
         if (!Buffer.isBuffer(content)) content.destroy();
       }
@@ -189,6 +187,8 @@ async function* inTime(
   ended: (error?: unknown) => void,
 ): AsyncGenerator<Buffer> {
   const pieces = body[Symbol.asyncIterator]();
+  /** S3 closes a connection that is not read. That is no failure of S3. */
+  let isReaderSlow = false;
   try {
     for (;;) {
       let timer: NodeJS.Timeout | undefined;
@@ -197,10 +197,12 @@ async function* inTime(
       });
       const { done, value } = await Promise.race([pieces.next(), late]).finally(() => clearTimeout(timer));
       if (done) return ended();
+      const began = performance.now();
       yield value as Buffer;
+      isReaderSlow ||= performance.now() - began > limitMs;
     }
   } catch (error) {
-    ended(error);
+    if (!isReaderSlow) ended(error);
     throw error;
   } finally {
     body.destroy();
@@ -210,6 +212,12 @@ async function* inTime(
 function statusOf(error: unknown): number | undefined {
   if (!(error instanceof Error) || !('$metadata' in error)) return undefined;
   return (error.$metadata as { httpStatusCode?: number }).httpStatusCode;
+}
+
+/** S3 throttles or fails, or the connection does. */
+function isTransient(error: unknown): boolean {
+  const status = statusOf(error);
+  return status === undefined || status === 429 || status >= 500;
 }
 
 function isMissing(error: unknown): boolean {

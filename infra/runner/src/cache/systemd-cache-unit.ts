@@ -1,6 +1,7 @@
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execute } from '../child-process.ts';
+import { CACHE_NODE_OPTIONS, CACHE_PROCESS_ENVIRONMENT } from './cache-program.ts';
 import { CACHE_BAZELRC, cacheBazelRc } from './client-settings.ts';
 import type { CacheUnitFactory } from './job-cache.ts';
 import type { CacheProcessSettings } from './serve-cache.ts';
@@ -13,9 +14,6 @@ const SETTINGS = '/run/aw-runner/cache.json';
 
 /** Only the user of the cache and root reach the socket. */
 const CONTROL = '/run/aw-cache/control';
-
-/** Longest heap of the program, in MiB. With buffers and code it stays well below the limit of the unit. */
-const HEAP_MIB = 192;
 
 /**
  * Properties of the unit (systemd.exec(5), systemd.service(5), systemd.resource-control(5)). It is in `system.slice`, whose
@@ -60,9 +58,8 @@ export const systemdCacheUnit: CacheUnitFactory = ({ log }) => ({
     await execute('systemd-run', [
       ...['--quiet', '--no-ask-password', `--unit=${UNIT}`, '--description=Build cache of the instance'],
       ...[...PROPERTIES, `ReadWritePaths=${settings.directory}`].map((property) => `--property=${property}`),
-      // Buffers are freed with the young generation, and several arenas of the allocator would keep them.
-      ...['--setenv=MALLOC_ARENA_MAX=2', '--', program],
-      ...[`--max-old-space-size=${HEAP_MIB}`, '--max-semi-space-size=2', script, 'serve-cache', SETTINGS],
+      ...Object.entries(CACHE_PROCESS_ENVIRONMENT).map(([name, value]) => `--setenv=${name}=${value}`),
+      ...['--', program, ...CACHE_NODE_OPTIONS, script, 'serve-cache', SETTINGS],
     ]);
   },
 

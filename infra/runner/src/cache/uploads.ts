@@ -1,18 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../../../../shared/runtime/errors.ts';
 
-/** Uploads that run at once, those that wait, and the bytes of all of them. What does not fit is dropped. */
+/** Uploads that run at once, those that wait, their bytes, and what they take of the memory. What does not fit is dropped. */
 const AT_ONCE = 16;
 const MOST_WAITING = 4_096;
 const MOST_BYTES = 8 * 2 ** 30;
+const MOST_MEMORY = 32 * 2 ** 20;
+
+/** Tries of one upload while S3 throttles or fails, the wait before the second one, doubling, and the longest wait; in milliseconds. */
+const TRIES = 3;
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 30_000;
 
 /** One upload: an action or an entry with everything that must be stored before it. */
 export type Upload = {
   name: string;
   bytes: number;
+  /** Bytes in memory until it has run. */
+  memory: number;
   run(signal: AbortSignal): Promise<void>;
 };
 
-/** Uploads in the background. */
+/** An upload that can succeed later, since S3 throttles, fails, or is switched off. */
+export class TryLater extends Error {
+  override readonly name = 'TryLater';
+  /** Least wait, in milliseconds; undefined: this try has failed. */
+  readonly waitMs: number | undefined;
+
+  constructor(message: string, options: { waitMs?: number; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.waitMs = options.waitMs;
+  }
+}
+
+/** Uploads in the background. No build waits for them, so one that can succeed later is tried again. */
 export type Uploads = {
   add(upload: Upload): void;
   /** Gives what was added so far a time limit; what is not stored by then is dropped. Does not wait. */
@@ -24,29 +45,54 @@ export type Uploads = {
   waiting(): number;
 };
 
-export function backgroundUploads(log: (line: string) => void): Uploads {
+/** @param wait replaces the time between two tries */
+export function backgroundUploads(
+  log: (line: string) => void,
+  wait: (milliseconds: number, signal: AbortSignal) => Promise<void> = (milliseconds, signal) =>
+    sleep(milliseconds, undefined, { signal, ref: false }),
+): Uploads {
   let queue: { upload: Upload; signal: AbortSignal }[] = [];
   const running = new Set<Promise<void>>();
   let bytes = 0;
+  let memory = 0;
   let dropped = 0;
   let lastReason = '';
   let group = new AbortController();
 
-  function drop({ name, bytes: size }: Upload, reason: string): void {
+  function drop({ name }: Upload, reason: string): void {
     dropped += 1;
-    bytes -= size;
     if (reason !== lastReason) log(`uploads are dropped: ${name}: ${reason}`);
     lastReason = reason;
   }
 
   async function run(upload: Upload, signal: AbortSignal): Promise<void> {
     try {
-      signal.throwIfAborted();
-      await upload.run(signal);
-      bytes -= upload.bytes;
+      await tried(upload, signal);
     } catch (error) {
       drop(upload, signal.aborted ? 'no time is left' : errorText(error));
+    } finally {
+      removed(upload);
     }
+  }
+
+  async function tried({ run: store }: Upload, signal: AbortSignal): Promise<void> {
+    for (let tries = 1; ; ) {
+      signal.throwIfAborted();
+      try {
+        return await store(signal);
+      } catch (error) {
+        if (!(error instanceof TryLater) || tries >= TRIES) throw error;
+        const waitMs = error.waitMs ?? FIRST_WAIT_MS * 2 ** (tries - 1) * (1 + Math.random());
+        if (waitMs > LONGEST_WAIT_MS) throw error;
+        if (error.waitMs === undefined) tries += 1;
+        await wait(waitMs, signal);
+      }
+    }
+  }
+
+  function removed(upload: Upload): void {
+    bytes -= upload.bytes;
+    memory -= upload.memory;
   }
 
   function start(): void {
@@ -69,15 +115,21 @@ export function backgroundUploads(log: (line: string) => void): Uploads {
       closed.abort(new Error('no time is left'));
       const late = queue.filter(({ signal }) => signal === closed.signal);
       queue = queue.filter(({ signal }) => signal !== closed.signal);
-      for (const { upload } of late) drop(upload, 'no time is left');
+      for (const { upload } of late) {
+        removed(upload);
+        drop(upload, 'no time is left');
+      }
     }, milliseconds);
     timer.unref();
   }
 
   return {
     add(upload) {
+      // Compared before it is added: a sum of sizes that a job has made up would lose the others.
+      const isTooMuch = bytes + upload.bytes > MOST_BYTES || memory + upload.memory > MOST_MEMORY;
+      if (queue.length >= MOST_WAITING || isTooMuch) return drop(upload, 'too many wait');
       bytes += upload.bytes;
-      if (queue.length >= MOST_WAITING || bytes > MOST_BYTES) return drop(upload, 'too many wait');
+      memory += upload.memory;
       queue.push({ upload, signal: group.signal });
       start();
     },
