@@ -29,6 +29,9 @@ const MAX_KEY = 512;
 const MAX_CONNECTIONS = 1_024;
 const REQUESTS_AT_ONCE = 256;
 
+/** Longest time until a request has arrived, in milliseconds: one that stalls must not take its place for ever. */
+const REQUEST_MS = 600_000;
+
 /** Most requests of one connection that wait for their answers. No client of a cache sends one before it has the last answer. */
 const MAX_PIPELINED = 16;
 
@@ -106,7 +109,7 @@ export function cacheServer(cache: BuildCache, disk: DiskTier, log: (line: strin
   server.maxConnections = MAX_CONNECTIONS;
   // A client can send at the moment at which an idle connection is closed. The connections of a job end with it.
   server.keepAliveTimeout = 0;
-  server.requestTimeout = 0;
+  server.requestTimeout = REQUEST_MS;
 
   async function listen(wanted: number): Promise<number> {
     await new Promise<void>((resolve, reject) => {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { localS3 } from '../../../../test/support/s3-client.ts';
 import { type S3Server, startS3Server } from '../../../../test/support/s3-server.ts';
 import { type CacheStore, s3Store } from './store.ts';
+import { backgroundUploads } from './uploads.ts';
 
 let server: S3Server;
 let store: CacheStore;
@@ -102,6 +103,29 @@ test.each([
   now += 10_000;
   server.fault = () => ({ status: 403, code: 'AccessDenied' });
   await expect(keep('a', LONG, false)).rejects.toMatchObject({ name: 'AccessDenied' });
+});
+
+test('uploads survive a storm of refusals: those that S3 has switched off wait', async () => {
+  let refusals = 6;
+  server.fault = () => {
+    refusals -= 1;
+    return refusals >= 0 ? { status: 503, code: 'SlowDown' } : undefined;
+  };
+  const uploads = backgroundUploads(
+    (line) => lines.push(line),
+    async (milliseconds) => {
+      now += milliseconds;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    },
+  );
+  for (let count = 0; count < 50; count += 1) {
+    const run = async (signal: AbortSignal) => {
+      await store.put(`storm/${count}`, Buffer.from('x'), { isNew: true, signal });
+    };
+    uploads.add({ name: String(count), bytes: 1, memory: 1, run });
+  }
+  await uploads.finish(60_000);
+  expect([server.objects.size, uploads.dropped()]).toEqual([50, 0]);
 });
 
 test('a body that a client reads slowly is no failure of S3', async () => {

@@ -24,6 +24,8 @@ const PROPERTIES = [
   `User=${USER}`,
   'Restart=always',
   'RestartSec=1',
+  // However often a job ends it.
+  'StartLimitIntervalSec=0',
   'TimeoutStopSec=2',
   'MemoryMax=512M',
   'OOMPolicy=kill',
@@ -104,6 +106,8 @@ async function prepare(settings: CacheProcessSettings, log: (line: string) => vo
     ]);
   }
   const [uid, gid] = (await Promise.all(['-u', '-g'].map((flag) => execute('id', [flag, USER])))).map(Number);
+  // The user of the cache must reach it, so the mode is for the last directory alone.
+  await mkdir(dirname(settings.directory), { recursive: true });
   await mkdir(settings.directory, { recursive: true, mode: 0o700 });
   await chown(settings.directory, uid ?? 0, gid ?? 0);
   await mkdir(dirname(SETTINGS), { recursive: true, mode: 0o711 });
