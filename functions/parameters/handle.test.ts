@@ -3,6 +3,7 @@ import type { Message } from '../../shared/runtime/message.ts';
 import { envelope as event, message as inboxMessage, outcomeOf } from '../../test/support/sqs.ts';
 import { handleParametersMessage } from './handle.ts';
 import { BUCKET, type FakeParameterWorld, fakeParameterWorld } from './testing/fake-parameter-world.ts';
+import { awsError } from './testing/fake-region.ts';
 
 function declaredWorld(): FakeParameterWorld {
   const world = fakeParameterWorld();
@@ -149,6 +150,33 @@ test('a parameter of another type is replaced and counted once, though there is 
   expect(await handle(world, edit('/aw/deployment', 'Delete'))).toMatchObject({ outcome: 'done' });
   expect(world.home.values()).toEqual({ '/aw/deployment': '1' });
   expect(world.drift).toEqual([1]);
+});
+
+describe('a pass that has no time for all writes', () => {
+  const age = (world: FakeParameterWorld, seconds: number) => {
+    const sentAt = new Date(world.now().getTime() - seconds * 1000);
+    return outcomeOf(handleParametersMessage(inboxMessage(due, { sentAt }), world.deps));
+  };
+
+  test('leaves them to the next message, which comes before this one would be dead', async () => {
+    const world = declaredWorld();
+    world.declare({ '/aw/a': '1', '/aw/b': '2', '/aw/c': '3' });
+    for (const home of [world.home, world.replica])
+      home.before = ([name]) => {
+        if (name !== '/aw/a') throw awsError('ThrottlingException');
+      };
+    expect(await age(world, 10)).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+    for (const home of [world.home, world.replica]) home.erase('/aw/a');
+    expect(await age(world, 250)).toMatchObject({ outcome: 'skipped', reason: 'stale' });
+  });
+
+  test('is dead in the end if it cannot write at all', async () => {
+    const world = declaredWorld();
+    world.home.before = () => {
+      throw awsError('ThrottlingException');
+    };
+    expect(await age(world, 250)).toMatchObject({ outcome: 'retry', reason: 'writes-left' });
+  });
 });
 
 test('a parameter that somebody deleted is written again and counted', async () => {

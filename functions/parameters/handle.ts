@@ -14,6 +14,12 @@ import type { Reconciliation } from './reconcile.ts';
 /** Retry time of a message, in milliseconds. The schedule starts the same pass every five minutes. */
 export const RETRY_FOR_MS = 15 * 60_000;
 
+/**
+ * Age from which writes that are left are left to the next message, in milliseconds. Hundreds of groups at work change more parameters in
+ * five minutes than Parameter Store takes; nothing is wrong then, and a dead letter would start an alarm.
+ */
+const STALE_MS = 240_000;
+
 export type ParametersDeps = ReconcileDeps & {
   /** Bucket of the declaration and of the pointers. */
   bucket: string;
@@ -53,12 +59,15 @@ export async function handleParametersMessage(message: Message, deps: Parameters
   const { key, mustReport } = hint;
   if (!mustReport && deps.passes.covers(message.sentAt)) return skipped('already-reconciled');
   try {
-    const { outcome, faults } = await deps.passes.run(message.signal);
+    const { outcome, isBusy, faults } = await deps.passes.run(message.signal);
     const fault = key === undefined ? undefined : faults.get(key);
     if (fault !== undefined) return dead('faulty-object', { key, fault });
     if (outcome.outcome === 'retry' && outcome.reason === 'nothing-declared' && !mustReport) {
       return skipped('nothing-declared');
     }
+    const isOld = deps.clock.now().getTime() - message.sentAt.getTime() >= STALE_MS;
+    const isLeft = outcome.outcome === 'retry' && outcome.reason === 'writes-left';
+    if (isOld && isLeft && isBusy) return skipped('stale', outcome.detail);
     return outcome;
   } catch (error) {
     if (!(error instanceof CorruptRecord)) throw error;

@@ -21,6 +21,16 @@ function existing(name: string, value: string, modifiedAt = before, type = 'Stri
   return { name, value, modifiedAt, type };
 }
 
+test('new parameters are written first, and then those that were written least recently', () => {
+  const at = (seconds: number) => new Date(before.getTime() - seconds * 1000);
+  const plan = planTree('/aw', desired({ '/aw/a': '1', '/aw/b': '1', '/aw/c': '1', '/aw/d': '1' }), [
+    existing('/aw/a', '0', at(10)),
+    existing('/aw/b', '0', at(30)),
+    existing('/aw/c', '0', at(20)),
+  ]);
+  expect(plan.writes.map(({ name }) => name)).toEqual(['/aw/d', '/aw/b', '/aw/c', '/aw/a']);
+});
+
 describe('somebody else changed', () => {
   test('a value that is newer than its declaration', () => {
     const plan = planTree('/aw', desired({ '/aw/x': '1' }), [existing('/aw/x', '2', after)]);

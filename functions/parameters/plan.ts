@@ -57,6 +57,9 @@ export function planTree(
     const isLive = [isBacklogName, isCapacityName, isSnapshotName].some((isName) => isName(root, name));
     if (!isLive && modifiedAt > desired.declaredAt) drift.add(name);
   }
+  // What was written least recently comes first: a pass that cannot write all leaves no parameter out for ever.
+  const writtenAt = ({ name }: Plan['writes'][number]) => found.get(name)?.modifiedAt.getTime() ?? 0;
+  plan.writes.sort((a, b) => writtenAt(a) - writtenAt(b));
   return plan;
 }
 

@@ -21,6 +21,8 @@ const AFTER_SECONDS = 30;
 /** Result of one pass. */
 export type Reconciliation = {
   outcome: Outcome;
+  /** Whether writes are left although every region that has some left has written others: only time was missing. */
+  isBusy: boolean;
   /** Objects of the bucket that only an operator can repair, with the fault of each. */
   faults: ReadonlyMap<string, string>;
 };
@@ -37,7 +39,12 @@ export async function reconcile(deps: ReconcileDeps, signal: AbortSignal): Promi
   const writeUntil = deps.clock.now().getTime() + passMs * WRITE_SHARE;
   const deleted = new Set(deps.deletions.external);
   const desired = await readWithin(deps, limit);
-  if (!desired) return { outcome: retryLater('nothing-declared', { afterSeconds: 60 }), faults: new Map() };
+  if (!desired)
+    return {
+      outcome: retryLater('nothing-declared', { afterSeconds: 60 }),
+      isBusy: false,
+      faults: new Map(),
+    };
   for (const { source, error } of desired.unread) {
     deps.logger.warn('source cannot be read, its parameters are held', { source, error: errorText(error) });
   }
@@ -45,7 +52,12 @@ export async function reconcile(deps: ReconcileDeps, signal: AbortSignal): Promi
     deps.regions.map((region) => attemptRegion(region, desired, deleted, deps, { limit, writeUntil })),
   );
   forgetDeletions(deps, deleted, results[0]);
-  return { outcome: outcomeOf(desired, results), faults: faultsOf(desired, results) };
+  const waiting = results.filter(({ left }) => left.length > 0);
+  return {
+    outcome: outcomeOf(desired, results),
+    isBusy: waiting.length > 0 && waiting.every(({ written }) => written > 0),
+    faults: faultsOf(desired, results),
+  };
 }
 
 async function readWithin(deps: ReconcileDeps, limit: AbortSignal): Promise<Desired | undefined> {

@@ -63,7 +63,7 @@ export class Faults {
   }
 
   get lies(): number {
-    return this.has('lies') ? 0.1 : 0;
+    return this.has('lies') ? 0.02 : 0;
   }
 
   get forgets(): number {

@@ -13,6 +13,7 @@ export const INVARIANTS = {
   'limits-kept': 'no API is called above its published limit',
   'records-fit': 'no record in the bucket comes near the size at which it is not read any more',
   'no-dead-letter': 'every message of a queue ends, and none in a dead-letter queue',
+  'tree-follows': 'no parameter of a capacity is wrong for an hour without a write',
   'runner-has-agent': 'no instance is in service for an hour without an agent while its provider answers',
   'grows-with-backlog':
     'no job waits for 15 minutes beside a group that could take it, is below its maximum, and has had all it needs for as long',

@@ -13,6 +13,7 @@ import { HOUR, Kernel, MINUTE, Random, SECOND, withSeededRandom } from './kernel
 import { scheduleLoad } from './load.ts';
 import { clairvoyantHours, Measures } from './measures.ts';
 import type { Options } from './options.ts';
+import { playPeer } from './peers.ts';
 import { Alarms, retryForMs as alarmsRetryForMs } from './product/alarms.ts';
 import { type Deployment, groupsInMemory } from './product/functions.ts';
 import { SimulatedInstance } from './product/instance.ts';
@@ -134,6 +135,26 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     pools.set(group.pool, pool);
     for (const key of group.takes) pool.takers.set(key, [...(pool.takers.get(key) ?? []), group.id]);
     if (group.provider !== 'gha') pool.counts.set(group.key, { queued: 0, running: 0 });
+  }
+
+  const end = START + options.length + options.closing;
+  if (options.policy !== 'hearth') {
+    const peer = playPeer({ options, kernel, calls, ci, faults, measures, world });
+    const { onQueued } = ci;
+    ci.onQueued = (job) => {
+      onQueued(job);
+      peer.queued(job);
+    };
+    scheduleLoad(world.groups, pools, options, kernel, ci);
+    if (options.outage > 0) kernel.at(faults.outage.to, () => ci.recovered(options.providers[0] ?? 'gha'));
+    await kernel.run(end);
+    for (const { purchase, launchedAt } of peer.live.values())
+      measures.instanceMs[purchase] += kernel.now - launchedAt;
+    return {
+      ...{ options, measures, calls, events: timeline.events },
+      ...{ violations: invariants.violations, violationCounts: invariants.counts },
+      summary: summaryOf({ options, measures, calls, invariants, ci, live: peer.live, world, kernel }),
+    };
   }
 
   const alarms = new Alarms(kernel, calls);
@@ -409,7 +430,6 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     );
   }
   scheduleLoad(world.groups, pools, options, kernel, ci);
-  const end = START + options.length + options.closing;
   every(MINUTE, 0, () => scalingInbox.send(schedule('Backlog Poll Due')));
   every(5 * MINUTE, 70 * SECOND, () => registrationInbox.send(schedule('Registration Sweep')));
   every(5 * MINUTE, 130 * SECOND, () => lifecycleInbox.send(schedule('Fleet Reconcile')));
@@ -458,6 +478,12 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
       if (late > 10 * MINUTE)
         invariants.broken('no-run-without-end', `${set} runs ${late / MINUTE} min past its deadline`);
     }
+    const { id: stale, milliseconds } = parameters.stalest();
+    if (milliseconds > HOUR)
+      invariants.broken(
+        'tree-follows',
+        `${stale}: its capacity has been wrong for ${Math.round(milliseconds / MINUTE)} min`,
+      );
     for (const { job, takers } of ci.oldest()) {
       const waited = kernel.now - job.queuedAt;
       if (waited < PATIENCE_MS || !faults.isCalm(job.pool.provider, 2 * PATIENCE_MS)) continue;
@@ -532,22 +558,8 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     ...{ options, measures, calls, events: timeline.events },
     ...{ violations: invariants.violations, violationCounts: invariants.counts },
     summary: summaryOf({
-      ...{
-        options,
-        measures,
-        calls,
-        invariants,
-        ci,
-        live,
-        world,
-        registration,
-        queues,
-        kernel,
-        bucket,
-        alarms,
-        faults,
-      },
-      parameters,
+      ...{ options, measures, calls, invariants, ci, live, world, kernel },
+      own: { registration, queues, bucket, alarms, faults, parameters },
     }),
   };
 }
@@ -558,23 +570,23 @@ type Parts = {
   calls: Calls;
   invariants: Invariants;
   ci: Ci;
-  live: ReadonlyMap<string, Live>;
+  live: ReadonlyMap<string, unknown>;
   world: ReturnType<typeof worldOf>;
-  registration: ReturnType<typeof registrationFunction>;
-  queues: readonly Queue[];
   kernel: Kernel;
-  bucket: Bucket;
-  alarms: Alarms;
-  faults: Faults;
-  parameters: ReturnType<typeof parametersFunction>;
+  /** What only Hearth has. */
+  own?: {
+    registration: ReturnType<typeof registrationFunction>;
+    queues: readonly Queue[];
+    bucket: Bucket;
+    alarms: Alarms;
+    faults: Faults;
+    parameters: ReturnType<typeof parametersFunction>;
+  };
 };
 
 const rounded = (value: number, digits = 1) => Number(value.toFixed(digits));
 
-function summaryOf(parts: Parts) {
-  const { options, measures, calls, invariants, ci, live, world, registration, queues, kernel, bucket } =
-    parts;
-  const { alarms, faults, parameters } = parts;
+function summaryOf({ options, measures, calls, invariants, ci, live, world, kernel, own }: Parts) {
   const bootSeconds = measures.served === 0 ? 0 : measures.bootMs / measures.served / SECOND;
   const maxima = new Map(world.groups.map(({ id, settings }) => [id, settings.maxRunners]));
   const optimum = clairvoyantHours(measures.work, maxima, bootSeconds, 6);
@@ -625,11 +637,20 @@ function summaryOf(parts: Parts) {
         },
       ]),
     ),
+    ...(own && ownSummary(own)),
+    violations: Object.fromEntries(invariants.counts),
+    events: kernel.steps,
+  };
+}
+
+function ownSummary({ registration, queues, bucket, alarms, faults, parameters }: NonNullable<Parts['own']>) {
+  const { incidents } = alarms;
+  return {
     incidents: {
-      paged: alarms.incidents.length,
-      real: alarms.incidents.filter(({ openedAt }) => faults.explains(openedAt)).length,
+      paged: incidents.length,
+      real: incidents.filter(({ openedAt }) => faults.explains(openedAt)).length,
       byKind: Object.fromEntries(
-        [...Map.groupBy(alarms.incidents, ({ kind }) => kind)].map(([kind, own]) => [kind, own.length]),
+        [...Map.groupBy(incidents, ({ kind }) => kind)].map(([kind, same]) => [kind, same.length]),
       ),
     },
     registration: registration.facts,
@@ -641,7 +662,5 @@ function summaryOf(parts: Parts) {
       ]),
     ),
     largestRecords: Object.fromEntries([...bucket.largest].filter(([, size]) => size > 20_000)),
-    violations: Object.fromEntries(invariants.counts),
-    events: kernel.steps,
   };
 }

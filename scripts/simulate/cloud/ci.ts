@@ -54,6 +54,8 @@ export type Listener = {
   state: 'idle' | 'assigned' | 'busy' | 'gone';
   isAssignable: boolean;
   idleSince: number;
+  /** Since when the provider shows it as busy. */
+  seenBusyFrom: number;
   registration: Registered | undefined;
   /** The job begins. */
   onJob(job: Job): void;
@@ -105,7 +107,7 @@ export type CiFaults = {
   isDown(provider: CiProvider): boolean;
   /** Until when, if so. */
   downUntil(provider: CiProvider): number;
-  /** Probability that the provider takes a busy agent for idle. */
+  /** Probability that the provider shows a job as running only after 25 to 60 s; a fortieth of it: not at all. */
   lies: number;
   /** Probability that an idle registration is removed after minutes. */
   forgets: number;
@@ -286,6 +288,7 @@ export class Ci {
 
   private begin(job: Job, listener: Listener): void {
     listener.state = 'busy';
+    listener.seenBusyFrom = this.kernel.now + this.lie();
     job.starts += 1;
     job.startedAt = this.kernel.now;
     job.group = listener.group;
@@ -296,6 +299,29 @@ export class Ci {
     counts.running += 1;
     this.onStarted(job);
     listener.onJob(job);
+  }
+
+  /** How long the provider takes the agent for idle although its job has begun. */
+  private lie(): number {
+    if (!this.random.chance(this.faults.lies)) return 0;
+    return this.random.chance(1 / 40)
+      ? Number.POSITIVE_INFINITY
+      : this.random.between(25 * SECOND, 60 * SECOND);
+  }
+
+  /** The provider's view. */
+  isSeenBusy(listener: Listener): boolean {
+    return listener.state === 'busy' && this.kernel.now >= listener.seenBusyFrom;
+  }
+
+  /** A runner that registers itself and stays, as those of other products do: no function issues it. */
+  enroll(pool: Pool, group: string, name: string): void {
+    const registered: Registered = {
+      ...{ id: ++this.ids, name, group, pool, isOnline: false, hasLabels: true },
+      ...{ listener: undefined, job: undefined },
+    };
+    pool.registrations.set(registered.id, registered);
+    pool.byName.set(name, registered);
   }
 
   /** The agent has reported the end of its job, or was lost with it. */
@@ -465,7 +491,7 @@ export class Ci {
     const found = pool.registrations.get(id);
     if (!found) return 'removed';
     const { listener } = found;
-    if (listener?.state === 'busy' && !this.random.chance(this.faults.lies)) return 'busy';
+    if (listener && this.isSeenBusy(listener)) return 'busy';
     this.drop(found);
     if (listener?.state === 'busy') {
       this.onRemovedBusy(listener);
@@ -488,8 +514,7 @@ export class Ci {
   onNameReused: (name: string) => void = () => {};
 
   private known({ id, name, isOnline, listener }: Registered): KnownRegistration {
-    const isBusy = listener?.state === 'busy';
-    return { id, name, online: isOnline, busy: isBusy && !this.random.chance(this.faults.lies) };
+    return { id, name, online: isOnline, busy: listener !== undefined && this.isSeenBusy(listener) };
   }
 
   private async *list(pool: Pool, options: CallOptions): AsyncGenerator<KnownRegistration> {

@@ -556,7 +556,7 @@ export class SimulatedInstance {
       unit.activity = 'idle';
       unit.listener = {
         ...{ name: registration, group: group.id, instanceId: this.id, state: 'idle', isAssignable: true },
-        ...{ idleSince: kernel.now, registration: undefined },
+        ...{ idleSince: kernel.now, seenBusyFrom: 0, registration: undefined },
         onJob: (job) => this.work(unit, job),
         onForgotten: () => this.endUnit(unit, 0),
       };

@@ -8,7 +8,7 @@ import type { Parameter, ReconcileDeps } from '../../../functions/parameters/por
 import { reconcile } from '../../../functions/parameters/reconcile.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
-import { SECOND } from '../kernel.ts';
+import { MINUTE, SECOND } from '../kernel.ts';
 import { PREFIX } from '../world.ts';
 import type { Deployment } from './functions.ts';
 
@@ -33,8 +33,10 @@ export function parametersFunction(deployment: Deployment) {
   let spent = 0;
   const now = () => kernel.now + spent;
   const own = { now: () => new Date(now()) };
+  /** `longestLag` in minutes. */
   const facts = { passes: 0, writes: 0, longestLag: 0 };
   const changedAt = new Map<string, number>();
+  const rightAt = new Map<string, number>();
   const declared = Object.fromEntries(
     world.groups.map(({ id, settings }) => [
       `${ROOT}/groups/${id}`,
@@ -107,12 +109,20 @@ export function parametersFunction(deployment: Deployment) {
       return outcome;
     },
     facts,
-    /** Time since the last write of a parameter of a group, for those that lag. */
-    lag(): number {
-      let oldest = kernel.now;
-      for (const { id } of world.groups)
-        oldest = Math.min(oldest, changedAt.get(`${ROOT}/groups/${id}/capacity`) ?? kernel.now);
-      return kernel.now - oldest;
+    /** The group whose capacity has been wrong for the longest time without a write, and for how long. */
+    stalest(): { id: string; milliseconds: number } {
+      let stalest = { id: '', milliseconds: 0 };
+      for (const { id, settings } of world.groups) {
+        const name = `${ROOT}/groups/${id}/capacity`;
+        const group = autoScaling.entries.get(settings.autoScalingGroup)?.group;
+        const shown = JSON.parse(tree.get(name)?.value ?? '{"desired":0}') as { desired: number };
+        if (shown.desired === group?.desired) rightAt.set(name, kernel.now);
+        const since = Math.max(rightAt.get(name) ?? 0, changedAt.get(name) ?? 0);
+        if (rightAt.has(name) && kernel.now - since > stalest.milliseconds)
+          stalest = { id, milliseconds: kernel.now - since };
+      }
+      facts.longestLag = Math.max(facts.longestLag, Math.round(stalest.milliseconds / MINUTE));
+      return stalest;
     },
   };
 }
