@@ -70,8 +70,8 @@ export function decodeFrame(
   throw new BrokenFrame(`decompresses to ${content.length} bytes instead of ${expected}`);
 }
 
-/** Why stored bytes are not those of a record, or undefined. For callers that decompress in another thread. */
-export function storedFrameProblem(
+/** Why stored bytes are not those of a record, or undefined. */
+function storedFrameProblem(
   stored: Uint8Array,
   { storedBytes, sha256 }: Pick<FrameRecord, 'storedBytes' | 'sha256'>,
 ): string | undefined {

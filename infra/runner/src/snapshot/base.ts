@@ -13,12 +13,13 @@ import { planRestore, type RestorePlan } from '../../../../shared/snapshot/resto
 import { s3Store } from '../../../../shared/snapshot/store.ts';
 import { bytesOf, unitsOf } from '../../../../shared/snapshot/units.ts';
 import { raceAbort } from '../abortable.ts';
-import { fetchFrames, openFrameLog, writeTo } from './fill.ts';
+import { fetchFrames, openFrameLog } from './fill.ts';
 import type { Paths } from './paths.ts';
 import { type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { balanceReserve } from './reserve.ts';
 import { cloneFile, makePrivate } from './trees.ts';
+import { startWriteBack } from './write-back.ts';
 
 /** The complete image of a snapshot on this disk. */
 export type Base = { id: string; manifestSha256: string; manifest: Manifest; index: FrameIndex };
@@ -155,9 +156,11 @@ async function fill(paths: Paths, base: Base, options: FetchOptions): Promise<nu
       options.progress.begin('restore', needed.fetched);
       const source = { s3: options.s3, bucket: options.bucket, manifest };
       const { progress, patience } = options;
-      const fetched = await fetchFrames(writeTo(file), plan.fetches(), log, source, progress, patience);
+      const writeBack = startWriteBack(file);
+      const target = { file: part, wrote: writeBack.add };
+      const fetched = await fetchFrames(target, plan.fetches(), log, source, progress, patience);
       if (older) await punch(part, plan);
-      await file.sync();
+      await writeBack.end();
       options.progress.end(older ? `difference to ${older.id}` : '');
       return fetched;
     } finally {

@@ -1,22 +1,24 @@
-import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
+import { open, readFile, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { BrokenFrame, frameDecompression, storedFrameProblem } from '../../../../shared/snapshot/frame.ts';
+import { BrokenFrame, frameDecompression } from '../../../../shared/snapshot/frame.ts';
 import { framesKey } from '../../../../shared/snapshot/layout.ts';
 import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
 import type { FrameFetch } from '../../../../shared/snapshot/restore-plan.ts';
 import { bytesOf } from '../../../../shared/snapshot/units.ts';
+import { type Decoders, startDecoders } from './decoders.ts';
+import { collectReceived, frameMemory } from './frame-memory.ts';
 import { isTemporary, type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
-
-const decompress = promisify(zstdDecompress);
 
 /**
  * Parallel ranges. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill 10 Gbit/s. Each holds one
  * frame, stored and decompressed: at most 2 MiB.
  */
 const PARALLEL_RANGES = 16;
+
+/** Most threads that verify, decompress and write frames. One of them does more than two connections give. */
+const MOST_THREADS = 8;
 
 /** Largest range of one request, in bytes: large enough that its latency is small beside its transfer. */
 const RANGE_BYTES = 8 * 1024 * 1024;
@@ -32,28 +34,31 @@ export type FrameSource = { s3: Pick<S3Client, 'send'>; bucket: string; manifest
 /** Successive frames of one object. */
 type Range = { object: number; start: number; frames: FrameFetch[] };
 
-/** Receives the content of a frame: all of its units. */
-export type TakeFrame = (frame: FrameFetch, content: Buffer) => Promise<void>;
+/** The file that gets the units, and who is told how many bytes it has got. */
+export type Target = { file: string; wrote(bytes: number): void };
 
-/** Writes the units of frames in place. */
-export function writeTo(file: FileHandle): TakeFrame {
-  return async ({ writes }, content) => {
-    for (const { firstUnit, units, firstUnitInFrame } of writes) {
-      const from = bytesOf(firstUnitInFrame);
-      await writeAll(file, content.subarray(from, from + bytesOf(units)), bytesOf(firstUnit));
-    }
-  };
-}
+/** What the workers of a fetch share. */
+type Fetch = {
+  target: Target | undefined;
+  source: FrameSource;
+  decoders: Decoders;
+  memory: ReturnType<typeof frameMemory>;
+  received(bytes: number): void;
+  done: FrameLog;
+  progress: Progress;
+  patience: Patience;
+};
 
 /**
- * Fetches frames in parallel ranges. Each is verified, decompressed and handed over.
+ * Fetches frames in parallel ranges. Each is verified and decompressed, and its units are written in place.
  *
+ * @param target undefined: the frames are only verified
  * @param done the frames that an interrupted restore has fetched, and where finished ones are recorded
  * @returns bytes that were fetched
  * @throws {BrokenFrame} if an object does not have the frames of its index; errors of S3 and of the file system
  */
 export async function fetchFrames(
-  take: TakeFrame,
+  target: Target | undefined,
   fetches: Iterable<FrameFetch>,
   done: FrameLog,
   source: FrameSource,
@@ -63,20 +68,39 @@ export async function fetchFrames(
   const stop = new AbortController();
   const signal = patience.signal ? AbortSignal.any([patience.signal, stop.signal]) : stop.signal;
   const queue = rangesOf(fetches, done);
+  const decoders = startDecoders(
+    { count: Math.min(MOST_THREADS, availableParallelism()), niceness: 0, hasReaders: false },
+    target ? { image: target.file } : {},
+  );
+  const shared: Fetch = {
+    target,
+    source,
+    decoders,
+    memory: frameMemory(),
+    received: collectReceived(),
+    done,
+    progress,
+    patience: { until: patience.until, signal },
+  };
   let fetched = 0;
   const worker = async () => {
     for (const range of queue) {
       signal.throwIfAborted();
-      const bytes = await fetchRange(take, range, done, source, progress, { until: patience.until, signal });
-      fetched += bytes;
+      fetched += await fetchRange(range, shared);
     }
   };
   try {
-    await Promise.all(Array.from({ length: PARALLEL_RANGES }, worker));
-  } catch (error) {
-    // The other workers stop.
-    stop.abort(error);
-    throw patience.signal?.aborted ? patience.signal.reason : error;
+    const workers = Array.from({ length: PARALLEL_RANGES }, worker);
+    try {
+      await Promise.all(workers);
+    } catch (error) {
+      // The other workers stop. Until then the threads can write.
+      stop.abort(error);
+      await Promise.allSettled(workers);
+      throw patience.signal?.aborted ? patience.signal.reason : error;
+    }
+  } finally {
+    await decoders.close();
   }
   return fetched;
 }
@@ -110,14 +134,8 @@ function* joined(window: FrameFetch[]): Generator<Range> {
   if (range) yield range;
 }
 
-async function fetchRange(
-  take: TakeFrame,
-  range: Range,
-  done: FrameLog,
-  source: FrameSource,
-  progress: Progress,
-  patience: Patience,
-): Promise<number> {
+async function fetchRange(range: Range, shared: Fetch): Promise<number> {
+  const { patience, memory, done, progress } = shared;
   let next = 0;
   let fetched = 0;
   let wrong = 0;
@@ -126,10 +144,10 @@ async function fetchRange(
       await patiently(patience, async () => {
         const before = next;
         try {
-          for await (const stored of framesOf(range.frames.slice(next), source, patience.signal)) {
+          for await (const stored of framesOf(range.frames.slice(next), shared)) {
             const frame = range.frames[next] as FrameFetch;
             fetched += stored.length;
-            await take(frame, await contentOf(frame, stored, source.manifest));
+            await store(frame, stored, shared).finally(() => memory.give(stored));
             await done.add(frame);
             progress.advance(stored.length);
             next += 1;
@@ -148,52 +166,42 @@ async function fetchRange(
   return fetched;
 }
 
-async function contentOf(frame: FrameFetch, stored: Buffer, { frames }: Manifest): Promise<Buffer> {
-  const place = { object: frames[frame.object]?.id ?? '', offset: frame.offset };
-  const where = `the frame at byte ${place.offset} of object ${place.object}`;
-  const problem = storedFrameProblem(stored, frame);
-  if (problem !== undefined) throw new BrokenFrame(`${where} ${problem}`, { place });
-  const expected = bytesOf(frame.frameUnits);
-  // One byte more than the content: with a full piece Node allocates another one and continues, which takes a fifth of the time.
-  const options = { ...frameDecompression(frame.frameUnits), chunkSize: expected + 1 };
-  const content = await decompress(stored, options).catch((cause: unknown) => {
-    throw new BrokenFrame(`${where} does not decompress to its units`, { cause, place });
-  });
-  if (content.length !== expected) {
-    throw new BrokenFrame(`${where} has ${content.length} bytes of content`, { place });
+/** @throws {BrokenFrame}; the error of the file */
+async function store(
+  frame: FrameFetch,
+  stored: Uint8Array,
+  { target, source, decoders }: Fetch,
+): Promise<void> {
+  const { offset, frameUnits, sha256, writes } = frame;
+  const task = {
+    stored,
+    sha256: sha256.toString('hex'),
+    writes,
+    frameBytes: bytesOf(frameUnits),
+    decompression: frameDecompression(frameUnits),
+  };
+  const { bad } = await decoders.run(offset, task, false);
+  if (bad === undefined) {
+    target?.wrote(bytesOf(writes.reduce((sum, { units }) => sum + units, 0)));
+    return;
   }
-  return content;
-}
-
-/** A write may write a part only: near the end of a disk, or of a quota. */
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
-    written += bytesWritten;
-  }
+  const place = { object: source.manifest.frames[frame.object]?.id ?? '', offset };
+  throw new BrokenFrame(`the frame at byte ${offset} of object ${place.object} ${bad}`, { place });
 }
 
 /** The stored bytes of successive frames, by one request. */
 async function* framesOf(
   frames: readonly FrameFetch[],
-  { s3, bucket, manifest }: FrameSource,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
+  { source, memory, received, patience: { signal } }: Fetch,
+): AsyncGenerator<Uint8Array> {
   const [first, last] = [frames[0], frames.at(-1)];
   if (!first || !last) return;
-  const body = await openRange(
-    s3,
-    bucket,
-    manifest,
-    first.object,
-    first.offset,
-    last.offset + last.storedBytes,
-    signal,
-  );
+  const body = await openRange(source, first.object, first.offset, last.offset + last.storedBytes, signal);
   let index = 0;
-  let frame = Buffer.allocUnsafe(first.storedBytes);
+  let frame = memory.take(first.storedBytes);
   let filled = 0;
   for await (const piece of body) {
+    received(piece.length);
     for (let at = 0; at < piece.length; ) {
       const length = Math.min(piece.length - at, frame.length - filled);
       frame.set(piece.subarray(at, at + length), filled);
@@ -203,7 +211,7 @@ async function* framesOf(
       index += 1;
       const following = frames[index];
       if (!following) return;
-      [frame, filled] = [Buffer.allocUnsafe(following.storedBytes), 0];
+      [frame, filled] = [memory.take(following.storedBytes), 0];
     }
   }
   // Shorter than it was announced, which a connection that breaks looks like too.
@@ -213,9 +221,7 @@ async function* framesOf(
 }
 
 async function openRange(
-  s3: Pick<S3Client, 'send'>,
-  Bucket: string,
-  { set, frames }: Manifest,
+  { s3, bucket: Bucket, manifest: { set, frames } }: FrameSource,
   object: number,
   start: number,
   end: number,

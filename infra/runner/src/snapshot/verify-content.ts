@@ -32,7 +32,7 @@ export async function verifyContent(options: {
     const plan = planRestore(await readIndex(store, manifest));
     const patience = { until: performance.now() + PATIENCE_MS, ...(signal && { signal }) };
     const source = { s3, bucket, manifest };
-    await fetchFrames(async () => {}, plan.fetches(), NO_LOG, source, silentProgress, patience);
+    await fetchFrames(undefined, plan.fetches(), NO_LOG, source, silentProgress, patience);
     return undefined;
   } catch (error) {
     if (

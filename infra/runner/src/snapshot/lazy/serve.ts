@@ -12,10 +12,12 @@ import { type FrameIndex, openIndex } from '../../../../../shared/snapshot/frame
 import { planRestore } from '../../../../../shared/snapshot/restore-plan.ts';
 import { bytesOf, UNIT_BYTES, unitsOf } from '../../../../../shared/snapshot/units.ts';
 import { startTime } from '../../processes.ts';
-import { startDecoders } from './decoders.ts';
+import { startDecoders } from '../decoders.ts';
+import { frameMemory } from '../frame-memory.ts';
+import { startWriteBack } from '../write-back.ts';
 import { MissingObject, startFetcher } from './fetcher.ts';
-import { frameMemory } from './frame-memory.ts';
 import { frameTable } from './frame-table.ts';
+import { type FuseEnd, type MissedRead, startFuseThread } from './fuse-thread.ts';
 import { metadataRanges } from './metadata-reader.ts';
 import {
   type LazyPaths,
@@ -26,10 +28,12 @@ import {
   type StoredIndex,
   writeStatus,
 } from './status.ts';
-import { type FuseEnd, type MissedRead, startFuseThread } from './threads.ts';
 
 /** Threads that answer the kernel: a read of a large run of the local file does not delay the next one. */
 const FUSE_THREADS = 2;
+
+/** Frames that nothing needs yet are decoded with what the job leaves of the cores. */
+const DECODER_NICENESS = 10;
 
 /** Most threads that decode frames: each decodes some 200 MB/s of stored bytes, so these exceed a link of 10 Gbit/s. */
 const MOST_DECODERS = 8;
@@ -39,9 +43,6 @@ const PRIORITY = -10;
 
 /** Interval of the status while the image is being filled, in milliseconds. */
 const STATUS_MS = 100;
-
-/** Bytes of the local file that may wait for the disk: it is written back while it grows, so that its end is short. */
-const WRITE_BACK_BYTES = 256 * 1024 * 1024;
 
 const EIO = 5;
 
@@ -95,13 +96,18 @@ async function serve(
   await writeFile(paths.metadata, JSON.stringify(metadataRanges(index)));
   const table = frameTable(() => plan.fetches(), index.imageUnits);
   const shared = { image: image.file, missing: table.missing, unitBytes: UNIT_BYTES };
-  const decoders = startDecoders(Math.max(2, Math.min(MOST_DECODERS, availableParallelism() >> 1)), shared);
+  const decoders = startDecoders(
+    {
+      count: Math.max(2, Math.min(MOST_DECODERS, availableParallelism() >> 1)),
+      niceness: DECODER_NICENESS,
+      hasReaders: true,
+    },
+    shared,
+  );
   const read = frameReader(request);
   const memory = frameMemory();
   const local = await open(image.file, 'r+');
-  let unwritten = 0;
-  /** The kernel reports a failed write-back once only. */
-  let lost: unknown;
+  const writeBack = startWriteBack(local);
   const fetcher = startFetcher({
     table,
     read: (object, start, length, signal) => read(object, start, length, signal),
@@ -118,13 +124,7 @@ async function serve(
         decompression: frameDecompression(frameUnits),
       };
       const result = await decoders.run(frame, task, isMissed).finally(() => memory.give(stored));
-      unwritten += frameBytes;
-      if (unwritten >= WRITE_BACK_BYTES) {
-        unwritten = 0;
-        local.datasync().catch((error: unknown) => {
-          lost ??= error;
-        });
-      }
+      writeBack.add(frameBytes);
       return result;
     },
     hurry: (frame) => decoders.hurry(frame),
@@ -164,8 +164,7 @@ async function serve(
   const filled = fetcher.finished
     .then(async () => {
       await decoders.close();
-      await local.sync();
-      if (lost !== undefined) throw lost;
+      await writeBack.end();
       state = 'complete';
       const { frames, fetchedBytes, misses } = fetcher.progress();
       log(`the image is complete: ${frames} frames, ${fetchedBytes} bytes, ${misses} missed reads`);

@@ -1,17 +1,15 @@
 import type { MessagePort } from 'node:worker_threads';
 import { Worker } from 'node:worker_threads';
-import type { ZstdOptions } from 'node:zlib';
-import type { UnitWrite } from '../../../../../shared/snapshot/restore-plan.ts';
 
 /**
- * Threads of the process that serves an image. aw-runner is one file, so a thread receives the text of a function: each of these
- * functions uses built-in modules, its own data and nothing else of this module.
+ * A thread of the process that serves an image. aw-runner is one file, so a thread receives the text of a function: it uses
+ * built-in modules, its own data and nothing else of this module.
  */
-
-/** What both kinds of threads share: the local file, and per unit 0 if the file has it (`FrameTable.missing`). */
-type SharedData = { image: string; missing: Int32Array<SharedArrayBuffer>; unitBytes: number };
-
-export type FuseData = SharedData & {
+export type FuseData = {
+  image: string;
+  /** Per unit 0 if the local file has it (`FrameTable.missing`). */
+  missing: Int32Array<SharedArrayBuffer>;
+  unitBytes: number;
   /** An open /dev/fuse. */
   fuse: number;
   /** Size of the image in bytes. */
@@ -24,33 +22,8 @@ export type MissedRead = { unique: bigint; offset: number; length: number };
 /** The thread ended: the file was unmounted, or an error that is not one of the protocol. */
 export type FuseEnd = { ended: string | null };
 
-export type DecodeData = SharedData & {
-  /** Added to the priority of the thread: 0 to 19. */
-  niceness: number;
-};
-
-/** One frame as it was received, and the places of its units in the image. */
-export type DecodeTask = {
-  id: number;
-  /** In shared memory, so that it can be used again. */
-  stored: Uint8Array;
-  /** Sha256 of the stored bytes, hexadecimal. */
-  sha256: string;
-  writes: UnitWrite[];
-  /** Of the decompressed frame. */
-  frameBytes: number;
-  decompression: ZstdOptions;
-};
-
-/** `bad`: the bytes differ from the index. `failed`: the local file cannot be written. */
-export type DecodeResult = { id: number; bad?: string; failed?: string };
-
 export function startFuseThread(data: FuseData): Worker {
   return new Worker(`(${fuseThread})()`, { eval: true, workerData: data });
-}
-
-export function startDecodeThread(data: DecodeData): Worker {
-  return new Worker(`(${decodeThread})()`, { eval: true, workerData: data });
 }
 
 /**
@@ -182,61 +155,4 @@ function fuseThread() {
   } catch (problem) {
     port.postMessage({ ended: String(problem) } satisfies FuseEnd);
   }
-}
-
-/** Verifies frames, decompresses them and writes their units into the local file. */
-function decodeThread() {
-  const fs = process.getBuiltinModule('node:fs');
-  const zlib = process.getBuiltinModule('node:zlib');
-  const crypto = process.getBuiltinModule('node:crypto');
-  const os = process.getBuiltinModule('node:os');
-  const threads = process.getBuiltinModule('node:worker_threads');
-  const { image, missing, unitBytes, niceness } = threads.workerData as DecodeData;
-  const port = threads.parentPort as MessagePort;
-  const local = fs.openSync(image, 'r+');
-  // The job and the threads that answer it come first. Linux takes the number of a thread for that of a process (setpriority(2)).
-  const thread = Number(fs.readlinkSync('/proc/thread-self').split('/').at(-1));
-  os.setPriority(thread, niceness);
-
-  const decoded = ({ stored, sha256, frameBytes, decompression }: DecodeTask) => {
-    if (crypto.hash('sha256', stored, 'hex') !== sha256) throw new Error('has another sha256');
-    const frame = zlib.zstdDecompressSync(stored, { ...decompression, chunkSize: frameBytes + 1 });
-    if (frame.length !== frameBytes) throw new Error(`has ${frame.length} bytes instead of ${frameBytes}`);
-    return frame;
-  };
-
-  const write = (frame: Uint8Array, { firstUnit, units, firstUnitInFrame }: UnitWrite) => {
-    const from = firstUnitInFrame * unitBytes;
-    for (let done = 0; done < units * unitBytes; ) {
-      const rest = units * unitBytes - done;
-      done += fs.writeSync(local, frame, from + done, rest, firstUnit * unitBytes + done);
-    }
-    for (let unit = firstUnit; unit < firstUnit + units; unit += 1) Atomics.store(missing, unit, 0);
-  };
-
-  // A decompressed frame is garbage at once. Left alone, V8 lets 64 MB of them pile up in each thread, and then looks at all
-  // objects; the collection of the youngest objects takes a fraction of a millisecond, and the next frame gets the same memory.
-  process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc');
-  const collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as (options: object) => void;
-  const FRAMES_PER_COLLECTION = 4;
-  let frames = 0;
-
-  port.on('message', (task: DecodeTask) => {
-    const { id, writes } = task;
-    frames += 1;
-    if (frames % FRAMES_PER_COLLECTION === 0) collect({ type: 'minor' });
-    let frame: Uint8Array;
-    try {
-      frame = decoded(task);
-    } catch (problem) {
-      port.postMessage({ id, bad: String((problem as Error).message) } satisfies DecodeResult);
-      return;
-    }
-    try {
-      for (const each of writes) write(frame, each);
-      port.postMessage({ id } satisfies DecodeResult);
-    } catch (problem) {
-      port.postMessage({ id, failed: String((problem as Error).message) } satisfies DecodeResult);
-    }
-  });
 }
