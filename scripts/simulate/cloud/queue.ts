@@ -90,14 +90,14 @@ export class Queue {
         );
         return;
       }
-      this.bury(`deadline-passed: ${outcome.reason}`, record.body);
+      this.moveToDeadLetters(`deadline-passed: ${outcome.reason}`, record.body);
     } else if (outcome.outcome === 'dead') {
-      this.bury(outcome.reason, record.body);
+      this.moveToDeadLetters(outcome.reason, record.body);
     }
     this.open -= 1;
   }
 
-  private bury(reason: string, body: unknown): void {
+  private moveToDeadLetters(reason: string, body: unknown): void {
     if (this.dead.length < 1_000) this.dead.push({ reason, body });
     this.options.onDead?.(this.name, reason, body);
   }
