@@ -13,7 +13,7 @@ const PROGRAMS = ['scripts/local/ci/{agents/*,main}.test.ts'];
 
 /** Tests of agents with the times of their providers: they wait more than they compute, and run beside the others. */
 const AGENTS = [
-  'test/e2e/{agents,agents-kill,agent-programs,registration,scaling,second-act,sigkill-fleet,timeline-sources,flood,reconcile,two-deployments,webhooks}.test.ts',
+  'test/e2e/{agents,agents-kill,agent-programs,cached-builds,registration,scaling,second-act,sigkill-fleet,timeline-sources,flood,reconcile,two-deployments,webhooks}.test.ts',
   ...PROGRAMS,
 ];
 

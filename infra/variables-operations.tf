@@ -7,7 +7,7 @@ variable "enable_ssm_access" {
 }
 
 variable "support" {
-  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets and redrive dead letters. The module refuses `pagerduty_integration_key`, and ignores `alert_aspect`."
+  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets, redrive dead letters and revoke scopes of the build cache. The module refuses `pagerduty_integration_key`, and ignores `alert_aspect`."
   type        = any
   default     = {}
   nullable    = false

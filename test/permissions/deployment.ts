@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
+import type { GroupSettings } from '../../scripts/local/deploy/settings.ts';
 import { parseGroupId } from '../../shared/fleet/names.ts';
 import { type Resource, resourcesOf, text } from '../infra/state.ts';
 import { canApply, type Workspace, whyNot, workspace } from '../infra/terraform.ts';
@@ -20,7 +21,7 @@ export type Deployed = {
 };
 
 /** A group, as far as its permissions depend on it. */
-type GroupInput = { set: string | undefined; makes: boolean };
+type GroupInput = { set: string | undefined; makes: boolean; cache?: GroupSettings['cache'] };
 
 /** What the table of principals needs: two sets, and several groups of each provider. */
 const ALWAYS: Record<string, GroupInput> = {
@@ -29,6 +30,9 @@ const ALWAYS: Record<string, GroupInput> = {
   'gha/warming': { set: 'default', makes: true },
   'gha/warming-other': { set: 'other', makes: true },
   'bk/default': { set: undefined, makes: false },
+  'bk/main': { set: undefined, makes: false, cache: { mode: 'write', scope: 'main' } },
+  'bk/pulls': { set: undefined, makes: false, cache: { mode: 'read', scope: 'main' } },
+  'bk/forks': { set: undefined, makes: false, cache: { mode: 'write', scope: 'forks', reads: ['main'] } },
   'cci/default': { set: undefined, makes: false },
   'cci/other': { set: undefined, makes: false },
 };
@@ -67,11 +71,13 @@ export function deployed(): Deployed {
 function configuration(): object {
   const groups = { ...ALWAYS };
   for (const { deployment } of recordings) {
-    for (const { provider, name, warmingSet, runner } of deployment.groups) {
+    for (const { provider, name, warmingSet, runner, cache } of deployment.groups) {
       const id = `${provider}/${name}`;
       // A set adds permissions, so the group with a set has those of the group without one.
       groups[id] ??= { set: warmingSet, makes: runner?.warming !== undefined };
       groups[id].set ??= warmingSet;
+      // The names of recorded groups with a cache and of others are different ones.
+      if (cache) groups[id].cache ??= cache;
     }
   }
   const sets = [...new Set(Object.values(groups).flatMap(({ set }) => (set === undefined ? [] : [set])))];
@@ -93,6 +99,7 @@ function configuration(): object {
         hosts: ['gha', 'cci', 'bk'],
         enable_webhooks: true,
         replica_regions: ['eu-west-1'],
+        build_cache: {},
         resource_types: { default: { instance_types: ['c6id.4xlarge'], image_id: 'ami-00000000000000000' } },
         warming_sets: Object.fromEntries(sets.map((set) => [set, { command: ['warm'] }])),
         gha_runner_groups: ofProvider('gha'),
@@ -103,12 +110,13 @@ function configuration(): object {
   };
 }
 
-function inputOf(name: string, { set, makes }: GroupInput, provider: string): object {
+function inputOf(name: string, { set, makes, cache }: GroupInput, provider: string): object {
   return {
     max_runners: 2,
     resource_type: 'default',
     ...(provider !== 'cci' && { queue: name }),
     ...(provider === 'gha' && { gh_repo: 'acme/monorepo' }),
+    ...(cache && { cache: cache.mode, cache_scope: cache.scope, cache_reads: cache.reads ?? [] }),
     ...(set !== undefined && { warming_set: set, warming: !makes }),
     ...(makes && {
       policies: { warming_manage: `\${module.hearth.warming_management_policies["${set}"].arn}` },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { actionKey, CACHE_TOOLS, epochKey, outputKey, toolKey } from '../../shared/fleet/build-cache.ts';
 import { text } from '../infra/state.ts';
 import { type Deployed, deployed, noDeployment, reportBus } from './deployment.ts';
 import { type IamRequest, judge } from './judge.ts';
@@ -26,6 +27,8 @@ function table(): Map<string, Row> {
 const ROLES: Record<string, readonly string[]> = {
   'instances of a group': ['aw-gha-default', 'aw-gha-warming'],
   'instances of a warming group': ['aw-gha-warming'],
+  'instances of a group with `cache = "read"`': ['aw-bk-pulls'],
+  'instances of a group with `cache = "write"`': ['aw-bk-main', 'aw-bk-forks'],
   ...Object.fromEntries(
     ['registration', 'scaling', 'lifecycle', 'warming', 'alarms', 'parameters', 'webhooks'].map((name) => [
       `\`${name}\``,
@@ -33,6 +36,12 @@ const ROLES: Record<string, readonly string[]> = {
     ]),
   ),
 };
+
+/** The scope that a group writes. */
+const OWN_SCOPE: Record<string, string> = { 'aw-bk-main': 'main', 'aw-bk-forks': 'forks' };
+
+/** The name of an action or an output. */
+const HEX = 'a'.repeat(64);
 
 /** Lines that a role of its row has no part in: a warming group has no agent. */
 const EXCEPTIONS = [
@@ -78,7 +87,38 @@ function calls(made: Deployed): Record<string, readonly Call[]> {
   const routing = secrets(/^aw_pd_routing_key_/);
   const keys = secrets(/^aw_(gha|bk)_webhook_/);
   const log = (name: string) => arn('logs', `log-group:aw_runners:log-stream:${name}/i-0123456789abcdef0`);
+  /** Entries of a scope of the build cache: claims, and the large outputs, which prove themselves. */
+  const place = (scope: string) => ({ scope, epoch: 0 });
+  const claims = (scope: string) => [
+    actionKey(place(scope), HEX),
+    ...CACHE_TOOLS.map((tool) => toolKey(place(scope), tool, 'key')),
+  ];
+  const outputs = (scope: string) => [outputKey(place(scope), HEX)];
+  const entries = (scope: string) => [...claims(scope), ...outputs(scope)];
+  const everyScope = ['main', 'forks', 'none'];
   return {
+    'read the build cache of `main`': on(
+      's3:GetObject',
+      ...[...entries('main'), epochKey('main')].map(object),
+    ),
+    'create an entry of its own scope': entries('OWN').map((key) => put(key, creates)),
+    'store a large output of its own scope again': outputs('OWN').map((key) => put(key, replaces)),
+    'create an entry of the build cache': everyScope.flatMap(entries).map((key) => put(key, creates)),
+    'create an entry of another scope': entries('OTHER').map((key) => put(key, creates)),
+    'upload a part of an entry': entries('main').map((key) => put(key, part)),
+    'replace a claim': everyScope.flatMap(claims).map((key) => put(key, replaces)),
+    'delete an entry': [
+      ...on('s3:DeleteObject', ...everyScope.flatMap(entries).map(object)),
+      ...on('s3:DeleteObjectVersion', ...everyScope.flatMap(entries).map(object)),
+    ],
+    'read a scope that it does not name': on(
+      's3:GetObject',
+      ...[...entries('none'), epochKey('none')].map(object),
+    ),
+    'raise the epoch of a scope': everyScope.flatMap((scope) => [
+      put(epochKey(scope), creates),
+      put(epochKey(scope), replaces),
+    ]),
     'read the runner program': on('s3:GetObject', object('tools/aw-runner-0123456789abcdef.mjs')),
     'read the snapshots of its own set': on(
       's3:GetObject',
@@ -249,7 +289,10 @@ describe.skipIf(noDeployment !== undefined)('the table of principals in SECURITY
       const own = (call: Call) => ({
         ...call,
         role,
-        resource: call.resource.replace('stream:OWN/', `stream:${role}/`),
+        resource: call.resource
+          .replace('stream:OWN/', `stream:${role}/`)
+          .replace('cache/OWN/', `cache/${OWN_SCOPE[role]}/`)
+          .replace('cache/OTHER/', `cache/${OWN_SCOPE[role] === 'main' ? 'forks' : 'main'}/`),
       });
       const wrong: string[] = [];
       for (const [words, isAllowed] of [

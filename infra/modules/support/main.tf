@@ -109,7 +109,7 @@ data "aws_iam_policy_document" "operator" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["secretsmanager.${var.region}.${data.aws_partition.current.dns_suffix}", "sqs.${var.region}.${data.aws_partition.current.dns_suffix}"]
+        values   = [for service in concat(["secretsmanager", "sqs"], length(var.cache_scopes) > 0 ? ["s3"] : []) : "${service}.${var.region}.${data.aws_partition.current.dns_suffix}"]
       }
     }
   }
@@ -122,6 +122,23 @@ data "aws_iam_policy_document" "operator" {
     sid       = "SendToInboxes"
     actions   = ["sqs:SendMessage"]
     resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-inbox"]
+  }
+  dynamic "statement" {
+    for_each = length(var.cache_scopes) > 0 ? [1] : []
+    content {
+      sid       = "RevokeCacheScopes"
+      actions   = ["s3:GetObject", "s3:PutObject"]
+      resources = [for scope in var.cache_scopes : "${var.bucket_arn}/config/cache/${scope}.json"]
+    }
+  }
+  dynamic "statement" {
+    for_each = length(var.cache_scopes) > 0 ? [1] : []
+    content {
+      # A scope that was never revoked has no such object. Without this permission, which exposes names only, S3 answers 403 for it.
+      sid       = "ListBucketForNotFound"
+      actions   = ["s3:ListBucket"]
+      resources = [var.bucket_arn]
+    }
   }
 }
 

@@ -48,6 +48,16 @@ variable "secret_arns" {
   type        = list(string)
 }
 
+variable "bucket_arn" {
+  description = "ARN of the bucket of the deployment."
+  type        = string
+}
+
+variable "cache_scopes" {
+  description = "Scopes of the build cache, which operators may revoke."
+  type        = list(string)
+}
+
 variable "kms_key_arn" {
   description = "ARN of the KMS key of the secrets, or null for the key that AWS manages."
   type        = string

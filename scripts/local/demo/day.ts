@@ -1,4 +1,5 @@
 import type { PlannedStep } from './run-steps.ts';
+import { buildCache } from './steps/build-cache.ts';
 import {
   allJobs,
   backToMinimum,
@@ -47,7 +48,8 @@ export const DAY: readonly PlannedStep[] = [
   { step: buildkite, after: [] },
   { step: circleci, after: [] },
   { step: secondWarmingRun, after: [cleanBuilds] },
-  { step: corruptSnapshot, after: [secondWarmingRun, spotReclaim, allJobs] },
+  { step: buildCache, after: [buildkite, spotReclaim] },
+  { step: corruptSnapshot, after: [secondWarmingRun, buildCache, allJobs] },
   // Needs a group that nothing else scales.
   { step: alarmToIncident, after: [circleci] },
   { step: handEdit, after: [] },

@@ -105,9 +105,17 @@ export function fleet(root: string, packages: readonly string[]): CloudOptions {
     root,
     isScaled: true,
     groups: [
-      { ...GROUPS.warm, min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner: RUNNER },
+      {
+        ...GROUPS.warm,
+        min: 0,
+        max: 8,
+        warmingSet: SET,
+        purchase: 'spot',
+        runner: RUNNER,
+        cache: { mode: 'read', scope: 'main' },
+      },
       { ...GROUPS.small, min: 0, max: 1, runner: RUNNER },
-      { ...GROUPS.buildkite, min: 0, max: 4, runner: RUNNER },
+      { ...GROUPS.buildkite, min: 0, max: 4, runner: RUNNER, cache: { mode: 'write', scope: 'main' } },
       { ...GROUPS.circleci, min: 0, max: 4, purchase: 'spot', runner: shared },
       ...burstGroups({ warmingSet: SET }),
       {

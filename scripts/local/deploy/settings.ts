@@ -19,6 +19,8 @@ export type GroupSettings = Group & {
   maxInstanceLifetimeSeconds?: number;
   /** Whether instances of an older version of the launch template are replaced. */
   replaceOutdated?: boolean;
+  /** The build cache of its jobs; none if absent. */
+  cache?: { mode: 'read' | 'write'; scope: string; reads?: readonly string[] };
   /** What differs from `USUAL_RUNNER`. */
   runner?: Partial<RunnerSettings>;
 };

@@ -38,6 +38,8 @@ export function runnerConfig(
     folder: string;
     /** Whether its disk has clones and this user may mount them. */
     hasTrees: boolean;
+    /** Of the build cache: the instances share the loopback of this computer. */
+    cachePort: number;
   },
 ): Record<string, unknown> {
   const { warming, ...runner } = { ...USUAL_RUNNER, ...group.runner };
@@ -55,6 +57,7 @@ export function runnerConfig(
     // Without clones and mounts the jobs of an instance share its root.
     jobs: { isolation: canIsolate(options) ? 'clean' : 'shared', docker: false },
     jobSocket: join(options.folder, 'job', 'socket'),
+    ...(group.cache && { cache: { ...group.cache, port: options.cachePort } }),
     ...(warming === undefined && { registrationUrl: options.registrationUrl }),
     agent: {
       driver: group.provider,

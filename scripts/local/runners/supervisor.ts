@@ -6,6 +6,7 @@ import type { LaunchedInstance } from '../autoscaling/service.ts';
 import { cleanRun } from '../cleanup/clean.ts';
 import { RUN_VARIABLE } from '../cleanup/system.ts';
 import type { Deployment, GroupSettings } from '../deploy/settings.ts';
+import { lowPort } from '../free-port.ts';
 import type { AccessKey, Callers } from '../gateway/callers.ts';
 import { createFeed, type Feed } from '../gateway/feed.ts';
 import { killAgents } from './agent-units.ts';
@@ -146,6 +147,7 @@ async function prepare(
     runFolder: options.folder,
     folder,
     hasTrees: options.hasTrees,
+    cachePort: await lowPort(),
   });
   await writeFile(config, JSON.stringify(settings, undefined, 2));
   return config;

@@ -289,6 +289,18 @@ export function aboutPermissions(made: Applied): void {
       expect(writable?.Resource.sort()).toEqual(arns.sort());
     });
 
+    test('operators raise the epoch of each scope of the build cache, and write nothing else in the bucket', () => {
+      const operator = only(of('aws_iam_policy').filter(({ values }) => values.name === 'aw-operator-usw2'));
+      const ofBucket = statements(operator.values.policy)
+        .filter(({ Action }) => [Action].flat().some((action) => action.startsWith('s3:')))
+        .map(({ Action, Resource: on }) => [[Action].flat().sort(), on]);
+      const arn = `arn:aws:s3:::${bucket}`;
+      expect(ofBucket).toEqual([
+        [['s3:GetObject', 's3:PutObject'], [`${arn}/${epochKey('main')}`]],
+        [['s3:ListBucket'], [arn]],
+      ]);
+    });
+
     test('runners can read their own set and send reports; only warming groups can write snapshots', async () => {
       const roles = runnerPolicies();
       const about = (id: string) =>

@@ -23,6 +23,48 @@ import { memoryStore } from '../../../shared/snapshot/testing/memory-store.ts';
 import { covers, only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
+/** Types of resources that cost per request, per month, or nothing. */
+const WITHOUT_HOURLY_PRICE = new Set(
+  [
+    ...[
+      'cloudwatch_dashboard',
+      'cloudwatch_event_bus',
+      'cloudwatch_event_bus_policy',
+      'cloudwatch_event_rule',
+    ],
+    ...['cloudwatch_event_target', 'cloudwatch_log_group', 'cloudwatch_metric_alarm', 'iam_instance_profile'],
+    ...[
+      'iam_policy',
+      'iam_role',
+      'iam_role_policy',
+      'iam_role_policy_attachment',
+      'lambda_event_source_mapping',
+    ],
+    ...['lambda_function', 'lambda_function_url', 'lambda_permission', 'launch_template', 's3_bucket'],
+    ...[
+      's3_bucket_lifecycle_configuration',
+      's3_bucket_logging',
+      's3_object_copy',
+      's3_bucket_notification',
+      's3_bucket_policy',
+    ],
+    ...[
+      's3_bucket_public_access_block',
+      's3_bucket_server_side_encryption_configuration',
+      's3_bucket_versioning',
+    ],
+    ...[
+      's3_bucket_ownership_controls',
+      's3_object',
+      'scheduler_schedule',
+      'secretsmanager_secret',
+      'security_group',
+    ],
+    ...['sns_topic', 'sns_topic_policy', 'sns_topic_subscription', 'sqs_queue', 'sqs_queue_policy'],
+    ...['sqs_queue_redrive_allow_policy', 'vpc_security_group_egress_rule'],
+  ].map((name) => `aws_${name}`),
+);
+
 export function aboutStorage(made: Applied): void {
   const { of } = made;
   describe('bucket and secrets', () => {
@@ -78,6 +120,12 @@ export function aboutStorage(made: Applied): void {
         })),
         { filter: [{ prefix: 'cache/' }], expiration: [{ days: OUTPUT_MS / 86_400_000 }] },
       ]);
+    });
+
+    test('nothing has a price per hour but the instances of runner groups, also with a build cache', () => {
+      const types = new Set(made.all.map(({ type }) => type).filter((type) => type.startsWith('aws_')));
+      // A type that is new here is looked up in the price list of its service first.
+      expect([...types].filter((type) => !WITHOUT_HOURLY_PRICE.has(type))).toEqual(['aws_autoscaling_group']);
     });
 
     test('no principal replaces a claim of the build cache; an output can be stored again', () => {
