@@ -8,7 +8,7 @@ import { buildCache } from '../../scripts/local/demo/steps/build-cache.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 
-/** The step of `npm start` about the build cache in a cloud of its own: real agents, aw-runner and `aw-cache`, three instances. */
+/** The step of `npm start` about the build cache in a cloud of its own: real agents, aw-runner and `aw-cache` on two instances. */
 const ROOT = resolve(import.meta.dirname, '../..');
 
 let cloud: Cloud;
@@ -20,13 +20,13 @@ beforeAll(async () => {
     functions: ['lifecycle', 'registration'],
     groups: [
       { ...GROUPS.buildkite, min: 1, max: 1, runner, cache: { mode: 'write', scope: 'main' } },
-      { ...GROUPS.warm, min: 2, max: 2, runner, cache: { mode: 'read', scope: 'main' } },
+      { ...GROUPS.pulls, min: 0, max: 1, runner, cache: { mode: 'read', scope: 'main' } },
     ],
   });
 });
 afterAll(() => cloud?.stop());
 
-test('a build on an instance is all hits on others, also after jobs there have claimed other outputs', {
+test('a build on one instance is all hits on another, also after a job there has claimed other outputs', {
   timeout: 900_000,
 }, async () => {
   const signal = new AbortController().signal;
@@ -38,13 +38,10 @@ test('a build on an instance is all hits on others, also after jobs there have c
     log: () => {},
     waitFor: (what, probe, options) => waitFor(what, probe, { ...options, signal }),
   };
-  for (const [name, count] of [
-    ['aw-bk-default', 1],
-    ['aw-gha-default', 2],
-  ] as const)
-    await expect.poll(() => inService(demo, name).length, { timeout: 240_000, interval: 200 }).toBe(count);
-  expect(await buildCache.run(demo)).toMatch(/^2 builds on other instances: (\d+) of \1 hits/);
-  // No job has failed.
-  const jobs = [...cloud.providers.jobs('gha'), ...cloud.providers.jobs('bk')];
+  await expect
+    .poll(() => inService(demo, 'aw-bk-default').length, { timeout: 240_000, interval: 200 })
+    .toBe(1);
+  expect(await buildCache.run(demo)).toMatch(/^(\d+) of \1 hits on another instance/);
+  const jobs = cloud.providers.jobs('bk');
   expect(jobs.filter(({ result }) => result !== 'succeeded')).toEqual([]);
 });

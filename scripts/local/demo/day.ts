@@ -48,15 +48,15 @@ export const DAY: readonly PlannedStep[] = [
   { step: buildkite, after: [] },
   { step: circleci, after: [] },
   { step: secondWarmingRun, after: [cleanBuilds] },
-  { step: buildCache, after: [buildkite, spotReclaim] },
-  { step: corruptSnapshot, after: [secondWarmingRun, buildCache, allJobs] },
+  { step: buildCache, after: [buildkite] },
+  { step: corruptSnapshot, after: [secondWarmingRun, spotReclaim, allJobs] },
   // Needs a group that nothing else scales.
   { step: alarmToIncident, after: [circleci] },
   { step: handEdit, after: [] },
   { step: poisonedMessage, after: [alarmToIncident] },
   ...secondAct([firstWarmingRun]),
   { step: warmShare, after: [allJobs] },
-  { step: jobsOfTheDay, after: [corruptSnapshot, buildkite, alarmToIncident, allJobs] },
+  { step: jobsOfTheDay, after: [corruptSnapshot, buildCache, alarmToIncident, allJobs] },
   { step: registrationsOfTheDay, after: [jobsOfTheDay, idleRelease, backToMinimum] },
   ...callsOfTheDay.map((step) => ({ step, after: [registrationsOfTheDay] })),
 ];

@@ -8,11 +8,15 @@ export const DEFAULT_GROUP = 'aw-gha-default';
 export const WARMING_GROUP = 'aw-gha-warming';
 export const SET = 'default';
 
-/** The runner groups of the first act, whose capacity an operator sets. `warm` boots from the snapshot of the warming set, the others boot cold. */
+/**
+ * The runner groups of the first act, whose capacity an operator sets. `warm` boots from the snapshot of the warming set, the others boot
+ * cold. `pulls` reads the build cache that `buildkite` writes.
+ */
 export const GROUPS = {
   warm: { provider: 'gha', name: 'default' },
   small: { provider: 'gha', name: 'small' },
   buildkite: { provider: 'bk', name: 'default' },
+  pulls: { provider: 'bk', name: 'pulls' },
   circleci: { provider: 'cci', name: 'default' },
 } as const satisfies Record<string, Group>;
 
@@ -105,17 +109,10 @@ export function fleet(root: string, packages: readonly string[]): CloudOptions {
     root,
     isScaled: true,
     groups: [
-      {
-        ...GROUPS.warm,
-        min: 0,
-        max: 8,
-        warmingSet: SET,
-        purchase: 'spot',
-        runner: RUNNER,
-        cache: { mode: 'read', scope: 'main' },
-      },
+      { ...GROUPS.warm, min: 0, max: 8, warmingSet: SET, purchase: 'spot', runner: RUNNER },
       { ...GROUPS.small, min: 0, max: 1, runner: RUNNER },
       { ...GROUPS.buildkite, min: 0, max: 4, runner: RUNNER, cache: { mode: 'write', scope: 'main' } },
+      { ...GROUPS.pulls, min: 0, max: 1, runner: RUNNER, cache: { mode: 'read', scope: 'main' } },
       { ...GROUPS.circleci, min: 0, max: 4, purchase: 'spot', runner: shared },
       ...burstGroups({ warmingSet: SET }),
       {

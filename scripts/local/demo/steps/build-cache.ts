@@ -1,11 +1,12 @@
 import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+import type { Group } from '../../../../shared/fleet/names.ts';
 import type { QueuedJob } from '../../ci-providers.ts';
 import { GROUPS } from '../fleet.ts';
-import { inService, linesOf } from '../queries.ts';
+import { linesOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
-import { groupNameOf, instanceOf, untilFinished } from './runners.ts';
+import { instanceOf, scaleOutTo, untilFinished } from './runners.ts';
 
 /** The result of one build, as `cached-build.ts` prints it. */
 type Build = { hits: number; actions: number; output: string };
@@ -34,56 +35,51 @@ async function claimsOf({ cloud }: Demo): Promise<Map<string, string>> {
 }
 
 /**
- * A build on an instance of a group that writes, and the same build on instances of a group that only reads, before and after a job on each
- * of them has claimed other outputs for all actions.
+ * A build on an instance of a group that writes, and the same build on the instance of a group that only reads, before and after a job there
+ * has claimed other outputs for all actions.
  */
 export const buildCache: Step = {
   title: 'build cache: second build, and poison',
   async run(demo) {
     const script = join(demo.root, 'scripts/local/demo/cached-build.ts');
     const folder = join(demo.root, 'shared/fleet');
-    const queue = async (
-      mode: 'build' | 'poison',
-      group: typeof GROUPS.buildkite | typeof GROUPS.warm,
-      jobs: number,
-    ) => {
-      const queued = Array.from({ length: jobs }, () =>
-        demo.cloud.providers.queueJob(
-          group,
-          `node '${script}' ${mode} '${folder}' && echo "mounts:$(readlink /proc/self/ns/mnt)"`,
-        ),
-      );
-      await untilFinished(demo, queued);
-      return queued;
+    const run = async (mode: 'build' | 'poison', group: Group) => {
+      const command = `node '${script}' ${mode} '${folder}' && echo "mounts:$(readlink /proc/self/ns/mnt)"`;
+      const job = demo.cloud.providers.queueJob(group, command);
+      await untilFinished(demo, [job]);
+      return job;
     };
 
-    const [writer] = await queue('build', GROUPS.buildkite, 1);
-    const first = buildOf(writer as QueuedJob);
+    const booted = scaleOutTo(demo, GROUPS.pulls, 1, 120);
+    const [writer, [reader]] = await Promise.all([run('build', GROUPS.buildkite), booted]);
+    const first = buildOf(writer);
     const stored = await demo.waitFor(
       'all actions in S3',
       async () => {
         const claims = await claimsOf(demo);
         return claims.size === first.actions && claims;
       },
-      { seconds: 30, state: () => linesOf(demo, instanceOf(writer as QueuedJob)).slice(-5) },
+      { seconds: 60, state: () => linesOf(demo, instanceOf(writer)).slice(-5) },
     );
-    demo.log(`${first.actions} actions ran on an instance of ${GROUPS.buildkite.provider}, and are in S3`);
+    demo.log(`${first.actions} actions ran on ${instanceOf(writer)}, and are in S3`);
 
-    const runners = inService(demo, groupNameOf(demo, GROUPS.warm)).length;
-    const isRight = ({ hits, output }: Build) => hits === first.actions && output === first.output;
-    const second = (await queue('build', GROUPS.warm, runners)).map(buildOf);
-    expectThat(second.every(isRight), `a second build has run actions: ${JSON.stringify(second)}`);
-    const poison = await queue('poison', GROUPS.warm, runners);
+    const expectHits = ({ hits, output }: Build, what: string) =>
+      expectThat(
+        hits === first.actions && output === first.output,
+        `${what}: ${hits} of ${first.actions} hits, output ${output}, expected ${first.output}`,
+      );
+    expectHits(buildOf(await run('build', GROUPS.pulls)), 'the second build');
+    const poison = await run('poison', GROUPS.pulls);
     const claims = await claimsOf(demo);
     const isUnchanged =
       claims.size === stored.size && [...stored].every(([key, tag]) => claims.get(key) === tag);
     expectThat(isUnchanged, 'a job of a group that only reads has changed S3');
-    const builds = `${second.length} builds on other instances: ${first.actions} of ${first.actions} hits`;
+    demo.log(`a job on ${reader} has claimed other outputs, and S3 is unchanged`);
+    const hits = `${first.actions} of ${first.actions} hits on another instance`;
     // Jobs that share the root of their instance share their claims too.
     const own = `mounts:${await readlink('/proc/self/ns/mnt').catch(() => '')}`;
-    if (poison.some(({ now }) => now.log.includes(own))) return `${builds}; poison did not reach S3`;
-    const third = (await queue('build', GROUPS.warm, runners)).map(buildOf);
-    expectThat(third.every(isRight), `a job that poisons has changed a build: ${JSON.stringify(third)}`);
-    return `${builds}, also after ${poison.length} jobs that poison`;
+    if (poison.now.log.includes(own)) return `${hits}; poison did not reach S3`;
+    expectHits(buildOf(await run('build', GROUPS.pulls)), 'the build after a job that poisons');
+    return `${hits}, the same after a job there that poisons`;
   },
 };
