@@ -11,8 +11,14 @@ import type { ScalingDeps } from './ports.ts';
 /** Longest time for which `readAt` stays while nothing else changes, in milliseconds. Each change writes a parameter. */
 const READ_AT_MS = 15 * 60_000;
 
-/** Most unmatched jobs of a group that are remembered: hundreds of groups have one record, which has at most 1 MiB. */
+/** Most unmatched jobs of a group that are remembered. */
 const MAX_UNMATCHED = 200;
+
+/**
+ * Most characters of the ids of unmatched jobs of all groups together: the record has at most 1 MiB, above which it is not read, and the
+ * rest of a thousand groups has a fifth of it. Jobs beyond it count again.
+ */
+const MAX_UNMATCHED_CHARACTERS = 600_000;
 
 /** The record while one invocation polls. No other invocation changes it or polls in this time. */
 export class HeldRecord {
@@ -85,9 +91,24 @@ export class HeldRecord {
   async save(declared: ReadonlySet<string>, isLast: boolean): Promise<void> {
     const groups = Object.entries(this.current.groups).filter(([id]) => declared.has(id));
     const { poll } = this.current;
-    this.current = { version: 1, ...(poll && !isLast && { poll }), groups: Object.fromEntries(groups) };
+    const fitting = withinSize(groups);
+    this.current = { version: 1, ...(poll && !isLast && { poll }), groups: Object.fromEntries(fitting) };
     const etag = await this.store.write(BACKLOG_KEY, this.current, { ifMatch: this.etag });
     if (etag === undefined) throw new RetryableError('poll-lost', 'another invocation polls');
     this.etag = etag;
   }
+}
+
+/** The groups with as many of their unmatched jobs as the record has room for, the same share of each. */
+function withinSize(groups: readonly [string, GroupBacklog][]): readonly [string, GroupBacklog][] {
+  const characters = groups.reduce(
+    (sum, [, { unmatched }]) => unmatched.reduce((own, id) => own + id.length + 3, sum),
+    0,
+  );
+  const share = MAX_UNMATCHED_CHARACTERS / characters;
+  if (share >= 1) return groups;
+  return groups.map(([id, group]) => [
+    id,
+    { ...group, unmatched: group.unmatched.slice(0, Math.floor(group.unmatched.length * share)) },
+  ]);
 }

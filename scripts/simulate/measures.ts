@@ -16,8 +16,8 @@ export class Measures {
   unmatched = 0;
   ended = 0;
   launched = 0;
-  served = 0;
-  bootMs = 0;
+  /** From the request of an instance until its agent accepts jobs. */
+  readonly bootSeconds: number[] = [];
   boots = { restored: 0, previous: 0, cold: 0, none: 0 };
   hooksTimedOut = 0;
   launchesAbandoned = 0;

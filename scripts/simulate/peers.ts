@@ -124,8 +124,7 @@ export function playPeer(parts: Parts): Peer {
       kernel.after(AGAIN_MS, () => register(runner));
       return;
     }
-    measures.served += 1;
-    measures.bootMs += kernel.now - runner.launchedAt;
+    measures.bootSeconds.push((kernel.now - runner.launchedAt) / SECOND);
     measures.boots.cold += 1;
     listen(runner);
   }

@@ -211,6 +211,14 @@ export class AutoScaling {
     if (!result.applied) throw Object.assign(new Error(result.refusal), { name: 'ValidationError' });
   }
 
+  /** An operator sets a capacity, as often as it takes. */
+  setByHand(name: string, desired: number): void {
+    const entry = this.entries.get(name);
+    if (!entry) return;
+    setDesiredCapacity(entry.world, name, desired);
+    this.apply(entry);
+  }
+
   describeInstance(instanceId: string): InstanceState | undefined {
     this.call('autoscaling describe');
     const known = this.byInstance.get(instanceId);

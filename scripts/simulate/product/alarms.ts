@@ -106,7 +106,9 @@ export class Alarms {
       alarms: {
         get: async (name) => this.alarm(name),
         priorState: async (name) => (this.states.get(name)?.isAlarm ? 'ALARM' : 'OK'),
-        tags: async () => ({}),
+        tags: async (arn) => ({
+          'hearth:severity': this.states.get(arn.split(':').at(-1) ?? '')?.definition.severity ?? 'error',
+        }),
       },
       pager: {
         send: async (event) => {
@@ -221,7 +223,7 @@ export class Alarms {
       state: state.isAlarm ? 'ALARM' : 'OK',
       reason: '',
       since: new Date(state.since),
-      description: `hearth:severity: ${state.definition.severity}\nseverity: ${state.definition.severity}`,
+      description: '',
       suppression: { kind: 'none' },
       metric: state.definition.metric,
       dimensions: state.dimensions,
