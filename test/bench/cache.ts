@@ -165,6 +165,8 @@ async function builds(): Promise<void> {
       requests = count('GET') + count('HEAD');
       times.warm.push(await build(`${instance.url}/bazel`, ACTIONS * 0.99));
       if (round === 0) times.none.push(await build(undefined));
+      const last = Object.entries(times).map(([side, each]) => `${side} ${each.at(-1)?.toFixed(1)} s`);
+      console.log(`round ${round + 1}, load ${loadavg()[0]?.toFixed(1)}: ${last.join(', ')}`);
     }
     const seconds = (side: keyof typeof times) => `${median(times[side]).toFixed(1)} s`;
     const ratio = (side: 'empty' | 'warm') =>
