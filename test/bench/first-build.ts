@@ -78,7 +78,8 @@ const PROJECTS: Project[] = [
         directory,
       ),
     caches: [path('i/home/go/pkg/mod'), path('i/home/.cache/go-build')],
-    build: 'go build ./... && go test ./...',
+    // The tests that are left out expect the file system to refuse a write, which it does not for root.
+    build: 'go build ./... && go test -skip ^TestFailGen ./...',
     edit: ['cobra.go', '// The next commit.'],
   },
   {

@@ -7,7 +7,7 @@ import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
 import type { FrameFetch } from '../../../../shared/snapshot/restore-plan.ts';
 import { bytesOf } from '../../../../shared/snapshot/units.ts';
 import { type Decoders, startDecoders } from './decoders.ts';
-import { collectReceived, frameMemory } from './frame-memory.ts';
+import { bufferCollector, frameMemory } from './frame-memory.ts';
 import { isTemporary, type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
 
@@ -77,7 +77,7 @@ export async function fetchFrames(
     source,
     decoders,
     memory: frameMemory(),
-    received: collectReceived(),
+    received: bufferCollector(),
     done,
     progress,
     patience: { until: patience.until, signal },

@@ -22,22 +22,24 @@ export function frameMemory() {
   };
 }
 
-/** Received bytes after which `collectReceived` collects: an eighth of the 64 MB at which V8 marks the whole heap. */
+/** Bytes of buffers after which `bufferCollector` collects: an eighth of the 64 MB at which V8 marks the whole heap. */
 const BYTES_PER_COLLECTION = 8 * 1024 * 1024;
 
 /**
- * Frees the pieces in which the network's bytes arrive, and which are garbage as soon as they are copied. They are small objects with
- * memory outside of the heap: V8 collects the young objects too seldom for them, and then marks all objects of the program, again
- * and again. That took a third of the CPU time of a restore; a collection of the youngest objects takes a millisecond.
+ * Frees buffers that are garbage as soon as they are copied, such as the pieces in which the network's bytes arrive. They are small
+ * objects with memory outside of the heap: V8 collects the young objects too seldom for them, and then marks all objects of the
+ * program, again and again. That took a third of the CPU time of a restore; a collection of the youngest objects takes a millisecond.
+ *
+ * @returns a function that is called with the bytes of new buffers
  */
-export function collectReceived(): (bytes: number) => void {
+export function bufferCollector(): (bytes: number) => void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as (options: { type: 'minor' }) => void;
-  let received = 0;
-  return (bytes) => {
-    received += bytes;
-    if (received < BYTES_PER_COLLECTION) return;
-    received = 0;
+  let bytes = 0;
+  return (more) => {
+    bytes += more;
+    if (bytes < BYTES_PER_COLLECTION) return;
+    bytes = 0;
     collect({ type: 'minor' });
   };
 }

@@ -6,6 +6,7 @@ import { zstdCompress } from 'node:zlib';
 import { FRAME_COMPRESSION } from '../../../../shared/snapshot/frame.ts';
 import type { FrameRecord } from '../../../../shared/snapshot/frame-index.ts';
 import { bytesOf, MAX_FRAME_UNITS, UNIT_BYTES, type UnitRange } from '../../../../shared/snapshot/units.ts';
+import { bufferCollector } from './frame-memory.ts';
 import type { Progress } from './progress.ts';
 import { ranges } from './save-plan.ts';
 import type { FramesUpload } from './upload.ts';
@@ -35,6 +36,7 @@ export async function sendFrames(
 ): Promise<NewFrame[]> {
   const frames: NewFrame[] = [];
   const queue: Promise<Packed[]>[] = [];
+  const collect = bufferCollector();
   const take = async () => {
     for (const { firstUnit, units, bytes } of (await queue.shift()) ?? []) {
       const offset = await upload.add(bytes);
@@ -58,6 +60,8 @@ export async function sendFrames(
       packing.catch(() => undefined);
       queue.push(packing);
       progress.advance(bytesOf(run.units));
+      // Its content, and the buffer of as many bytes that its compression gets.
+      collect(2 * bytesOf(run.units));
       if (queue.length >= IN_FLIGHT) await take();
     }
     while (queue.length > 0) await take();

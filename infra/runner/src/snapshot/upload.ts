@@ -64,7 +64,9 @@ export function framesUpload(
   const parts: SentPart[] = [];
   const inFlight = new Set<Promise<void>>();
   let uploadId: Promise<string | undefined> | undefined;
-  let pending: Buffer[] = [];
+  /** Memory of parts that are sent. */
+  const free: Buffer[] = [];
+  let pending: Buffer | undefined;
   let pendingBytes = 0;
   let [offset, nextPart] = [0, 1];
 
@@ -101,21 +103,32 @@ export function framesUpload(
     uploadId ??= begin();
     const part = nextPart;
     nextPart += 1;
-    const body = Buffer.concat(pending, pendingBytes);
-    [pending, pendingBytes] = [[], 0];
+    const memory = pending ?? Buffer.alloc(0);
+    const body = memory.subarray(0, pendingBytes);
+    [pending, pendingBytes] = [undefined, 0];
     while (inFlight.size >= PARALLEL_PARTS) await Promise.race(inFlight);
-    const sending = send(part, body).finally(() => inFlight.delete(sending));
+    const sending = send(part, body)
+      .then(() => void free.push(memory))
+      .finally(() => inFlight.delete(sending));
     // The rejection reaches whoever waits next; one that nobody waits for must not end the program.
     sending.catch((error: unknown) => stop.abort(error));
     inFlight.add(sending);
+  }
+
+  /** Of a part that is sent, or new. */
+  function partMemory(bytes: number): Buffer {
+    const found = free.findIndex(({ length }) => length >= bytes);
+    return free.splice(found, found < 0 ? 0 : 1)[0] ?? Buffer.allocUnsafeSlow(bytes + MIB);
   }
 
   return {
     async add(frame) {
       signal.throwIfAborted();
       const at = offset;
-      pending.push(frame);
-      pendingBytes += frame.length;
+      pending ??= partMemory(leastPartBytes(nextPart) + frame.length);
+      if (pending.length < pendingBytes + frame.length)
+        pending = Buffer.concat([pending.subarray(0, pendingBytes)], pendingBytes + frame.length);
+      pendingBytes += frame.copy(pending, pendingBytes);
       offset += frame.length;
       if (pendingBytes >= leastPartBytes(nextPart)) await sendPending();
       return at;
