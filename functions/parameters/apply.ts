@@ -50,6 +50,7 @@ export async function applyPlan(
 }
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (milliseconds === 0) return;
   await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
 }
 

@@ -65,7 +65,7 @@ export const WEEK: Options = {
   runners: 10_000,
   providers: CI_PROVIDERS,
   installations: 40,
-  load: 0.3,
+  load: 0.25,
   jobMinutes: 30,
   spot: 0.2,
   idleTimeoutMinutes: 10,
@@ -93,7 +93,7 @@ Plays a fleet of runner groups on virtual time with the decision code of the pro
   --runners <n>            sum of the maxima of all groups (default 10000)
   --providers <list>       of github, buildkite, circleci (default all three)
   --installations <n>      installations that the groups of GitHub share (default 40)
-  --load <share>           jobs that run at the peak of a day, as a share of --runners (default 0.3)
+  --load <share>           jobs that run at the peak of a day, as a share of --runners (default 0.25)
   --job-length <time>      mean length of jobs (default 30m)
   --spot <share>           share of groups on Spot (default 0.2)
   --idle-timeout <time>    idle time after which a runner ends (default 10m)

@@ -8,7 +8,7 @@ import { reportLimits } from '../../../functions/lifecycle/report-limits.ts';
 import type { Report } from '../../../shared/fleet/report.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
 import { PREFIX } from '../world.ts';
-import type { Deployment } from './functions.ts';
+import { activeGroups, type Deployment } from './functions.ts';
 
 export { RETRY_FOR_MS };
 
@@ -42,7 +42,7 @@ export function lifecycleFunction(deployment: Deployment, publish: (report: Repo
       events: {
         publish: async (report) => publish(report),
       },
-      groups: deployment.groups,
+      groups: { ...deployment.groups, all: async () => activeGroups(deployment) },
       store: bucket,
       metrics,
       logger,

@@ -1,15 +1,10 @@
 import { handleScalingMessage, RETRY_FOR_MS } from '../../../functions/scaling/handle.ts';
-import {
-  type FleetGroup,
-  freshMemory,
-  type RunnerGroup,
-  type ScalingDeps,
-} from '../../../functions/scaling/ports.ts';
+import { type FleetGroup, freshMemory, type ScalingDeps } from '../../../functions/scaling/ports.ts';
 import type { GroupState } from '../../../shared/aws/auto-scaling.ts';
 import type { GroupSettings } from '../../../shared/fleet/group-settings.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
 import { PREFIX } from '../world.ts';
-import type { Deployment } from './functions.ts';
+import { activeGroups, type Deployment } from './functions.ts';
 
 export { RETRY_FOR_MS };
 
@@ -26,26 +21,10 @@ export function scalingFunction(
     return pool;
   };
 
-  /**
-   * The groups with a job or an instance. The others need nothing: a poll of them would read an empty list and leave a capacity of 0. At
-   * night they are most of a thousand groups, and a week has ten thousand polls.
-   */
-  function activeGroups(): RunnerGroup[] {
-    return world.groups.filter(({ takes, pool, settings }) => {
-      const entry = autoScaling.entries.get(settings.autoScalingGroup)?.group;
-      if (!entry || entry.desired > 0 || entry.instances.length > 0) return true;
-      const counts = ci.pools.get(pool)?.counts;
-      return takes.some((key) => {
-        const { queued = 0, running = 0 } = counts?.get(key) ?? {};
-        return queued + running > 0;
-      });
-    });
-  }
-
   function connect(): ScalingDeps {
     return {
       prefix: PREFIX,
-      groups: { all: async () => activeGroups() },
+      groups: { all: async () => activeGroups(deployment) },
       backlogs: {
         github: async (settings, _workflows, options) => {
           const pool = poolOf(settings);
