@@ -14,6 +14,9 @@ import { fakeStore } from './testing/fake-store.ts';
 import { actionResult, digestOf, tree } from './testing/messages.ts';
 import { backgroundUploads } from './uploads.ts';
 
+/** A busy computer is slow. */
+const soon = (check: () => void) => vi.waitFor(check, { timeout: 20_000 });
+
 /** What a hostile job can send to the port of the cache. */
 
 const MIB = 2 ** 20;
@@ -128,7 +131,7 @@ test.each([
 test('a target with the name of a host has the same path', async () => {
   const socket = await raw();
   socket.write(put('http://elsewhere.example/ccache/a', 'x'));
-  await vi.waitFor(() => expect(socket.text()).toContain('200 OK'));
+  await soon(() => expect(socket.text()).toContain('200 OK'));
   expect((await call('GET', '/ccache/a')).body.toString()).toBe('x');
 });
 
@@ -155,7 +158,7 @@ test('a part of an entry that a client asks for is all of it, and methods that c
 test('long heads are refused, and others are served meanwhile', async () => {
   const socket = await raw();
   socket.write(`GET /ccache/a HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(200_000)}\r\n\r\n`);
-  await vi.waitFor(() => expect(socket.text()).toContain('431'));
+  await soon(() => expect(socket.text()).toContain('431'));
   expect((await call('GET', '/status')).status).toBe(200);
 });
 
@@ -168,9 +171,9 @@ test('a body in chunks with the wrong digest is refused, a too long one too, and
   const endless = await raw();
   endless.write(`PUT ${path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n`);
   for (let count = 0; count < 20; count += 1) endless.write(`10000\r\n${'z'.repeat(65_536)}\r\n`);
-  await vi.waitFor(() => expect(used()).toBeGreaterThan(before + MIB));
+  await soon(() => expect(used()).toBeGreaterThan(before + MIB));
   endless.destroy();
-  await vi.waitFor(() => expect(used()).toBe(before));
+  await soon(() => expect(used()).toBe(before));
 });
 
 test('answers to requests that do not wait come in their order; too many of them end their connection alone', async () => {
@@ -181,7 +184,7 @@ test('answers to requests that do not wait come in their order; too many of them
   ordered.write(
     get('/ccache/b') + get('/ccache/none') + get('/ccache/a') + get('/ccache/b') + get('/ccache/a'),
   );
-  await vi.waitFor(() =>
+  await soon(() =>
     expect(ordered.text().match(/HTTP\/1.1 \d+|first$/gm)).toEqual([
       'HTTP/1.1 200',
       'HTTP/1.1 404',
@@ -218,7 +221,7 @@ test('what a job has sent and nobody has read makes no claim for the next job', 
   const result = actionResult({ files: [digestOf('')] }).toString('latin1');
   const accepted = await raw();
   accepted.write('GET /status HTTP/1.1\r\nhost: x\r\n\r\n');
-  await vi.waitFor(() => expect(accepted.text()).toContain('enabled'));
+  await soon(() => expect(accepted.text()).toContain('enabled'));
   // A process that ends while its connections wait to be accepted, more of them than the kernel lets wait: this one accepts nothing meanwhile.
   const program = `const [head, body] = JSON.parse(process.argv[1]);
   for (let index = 0; index < 700; index += 1) {
@@ -250,7 +253,7 @@ test('a job that has all connections cannot keep the next job from the cache', a
       refused += 1;
     });
   }
-  await vi.waitFor(() => expect(refused).toBe(76));
+  await soon(() => expect(refused).toBe(76));
   await server.turnover();
   expect((await call('GET', '/status')).status).toBe(200);
 });
@@ -302,10 +305,10 @@ test('a length that is not that of the content ends the request, and claims noth
   socket.write(
     'PUT /ccache/a HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n',
   );
-  await vi.waitFor(() => expect(socket.text()).toContain('400'));
+  await soon(() => expect(socket.text()).toContain('400'));
   const more = await raw();
   more.write(`${put('/ccache/b', 'four')}rest of a longer body`);
-  await vi.waitFor(() => expect(more.text()).toContain('400'));
+  await soon(() => expect(more.text()).toContain('400'));
   expect((await call('GET', '/ccache/a')).status).toBe(404);
   expect((await call('GET', '/ccache/b')).body.toString()).toBe('four');
 });

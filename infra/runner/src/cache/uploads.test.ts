@@ -1,6 +1,9 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { backgroundUploads, TryLater, type Upload, type Uploads } from './uploads.ts';
 
+/** A busy computer is slow. */
+const soon = (check: () => void) => vi.waitFor(check, { timeout: 20_000 });
+
 let lines: string[];
 let waits: number[];
 let uploads: Uploads;
@@ -84,7 +87,7 @@ test.each([
   uploads.add(upload({ bytes: Number.MAX_VALUE }));
   expect(uploads.dropped()).toBe(2);
   resolve();
-  await vi.waitFor(() => expect(uploads.waiting()).toBe(0));
+  await soon(() => expect(uploads.waiting()).toBe(0));
   uploads.add(upload(size));
   await uploads.finish(1_000);
   expect(uploads.dropped()).toBe(2);
@@ -102,7 +105,7 @@ test('what waits at the end of the time is dropped, and what was added later is 
       },
     }),
   );
-  await vi.waitFor(() => expect(uploads.dropped()).toBe(4));
+  await soon(() => expect(uploads.dropped()).toBe(4));
   resolve();
   await uploads.finish(1_000);
   expect([uploads.dropped(), isStored]).toEqual([4, true]);

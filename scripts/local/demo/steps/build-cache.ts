@@ -8,6 +8,9 @@ import { linesOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
 import { instanceOf, scaleOutTo, untilFinished } from './runners.ts';
 
+/** Longest wait for an instance, and for a job. */
+const LONGEST_SECONDS = 240;
+
 /** The result of one build, as `cached-build.ts` prints it. */
 type Build = { hits: number; actions: number; output: string };
 
@@ -46,11 +49,11 @@ export const buildCache: Step = {
     const run = async (mode: 'build' | 'poison', group: Group) => {
       const command = `node '${script}' ${mode} '${folder}' && echo "mounts:$(readlink /proc/self/ns/mnt)"`;
       const job = demo.cloud.providers.queueJob(group, command);
-      await untilFinished(demo, [job]);
+      await untilFinished(demo, [job], LONGEST_SECONDS);
       return job;
     };
 
-    const booted = scaleOutTo(demo, GROUPS.pulls, 1, 120);
+    const booted = scaleOutTo(demo, GROUPS.pulls, 1, LONGEST_SECONDS);
     const [writer, [reader]] = await Promise.all([run('build', GROUPS.buildkite), booted]);
     const first = buildOf(writer);
     const stored = await demo.waitFor(
