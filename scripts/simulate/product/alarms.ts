@@ -1,6 +1,7 @@
 import type { Alarm } from '../../../functions/alarms/alarm.ts';
 import { handleAlarmMessage, retryForMs } from '../../../functions/alarms/handle.ts';
 import type { AlarmDeps } from '../../../functions/alarms/ports.ts';
+import { RetryableError } from '../../../shared/runtime/errors.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
 import type { MetricName, MetricSink } from '../../../shared/runtime/metrics.ts';
 import type { Calls } from '../cloud/calls.ts';
@@ -112,7 +113,8 @@ export class Alarms {
       },
       pager: {
         send: async (event) => {
-          calls.count('pagerduty', '', kernel.now);
+          if (calls.count('pagerduty', '', kernel.now) > 0)
+            throw new RetryableError('pagerduty-throttled', 'PagerDuty answered 429');
           this.onText(JSON.stringify(event));
           const known = this.open.get(event.dedup_key);
           if (event.event_action === 'resolve') {
