@@ -2,7 +2,7 @@
 //
 // It runs before anything is installed, so it is plain JavaScript for Node 20 with no dependencies.
 //
-// Usage: node scripts/setup/setup.mjs [--without bundles]
+// Usage: node scripts/setup/setup.mjs [--without <step> ...]
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,13 +11,23 @@ import { npmIsCurrent, readStamp, stampOfFiles, stampOfTree, writeStamp } from '
 import { commandExists, installPackages, MissingTool, pythonProgram, run } from './system.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
-const requirements = join(root, 'scripts/setup/requirements.txt');
-const venv = join(root, '.local/venv');
+
+/** The private Python environments. checkov pins another version of botocore than the emulator, so it has one of its own. */
+const environments = {
+  emulator: {
+    folder: join(root, '.local/venv'),
+    requirements: join(root, 'scripts/setup/requirements.txt'),
+  },
+  scanners: {
+    folder: join(root, '.local/scanners'),
+    requirements: join(root, 'scripts/setup/scanners.txt'),
+  },
+};
 
 /** Sources of the bundles, besides the lock file. */
 const BUNDLED = ['functions', 'shared', 'infra/runner/src', 'scripts/build', 'scripts/local/runners'];
 
-/** The steps, each with the check whether it is done. */
+/** The steps, each with the check whether it is done. The tests of an optional one skip with a message without it. */
 const steps = [
   {
     name: 'dependencies',
@@ -31,8 +41,15 @@ const steps = [
   },
   {
     name: 'emulator',
-    isDone: () => readStamp(join(venv, '.stamp')) === stampOfFiles([requirements]),
-    work: () => installEmulator(),
+    isDone: () => isInstalled(environments.emulator),
+    work: () => install(environments.emulator),
+  },
+  {
+    // Scanners of Terraform plans and IAM policies, for tests only.
+    name: 'scanners',
+    isOptional: true,
+    isDone: () => isInstalled(environments.scanners),
+    work: () => install(environments.scanners),
   },
   {
     name: 'e2fsprogs',
@@ -55,19 +72,34 @@ const steps = [
   },
 ];
 
-function installEmulator() {
+/** @param {{folder: string, requirements: string}} environment */
+function isInstalled({ folder, requirements }) {
+  return readStamp(join(folder, '.stamp')) === stampOfFiles([requirements]);
+}
+
+/** @param {{folder: string, requirements: string}} environment */
+function install({ folder, requirements }) {
   const python = pythonProgram();
-  rmSync(venv, { recursive: true, force: true });
-  const made = spawnSync(python, ['-m', 'venv', venv], { encoding: 'utf8' });
+  rmSync(folder, { recursive: true, force: true });
+  const made = spawnSync(python, ['-m', 'venv', folder], { encoding: 'utf8' });
   if (made.status !== 0) {
     // Debian and Ubuntu ship Python without the part that makes environments.
     installPackages({ apt: 'python3-venv' });
-    rmSync(venv, { recursive: true, force: true });
-    run(python, ['-m', 'venv', venv]);
+    rmSync(folder, { recursive: true, force: true });
+    run(python, ['-m', 'venv', folder]);
   }
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--require-hashes'];
-  run(join(venv, 'bin/python'), [...pip, '-r', requirements]);
-  writeStamp(join(venv, '.stamp'), stampOfFiles([requirements]));
+  // Python compiles what a program imports. That is a small part of the scanners.
+  const pip = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--require-hashes',
+    '--no-compile',
+  ];
+  run(join(folder, 'bin/python'), [...pip, '-r', requirements]);
+  writeStamp(join(folder, '.stamp'), stampOfFiles([requirements]));
 }
 
 function bundleStampFile() {
@@ -86,7 +118,16 @@ function main(args) {
     if (without.includes(step.name) || step.isDone()) continue;
     const at = performance.now();
     console.error(`setup: ${step.name} …`);
-    step.work();
+    try {
+      step.work();
+    } catch (error) {
+      const isNeeded = !step.isOptional || process.env.HEARTH_REQUIRE_ALL === '1';
+      if (isNeeded || !(error instanceof MissingTool)) throw error;
+      console.error(
+        `setup: ${step.name} cannot be installed here, so their tests are skipped: ${error.message}`,
+      );
+      continue;
+    }
     console.error(`setup: ${step.name} ready in ${((performance.now() - at) / 1000).toFixed(1)} s`);
   }
   console.error(`setup: everything in place (${((performance.now() - started) / 1000).toFixed(1)} s)`);

@@ -8,6 +8,7 @@ import { aboutImmutability } from './complete/immutability.ts';
 import { aboutOutputs } from './complete/outputs.ts';
 import { aboutPermissions } from './complete/permissions.ts';
 import { aboutRunners } from './complete/runners.ts';
+import { aboutScanners } from './complete/scanners.ts';
 import { aboutStorage } from './complete/storage.ts';
 
 // One apply for all tests of the complete example.
@@ -22,4 +23,6 @@ describe.skipIf(reason !== undefined)('the complete example, applied', () => {
   aboutStorage(made);
   aboutImmutability(made);
   aboutOutputs(made);
+  // Last: it changes the configuration for a while.
+  aboutScanners(made);
 });

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { type Resource, resourcesOf } from '../state.ts';
 import { canApply, type Workspace, whyNot, workspace } from '../terraform.ts';
@@ -17,6 +18,8 @@ if (reason) console.warn(`the tests of the applied example are skipped: ${reason
 export type Applied = {
   /** Runs terraform in the example's folder. */
   run(...args: string[]): ReturnType<Workspace['run']>;
+  /** The example's folder. */
+  path(): string;
   /** `terraform show -json`. */
   state: string;
   all: Resource[];
@@ -30,11 +33,13 @@ export type Applied = {
 export function applied(): Applied {
   let space: Workspace | undefined;
   const of = (type: string) => made.all.filter((resource) => resource.type === type);
+  const workspaceOf = () => {
+    if (!space) throw new Error('the example is not applied before the first test');
+    return space;
+  };
   const made: Applied = {
-    run(...args) {
-      if (!space) throw new Error('the example is not applied before the first test');
-      return space.run(folder, ...args);
-    },
+    run: (...args) => workspaceOf().run(folder, ...args),
+    path: () => join(workspaceOf().path, 'infra', folder),
     state: '',
     all: [],
     of,
