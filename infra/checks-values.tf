@@ -7,8 +7,8 @@ resource "terraform_data" "values" {
       error_message = "The name of a warming set becomes part of S3 keys and schedule names. It must have 1 to 32 lower-case letters, digits and inner - or _. Wrong: ${join(", ", [for name in keys(module.inputs.warming_sets) : name if !can(regex("^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", name))])}."
     }
     precondition {
-      condition     = alltrue([for set in values(module.inputs.warming_sets) : can(regex("^(cron|rate)\\([0-9A-Za-z ,*?/#-]+\\)$", set.schedule))])
-      error_message = "The schedule of a warming set must be a cron(…) or rate(…) expression of EventBridge Scheduler. Wrong in: ${join(", ", [for name, set in module.inputs.warming_sets : name if !can(regex("^(cron|rate)\\([0-9A-Za-z ,*?/#-]+\\)$", set.schedule))])}."
+      condition     = alltrue([for set in values(module.inputs.warming_sets) : can(regex(local.schedule, set.schedule))])
+      error_message = "The schedule of a warming set must be a cron(…) expression of EventBridge Scheduler, which has six fields, or rate(…) with minutes, hours or days. Wrong in: ${join(", ", [for name, set in module.inputs.warming_sets : name if !can(regex(local.schedule, set.schedule))])}."
     }
     precondition {
       condition     = alltrue([for set in values(module.inputs.warming_sets) : set.deadline_minutes >= 1 && set.deadline_minutes <= 1440 && floor(set.deadline_minutes) == set.deadline_minutes])
@@ -23,8 +23,8 @@ resource "terraform_data" "values" {
       error_message = "rebuild of a warming set is a number of runs and must be a whole number from 0 to 1000. Wrong in: ${join(", ", [for name, set in module.inputs.warming_sets : name if !(set.rebuild >= 0 && set.rebuild <= 1000 && floor(set.rebuild) == set.rebuild)])}."
     }
     precondition {
-      condition     = alltrue([for set in values(module.inputs.warming_sets) : set.command == null ? true : length(set.command) > 0])
-      error_message = "The command of a warming set is a list of a program and its arguments. Empty in: ${join(", ", [for name, set in module.inputs.warming_sets : name if set.command == null ? false : length(set.command) == 0])}."
+      condition     = alltrue([for set in values(module.inputs.warming_sets) : set.command == null ? true : try(set.command[0], "") != ""])
+      error_message = "The command of a warming set is a list of a program and its arguments. Empty in: ${join(", ", [for name, set in module.inputs.warming_sets : name if set.command == null ? false : try(set.command[0], "") == ""])}."
     }
     precondition {
       condition     = alltrue([for set in values(module.inputs.warming_sets) : set.command == null || set.bazel == null])
@@ -63,4 +63,9 @@ resource "terraform_data" "values" {
       error_message = "build_cache.disk_percent must be from 1 to 50."
     }
   }
+}
+
+locals {
+  # EventBridge Scheduler User Guide, "Schedule types". A one-time schedule, at(…), would make one snapshot.
+  schedule = "^(cron\\([0-9A-Za-z,*?/#-]+( +[0-9A-Za-z,*?/#-]+){5}\\)|rate\\([1-9][0-9]* +(minute|hour|day)s?\\))$"
 }

@@ -7,7 +7,7 @@ variable "enable_ssm_access" {
 }
 
 variable "support" {
-  description = "Access for people. `enable_ssm_access` allows SSM sessions on runners (default: false). The module attaches the support policy to the roles `support_role_name` and `operator_role_name`, if set. The operator role may also write secrets, redrive dead letters and revoke scopes of the build cache. The module refuses `pagerduty_integration_key`, and ignores `alert_aspect`."
+  description = "Access for people: SSM sessions on runners (default: none), and the roles that get the policies for support and operators (default: none). The module refuses `pagerduty_integration_key`, and ignores `alert_aspect`. Default: none."
   type        = any
   default     = {}
   nullable    = false
@@ -17,6 +17,7 @@ variable "inbox_senders" {
   description = "ARNs of IAM principals that may send messages to the inboxes and dead-letter queues by hand, in addition to `support.operator_role_name`; `*` matches any text. The queues deny every other principal. A role with a path needs its path here, for example `arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Operator_*`. Default: none."
   type        = list(string)
   default     = []
+  nullable    = false
   validation {
     condition     = alltrue([for arn in var.inbox_senders : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(role|user)/.+$", arn))])
     error_message = "inbox_senders must contain ARNs of IAM roles or users in accounts that are named, such as arn:aws:iam::111122223333:role/operator."
@@ -27,6 +28,7 @@ variable "pagerduty_url" {
   description = "Base URL of PagerDuty's Events API, without a path. Accounts in PagerDuty's EU service region need another host name. Default: `https://events.pagerduty.com`."
   type        = string
   default     = "https://events.pagerduty.com"
+  nullable    = false
   validation {
     condition     = can(regex("^https://[A-Za-z0-9.-]+(:[0-9]+)?$", var.pagerduty_url))
     error_message = "pagerduty_url must be https:// and a host name, without a path. A routing key must not be sent unencrypted."
@@ -44,7 +46,7 @@ variable "runbooks_url" {
 }
 
 variable "alarm_thresholds" {
-  description = "Thresholds of the alarms. `boot_seconds`, `restore_seconds`: 90th percentile in 15 minutes. `drain_seconds`: longest drain in an hour. `backlog_minutes`: time for which at least one job waits. `oldest_job_seconds`: wait of the oldest queued job. `snapshot_age_hours`: age of the current snapshot. `snapshot_gb`: size of a snapshot, in 10^9 bytes. `launch_failures`: failed boots in 15 minutes. `unused_registrations`: agents that end without a job, in an hour. `cache_failures`: requests of the build cache that S3 did not answer, in 15 minutes and of one group. An alarm starts above its threshold. Defaults: see the type."
+  description = "Thresholds of the alarms. An alarm starts above its threshold. The README and modules/inputs/variables.tf have them, with unit and default. Default: those defaults."
   type        = any
   default     = {}
   nullable    = false
@@ -54,6 +56,7 @@ variable "replica_regions" {
   description = "Further regions to which the parameter tree is copied. Default: none."
   type        = list(string)
   default     = []
+  nullable    = false
   validation {
     condition     = alltrue([for region in var.replica_regions : can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", region))])
     error_message = "replica_regions must contain names of AWS regions such as eu-west-1. Present value: [${join(", ", var.replica_regions)}]."
@@ -68,12 +71,20 @@ variable "permissions_boundary" {
   description = "ARN of the permissions boundary that the module sets on every role. Default: null, no boundary."
   type        = string
   default     = null
+  validation {
+    condition     = var.permissions_boundary == null ? true : can(regex("^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$", var.permissions_boundary))
+    error_message = "permissions_boundary must be the ARN of an IAM policy, such as arn:aws:iam::111122223333:policy/boundary."
+  }
 }
 
 variable "kms_key_arn" {
   description = "ARN of the KMS key for all data: bucket, secrets, volumes, queues, logs, topic, and environments of functions. The key policy must delegate to IAM policies of this account, and have the statements of the output `kms_key_statements`. Default: null, which uses keys that AWS owns or manages."
   type        = string
   default     = null
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key, such as arn:aws:kms:us-west-2:111122223333:key/…, and neither its id nor an alias: IAM policies name it."
+  }
 }
 
 variable "access_logs" {
@@ -86,6 +97,7 @@ variable "log_retention_days" {
   description = "Retention of the logs of functions and runners, in days. Default: 30."
   type        = number
   default     = 30
+  nullable    = false
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
     error_message = "log_retention_days must be a retention time that CloudWatch Logs supports: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
@@ -96,6 +108,7 @@ variable "enable_webhooks" {
   description = "Controls whether the function `webhooks` exists: a public URL at which GitHub and Buildkite announce queued jobs, so that `scaling` reads their source at once instead of in the next minute. Without it, nothing of the deployment is reachable without a signature of AWS. Needs `enable_function_reserved_concurrency`, and version 6.29 of the AWS provider. Default: false."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "buildkite_event_bus" {
@@ -112,6 +125,7 @@ variable "enable_function_reserved_concurrency" {
   description = "Controls whether functions reserve concurrency: `registration` 10 and `webhooks` 5, so that their callers cannot take that of other functions, and `scaling` 1. Lambda keeps 100 executions unreserved, so an account with a low quota cannot apply with `true`. Default: true."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "bundles" {

@@ -14,6 +14,7 @@ variable "name_prefix" {
   description = "First part of the name of every resource, and root of the parameter tree (`/<name_prefix>`). Default: `aw`."
   type        = string
   default     = "aw"
+  nullable    = false
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{0,10}$", var.name_prefix)) && !can(regex("^(aws|ssm|amzn|xn|sthree)", var.name_prefix))
     error_message = "name_prefix \"${var.name_prefix}\" is not valid in all AWS names. It must have 1 to 11 lower-case letters and digits, start with a letter, and must not begin with aws, ssm, amzn, xn or sthree."
@@ -38,6 +39,10 @@ variable "vpc_subnets" {
     condition     = var.vpc_subnets == null ? true : length(var.vpc_subnets) > 0
     error_message = "vpc_subnets is empty. Name at least one subnet for the runners."
   }
+  validation {
+    condition     = var.vpc_subnets == null ? true : alltrue([for id in var.vpc_subnets : can(regex("^subnet-", id))]) && length(distinct(var.vpc_subnets)) == length(var.vpc_subnets)
+    error_message = "vpc_subnets must have different ids of subnets, which begin with subnet-."
+  }
 }
 
 variable "vpc_subnets_public" {
@@ -49,6 +54,7 @@ variable "vpc_subnets_public" {
 variable "hosts" {
   description = "CI providers in use: `gha` (GitHub Actions), `cci` (CircleCI), `bk` (Buildkite)."
   type        = list(string)
+  nullable    = false
   # checks-names.tf refuses gl, with gl_runner_groups.
   validation {
     condition     = length(var.hosts) > 0 && length(setsubtract(var.hosts, ["gha", "cci", "bk", "gl"])) == 0
@@ -57,22 +63,31 @@ variable "hosts" {
 }
 
 variable "warming_sets" {
-  description = "Map from name to warming set. `schedule` (UTC; default: daily at 03:00) starts a warming run on the set's warming group. The run executes `command`, or the default command for a `bazel` workspace, as `user` (default: the user of jobs; `root` only if named), and saves a snapshot. `paths` are directories that the snapshot has beside the warm directory, at the same places for runs and jobs, such as caches of tools (default: none). `checkout` is a repository that a run checks out in `directory`, where jobs check out, before the command: `ref` (default: `HEAD`), `depth` in commits, 0 for the whole history (default: 1 on GitHub Actions, 0 elsewhere), `submodules` (default: false), and `credential_command`, a program of the AMI that prints credentials for git (default: none). It is a part of the snapshot. `repository` and `ref` of `bazel` are a shorter form of it. A set whose command has root or Docker belongs to one trust level: its command can write any block of an image that other instances mount. A set with a warming group needs `command` or `bazel`. `lazy = \"auto\"` lets clean jobs start before the image of the snapshot is on the disk, where the rest of it would take longer than three seconds (default: `never`). `deadline_minutes` limits a run (default: 120). `keep` is the number of snapshots that are kept (default: 3). One run in `rebuild` starts with an empty tree instead of the last snapshot, which bounds the life of what a run has left behind; 0: none does (default: 14). Default: no sets."
+  description = "Map from name to warming set: what a warming run executes, as whom and when, and which directories its snapshot has. A set with a warming group needs `command` or `bazel`. The README and modules/inputs/variables.tf have the attributes, with effect, unit and default. Default: no sets."
   type        = any
   default     = {}
   nullable    = false
+  validation {
+    condition     = try(alltrue([for one in values(var.warming_sets) : can(keys(one))]), false)
+    error_message = "warming_sets must be a map from names to objects: warming_sets = { default = { command = [\"…\"] } }. Each value has braces of its own, and none is null."
+  }
 }
 
 variable "resource_types" {
-  description = "Map from name to type of instance. `instance_types` lists EC2 instance types in order of preference; `instance_type` is the older form for one. `use_preemptible` selects Spot instances (default: false). `root_volume_size_gb` is in GiB (default: 100). `root_device_name` must be the root device of the AMI (default: `/dev/xvda`; `/dev/sda1` on Ubuntu)."
+  description = "Map from name to type of instance: EC2 instance types, AMI and volume. The README and modules/inputs/variables.tf have the attributes, with effect, unit and default. Each type needs an AMI, and `instance_types` or its older form `instance_type`."
   type        = any
   nullable    = false
+  validation {
+    condition     = try(alltrue([for one in values(var.resource_types) : can(keys(one))]), false)
+    error_message = "resource_types must be a map from names to objects: resource_types = { default = { instance_types = [\"…\"], image_id = \"ami-…\" } }. Each value has braces of its own, and none is null."
+  }
 }
 
 variable "tags" {
   description = "Tags of every resource that supports tags, including instances and volumes. Default: none."
   type        = map(string)
   default     = {}
+  nullable    = false
   validation {
     condition     = alltrue([for key in keys(var.tags) : !startswith(key, "aws:") && key != "created-by"])
     error_message = "tags must not contain keys that begin with aws:, which AWS reserves, nor the key created-by, which the module sets to hearth."
@@ -83,10 +98,19 @@ variable "cost_allocation_tag" {
   description = "Key of the cost allocation tag of every resource. Default: `hearth-deployment`."
   type        = string
   default     = "hearth-deployment"
+  nullable    = false
+  validation {
+    condition     = can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{1,128}$", var.cost_allocation_tag)) && !can(regex("^(aws:|hearth:|created-by$|Name$)", var.cost_allocation_tag))
+    error_message = "cost_allocation_tag must have 1 to 128 letters, digits, spaces or any of + - = . _ : / @. It must not be created-by or Name, nor begin with aws: or hearth:, because other tags have these keys."
+  }
 }
 
 variable "cost_allocation_tag_value" {
   description = "Value of the cost allocation tag. Default: null, which uses `customer_id`."
   type        = string
   default     = null
+  validation {
+    condition     = var.cost_allocation_tag_value == null ? true : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{0,256}$", var.cost_allocation_tag_value))
+    error_message = "cost_allocation_tag_value becomes the value of a tag. It must have at most 256 letters, digits, spaces or any of + - = . _ : / @."
+  }
 }

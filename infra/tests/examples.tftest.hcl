@@ -11,6 +11,9 @@ mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { region = "us-west-2" }
   }
+  mock_data "aws_ami" {
+    defaults = { id = "ami-00000000000000000" }
+  }
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }

@@ -122,7 +122,7 @@ run "a_warming_group_takes_no_jobs" {
     support           = { enable_ssm_access = true }
     warming_sets      = { default = { command = ["warm"] }, nightly = { command = ["warm"], user = "ci", rebuild = 0 } }
     gha_runner_groups = {
-      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "default" } }
+      role    = { max_runners = 2, queue = "r", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "default" } }
       command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "nightly", deploy = "arn:aws:iam::123456789012:policy/c" } }
     }
   }

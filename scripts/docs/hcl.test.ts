@@ -9,10 +9,14 @@ const source = `variable "plain" {
 variable "types" {
   description = "Kinds."
   type = map(object({
+    # Its image.
     image_id = string
-    types    = optional(list(string))
+    # Its types.
+    types = optional(list(string))
+    # Its times.
     schedule = optional(string, "cron(0 3 * * ? *)")
-    bazel    = optional(object({ directory = string, ref = optional(string, "HEAD") }))
+    # Its workspace.
+    bazel = optional(object({ directory = string, ref = optional(string, "HEAD") }))
   }))
   default = {}
   validation {
@@ -34,7 +38,9 @@ variable "regions" {
 variable "support" {
   description = "One object."
   type = object({
-    name = optional(string)
+    # Its name.
+    name  = optional(string)
+    types = optional(string)
   })
   default = {}
 }
@@ -60,8 +66,8 @@ test('variables are read with their types, defaults and validations', () => {
     default: '{}',
     validations: 2,
     attributes: [
-      { name: 'image_id', type: 'string', default: undefined },
-      { name: 'types', type: 'list(string)', default: 'null' },
+      { name: 'image_id', type: 'string', default: undefined, description: 'Its image.' },
+      { name: 'types', type: 'list(string)', default: 'null', description: 'Its types.' },
       { name: 'schedule', type: 'string', default: '"cron(0 3 * * ? *)"' },
       {
         name: 'bazel',
@@ -71,7 +77,14 @@ test('variables are read with their types, defaults and validations', () => {
     ],
   });
   expect(regions).toMatchObject({ type: 'list(string)', default: '[]' });
-  expect(support).toMatchObject({ type: 'object', attributes: [{ name: 'name' }] });
+  // An attribute without a comment is that of the same name above.
+  expect(support).toMatchObject({
+    type: 'object',
+    attributes: [
+      { name: 'name', description: 'Its name.' },
+      { name: 'types', description: 'Its types.' },
+    ],
+  });
 });
 
 test('outputs are read', () => {
@@ -88,8 +101,13 @@ describe('what the reader does not understand is an error:', () => {
       /not a string on one line/,
     ],
     [
+      'an attribute without a comment',
+      'variable "x" {\n  description = "x"\n  type = object({\n    y = string\n  })\n}\n',
+      /x\.y has no comment/,
+    ],
+    [
       'an object within an object',
-      'variable "x" {\n  description = "x"\n  type = object({\n    y = object({\n      z = string\n    })\n  })\n}\n',
+      'variable "x" {\n  description = "x"\n  type = object({\n    # Y.\n    y = object({\n      z = string\n    })\n  })\n}\n',
       /not an attribute/,
     ],
   ])('%s', (_, text, message) => {

@@ -3,7 +3,13 @@
  * line, and its arguments are indented by two spaces per level. Anything else is an error, so nothing is omitted without notice.
  */
 
-export type Attribute = { name: string; type: string; default: string | undefined };
+export type Attribute = {
+  name: string;
+  type: string;
+  default: string | undefined;
+  /** The comment above the attribute, or above that of the same name in an earlier variable. */
+  description: string;
+};
 
 export type Variable = {
   name: string;
@@ -20,8 +26,12 @@ export type Variable = {
 
 export type Output = { name: string; description: string };
 
-/** @param source text of a `.tf` file */
+/**
+ * @param source text of a `.tf` file
+ * @throws if an attribute has no description
+ */
 export function readVariables(source: string): Variable[] {
+  const described = new Map<string, string>();
   return blocks(source, 'variable').map(({ name, body }) => {
     const stated = argument(body, 'type') ?? 'any';
     const opening = stated.indexOf('object({');
@@ -30,7 +40,7 @@ export function readVariables(source: string): Variable[] {
       description: unquote(needed(body, 'description', name)),
       type: opening < 0 ? oneLine(stated) : `${stated.slice(0, opening)}object${opening > 0 ? ')' : ''}`,
       default: argument(body, 'default'),
-      attributes: opening < 0 ? [] : stated.split('\n').slice(1, -1).map(readAttribute),
+      attributes: opening < 0 ? [] : readAttributes(name, stated.split('\n').slice(1, -1), described),
       validations: body.filter((line) => line === '  validation {').length,
     };
   });
@@ -73,7 +83,27 @@ function needed(body: readonly string[], name: string, of: string): string {
   return value;
 }
 
-function readAttribute(line: string): Attribute {
+/** @param described descriptions of the attributes of earlier variables, by name; those of this variable are added */
+function readAttributes(of: string, lines: readonly string[], described: Map<string, string>): Attribute[] {
+  const attributes: Attribute[] = [];
+  let comment: string | undefined;
+  for (const line of lines) {
+    const text = /^ {4}# (.+)$/.exec(line)?.[1];
+    if (text !== undefined) {
+      comment = text;
+      continue;
+    }
+    const attribute = readAttribute(line);
+    const description = comment ?? described.get(attribute.name);
+    if (description === undefined) throw new Error(`${of}.${attribute.name} has no comment above it`);
+    described.set(attribute.name, description);
+    attributes.push({ ...attribute, description });
+    comment = undefined;
+  }
+  return attributes;
+}
+
+function readAttribute(line: string): Omit<Attribute, 'description'> {
   const [, name, stated = ''] = /^ {4}(\w+) += (.+)$/.exec(line) ?? [];
   if (name === undefined) throw new Error(`not an attribute on a line of its own: ${line}`);
   const optional = /^optional\((.+)\)$/.exec(stated)?.[1];

@@ -13,7 +13,7 @@ const variable = (name: string, rest: Partial<Variable> = {}): Variable => ({
 });
 
 test('one row per input, one table per object type, and a line each for ignored and for refused inputs', () => {
-  const attributes = [{ name: 'a', type: 'string', default: undefined }];
+  const attributes = [{ name: 'a', type: 'string', default: undefined, description: 'What a is.' }];
   const text = inputTables([
     variable('one'),
     variable('two', { type: 'map(object)', default: '{}', attributes }),
@@ -25,7 +25,7 @@ test('one row per input, one table per object type, and a line each for ignored 
   expect(text).toContain('| `one` | `string` | (required) | What it is. |');
   expect(text).toContain('| `two` | `map(object)` | `{}` | What it is. |');
   expect(text).toContain('Attributes of `two`, `three`:');
-  expect(text).toContain('| `a` | `string` | (required) |');
+  expect(text).toContain('| `a` | `string` | (required) | What a is. |');
   expect(text).toContain('| `six` | `string` | (required) | What it is. |');
   for (const name of ['four', 'five']) expect(text).not.toContain(`| \`${name}\``);
   expect(text).toMatch(/without effect.*: `five`\.\n/);

@@ -52,8 +52,9 @@ function objectTables(variables: readonly Variable[]): string[] {
       code(one.name),
       code(one.type),
       fallback(one.default),
+      one.description,
     ]);
-    return `Attributes of ${title}:\n\n${table(['Attribute', 'Type', 'Default'], rows)}`;
+    return `Attributes of ${title}:\n\n${table(['Attribute', 'Type', 'Default', 'Description'], rows)}`;
   });
 }
 

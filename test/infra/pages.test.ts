@@ -12,7 +12,11 @@ if (reason) console.warn(`module calls in docs are not planned: ${reason}`);
 const root = resolve(import.meta.dirname, '../..');
 
 /** Complete module calls in docs. Each must plan without changes. */
-const calls = ['infra/README.md', 'docs/from-aspect-workflows.md'].flatMap((page) =>
+const calls = [
+  'infra/README.md',
+  'docs/from-aspect-workflows.md',
+  'docs/from-terraform-aws-github-runner.md',
+].flatMap((page) =>
   [...readFileSync(join(root, page), 'utf8').matchAll(/^```hcl\n(module .*?)^```$/gms)].map(
     ([, text = ''], index) => ({ title: `${page}, ${index + 1}`, text }),
   ),
@@ -45,7 +49,7 @@ describe.skipIf(reason !== undefined)('module calls in docs', () => {
   });
   afterAll(() => space.remove());
 
-  test('there are three', () => expect(calls.length).toBe(3));
+  test('there are four', () => expect(calls.length).toBe(4));
 
   test('the recipes of the page about warming plan together', () => {
     expect(sets.length).toBeGreaterThan(6);

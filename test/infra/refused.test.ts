@@ -84,11 +84,14 @@ const plans: Record<string, Refused> = {
       warming_sets: {
         'a/b': {},
         daily: { schedule: 'daily' },
+        never: { schedule: 'rate(0 hours)' },
+        unix: { schedule: 'cron(0 3 * * *)' },
         endless: { deadline_minutes: 1441 },
         instant: { deadline_minutes: 0 },
         none: { keep: 0 },
         lazy: { lazy: 'always' },
         empty: { command: [] },
+        blank: { command: [''] },
         both: { command: ['warm'], bazel: { directory: '/work' } },
         relative: { bazel: { directory: 'work' } },
         option: { bazel: { directory: '/work', repository: '--upload-pack=x' } },
@@ -107,12 +110,12 @@ const plans: Record<string, Refused> = {
     },
     messages: [
       'inner - or _. Wrong: a/b.',
-      'EventBridge Scheduler. Wrong in: daily.',
+      'rate(…) with minutes, hours or days. Wrong in: daily, never, unix.',
       'deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: endless, instant.',
       'keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: none.',
       'rebuild of a warming set is a number of runs and must be a whole number from 0 to 1000. Wrong in: rebuilds, rebuilt.',
       'lazy of a warming set must be never or auto. Wrong in: lazy.',
-      'Empty in: empty.',
+      'Empty in: blank, empty.',
       'must not have both command and bazel. Both in: both.',
       'do not begin with -. Wrong in: option, relative.',
       'user of a warming set must be a user name, such as that of jobs. Wrong in: user.',
@@ -143,6 +146,119 @@ const plans: Record<string, Refused> = {
       'Present value: [eu-west-1, eu-west-1]',
       'ghes_url must be https://',
       'circleci_api_url must be https://',
+    ],
+  },
+  // The first rule of a variable that fails hides the others of it.
+  'aws-forms': {
+    whole: true,
+    inputs: {
+      vpc_subnets: ['sub-1'],
+      cost_allocation_tag: 'created-by',
+      cost_allocation_tag_value: 'a*b',
+      permissions_boundary: 'boundary',
+      kms_key_arn: 'arn:aws:kms:us-west-2:123456789012:alias/hearth',
+    },
+    messages: [
+      'vpc_subnets must have different ids of subnets',
+      'cost_allocation_tag must have 1 to 128 letters',
+      'cost_allocation_tag_value becomes the value of a tag.',
+      'permissions_boundary must be the ARN of an IAM policy',
+      'kms_key_arn must be the ARN of a KMS key',
+    ],
+  },
+  maps: {
+    whole: true,
+    inputs: {
+      warming_sets: { default: null },
+      resource_types: [type],
+      gha_runner_groups: { default: 'x' },
+      cci_runner_groups: ['default'],
+      bk_runner_groups: { default: null },
+      agents: { gha: 'runner' },
+    },
+    messages: [
+      'warming_sets must be a map from names to objects: warming_sets = { default = {',
+      'resource_types must be a map from names to objects',
+      'gha_runner_groups must be a map from names to objects',
+      'cci_runner_groups must be a map from names to objects',
+      'bk_runner_groups must be a map from names to objects',
+      'agents must be a map from CI providers to objects',
+    ],
+  },
+  // What an apply would refuse midway.
+  aws: {
+    inputs: {
+      hosts: ['gha', 'bk'],
+      tags: { 'a<b': 'c', Name: 'x' },
+      alarm_thresholds: { boot_seconds: -1, backlog_minutes: 1441 },
+      resource_types: {
+        default: type,
+        image: { ...type, image_id: 'ubuntu' },
+        blank: { ...type, instance_types: ['large'] },
+        twice: { ...type, instance_types: ['c6id.4xlarge', 'c6id.4xlarge'] },
+        mixed: { ...type, instance_types: ['c6id.4xlarge', 'c7gd.4xlarge'] },
+        half: { ...type, root_volume_size_gb: 8.5 },
+        device: { ...type, root_device_name: 'sda1' },
+        tagged: { ...type, tags: { 'aws:x': 'y', 'hearth-deployment': 'z' } },
+      },
+      gha_runner_groups: {
+        half: { ...group, max_runners: 1.5 },
+        less: { ...group, min_runners: -1 },
+        comma: { ...group, queue: 'a,b' },
+        git: { ...group, gh_repo: 'acme/monorepo.git' },
+        open: { ...group, security_groups: { a: 'default' } },
+        may: { ...group, policies: { a: 'AdministratorAccess' } },
+        tagged: { ...group, tags: { 'hearth:role-id': 'AROA', long: 'x'.repeat(257) } },
+        many: { ...group, tags: Object.fromEntries(Array.from({ length: 41 }, (_, at) => [`k${at}`, ''])) },
+      },
+      bk_runner_groups: { empty: { max_runners: 1, queue: '', resource_type: 'default' } },
+    },
+    messages: [
+      'max_runners of gha/half is 1.5 and must be a whole number from 0',
+      'min_runners of gha/less is -1 and must be a whole number from 0',
+      'image: image_id must be the id of an AMI',
+      'blank: instance_types must be names of EC2',
+      'twice: instance_types must have at most 40 different types',
+      'mixed: instance_types has types of Arm and of x86',
+      'half: root_volume_size_gb must be a whole number',
+      'device: root_device_name must be a device',
+      'gha/comma: queue must not be empty, nor have commas',
+      'bk/empty: queue must not be empty',
+      'gha/git: gh_repo ends in .git',
+      'gha/open: security_groups must have ids',
+      'gha/may: policies must have ARNs of IAM policies',
+      'tags has Name: the module sets these keys itself',
+      'tags has a<b: keys and values have letters',
+      'tags of resource_types.tagged has aws:x: AWS reserves keys',
+      'tags of resource_types.tagged has hearth-deployment: the module sets these keys itself',
+      'tags of gha/tagged has hearth:role-id: the module sets these keys itself',
+      'tags of gha/tagged has long: keys and values have',
+      'gha/many has 43 tags, and a resource has at most 40 beside those of the module',
+      'boot_seconds is -1 and must not be negative',
+      'backlog_minutes is 1441 and must be a whole number from 1 to 1440',
+    ],
+  },
+  many: {
+    inputs: {
+      hosts: ['gha', 'cci'],
+      warming_sets: Object.fromEntries(
+        Array.from({ length: 40 }, (_, at) => [`set-${at}`, { command: ['x'] }]),
+      ),
+      gha_runner_groups: Object.fromEntries(
+        Array.from({ length: 40 }, (_, at) => [
+          `warming-${at}`,
+          { ...group, policies: { warming_manage: `set-${at}` } },
+        ]),
+      ),
+      cci_runner_groups: Object.fromEntries(
+        Array.from({ length: 50 }, (_, at) => [`g${at}`, { max_runners: 1, resource_type: 'default' }]),
+      ),
+    },
+    messages: [
+      'the policy of the function scaling names each of the 90 runner groups',
+      'the policy for operators names each of the 52 secrets of agents',
+      'the function warming gets all 40 warming sets with their groups as a variable',
+      'Divide them among two deployments with different name_prefix.',
     ],
   },
   unencrypted: {
@@ -567,7 +683,7 @@ function refusedInputs(): string[] {
 /** Rules about inputs, `<file>:<line>`: the lines at which validations and preconditions begin. */
 function rules(): string[] {
   const files = readdirSync(infra).filter((file) =>
-    /^(variables.*|checks(-names|-values)?|build-cache|iam-parameters)\.tf$/.test(file),
+    /^(variables.*|checks(-names|-values|-aws)?|build-cache|iam-parameters)\.tf$/.test(file),
   );
   return files.flatMap((file) =>
     readFileSync(join(infra, file), 'utf8')
@@ -608,7 +724,9 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
         // A plan of the rules alone takes a fifth of the time.
         ...(!whole && {
           plan_options: {
-            target: ['names', 'values', 'inputs', 'cache_inputs'].map((rules) => `terraform_data.${rules}`),
+            target: ['names', 'values', 'inputs', 'aws', 'cache_inputs'].map(
+              (rules) => `terraform_data.${rules}`,
+            ),
           },
         }),
       };

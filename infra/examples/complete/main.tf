@@ -177,6 +177,8 @@ module "hearth" {
     }
   }
 
+  alarm_thresholds = { boot_seconds = 240 }
+
   permissions_boundary = "arn:aws:iam::123456789012:policy/acme-boundary"
   log_retention_days   = 90
   access_logs          = { bucket = "acme-access-logs" }
