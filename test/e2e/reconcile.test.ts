@@ -1,5 +1,9 @@
 import { resolve } from 'node:path';
-import { SetDesiredCapacityCommand, UpdateAutoScalingGroupCommand } from '@aws-sdk/client-auto-scaling';
+import {
+  DeleteAutoScalingGroupCommand,
+  SetDesiredCapacityCommand,
+  UpdateAutoScalingGroupCommand,
+} from '@aws-sdk/client-auto-scaling';
 import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -186,4 +190,19 @@ test('instances of an older version of the launch template are replaced', async 
   await reconcile();
   expect(before).toContain(await drainOne());
   expect(replaced()).toEqual(['lifetime', 'no-agent', 'outdated']);
+});
+
+test('a group with the maximum 0 drains, and can be removed when its jobs have ended', async () => {
+  const limits = { AutoScalingGroupName: GROUP, MinSize: 0, MaxSize: 0 };
+  await cloud.clients.autoScaling.send(new UpdateAutoScalingGroupCommand(limits));
+  const draining = () => instances().filter(({ state }) => state === 'Terminating:Wait');
+  await waitFor('all instances wait for their jobs', () => draining().length === SIZE, settled);
+  const removal = new DeleteAutoScalingGroupCommand({ AutoScalingGroupName: GROUP });
+  await expect(cloud.clients.autoScaling.send(removal)).rejects.toThrow(/instances/);
+  await reconcile();
+  expect(draining()).toHaveLength(SIZE);
+  for (const { id } of draining()) await report(id, { report: 'Runner Drained' });
+  await waitFor('no instance', () => instances().length === 0, settled);
+  await cloud.clients.autoScaling.send(removal);
+  expect(cloud.autoScaling.groups().map(({ name }) => name)).not.toContain(GROUP);
 });

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readLabels } from '../../../functions/alarms/labels.ts';
@@ -114,6 +114,52 @@ export function aboutAlarms(made: Applied): void {
         'quarantined-snapshots',
       ])
         expect(watched(kind, 'Set'), kind).toEqual(['default', 'ios']);
+    });
+
+    test('an alarm starts above the threshold of its input', () => {
+      for (const { values } of of('aws_cloudwatch_metric_alarm')) {
+        expect(values.comparison_operator, text(values.alarm_name)).toBe('GreaterThanThreshold');
+        // Exactly one of both forms.
+        expect([values.statistic ?? '', values.extended_statistic ?? ''].filter(Boolean)).toHaveLength(1);
+      }
+      const alarm = (name: string) =>
+        of('aws_cloudwatch_metric_alarm').find(({ values }) => values.alarm_name === `aw-${name}`)?.values;
+      const p90 = { extended_statistic: 'p90', period: 900 };
+      // The thresholds of the example, and the defaults of the others.
+      expect(alarm('slow-boots-gha-default')).toMatchObject({ ...p90, threshold: 240 });
+      expect(alarm('slow-restores-gha-default')).toMatchObject({ ...p90, threshold: 300 });
+      expect(alarm('long-drains-gha-default')).toMatchObject({ threshold: 18_000, statistic: 'Maximum' });
+      expect(alarm('backlog-gha-default')).toMatchObject({
+        threshold: 0,
+        period: 60,
+        evaluation_periods: 30,
+      });
+      expect(alarm('old-jobs-gha-default')).toMatchObject({ threshold: 900, statistic: 'Minimum' });
+      expect(alarm('old-snapshot-default')).toMatchObject({ threshold: 50 * 3600, statistic: 'Maximum' });
+      expect(alarm('large-snapshot-default')).toMatchObject({ threshold: 200e9 });
+      expect(alarm('slow-warming-runs-ios')).toMatchObject({ threshold: 90 * 60 * 0.8 });
+      expect(alarm('launch-failures-gha-default')).toMatchObject({ threshold: 3, statistic: 'Sum' });
+      expect(alarm('unused-registrations-gha-default')).toMatchObject({ threshold: 200 });
+      expect(alarm('cache-failures-gha-default')).toMatchObject({ threshold: 5 });
+      for (const { values } of of('aws_cloudwatch_metric_alarm'))
+        if (text(values.alarm_name).startsWith('aw-dead-letters-')) expect(values.threshold).toBe(0);
+    });
+
+    test('the severities are those of the runbooks', () => {
+      const page = readFileSync(join(root, 'docs/runbooks/README.md'), 'utf8');
+      const rows = [
+        ...page.matchAll(/^\| \[([a-z-]+)\]\(.*?\) \| `.*?` \| ([a-z]+)(; critical for .*?)? \|/gm),
+      ];
+      expect(rows.length).toBeGreaterThan(30);
+      const stated = new Map(rows.map(([, kind, severity]) => [`${kind}.md`, severity]));
+      for (const { values } of of('aws_cloudwatch_metric_alarm')) {
+        const tags = values.tags as Record<string, string>;
+        const isCritical = /^aw-old-messages-aw-(lifecycle-inbox|reports)$/.test(text(values.alarm_name));
+        const kind = tags['hearth:runbook']?.split('/').at(-1) ?? '';
+        expect(tags['hearth:severity'], text(values.alarm_name)).toBe(
+          isCritical ? 'critical' : stated.get(kind),
+        );
+      }
     });
 
     test('a drain pages before Auto Scaling ends it', () => {

@@ -67,6 +67,36 @@ export function aboutFunctions(made: Applied): void {
         const common = hasInbox(spec) ? COMMON_ENV : {};
         expect(Object.keys(variables).sort()).toEqual([...spec.environment, ...Object.keys(common)].sort());
         expect(() => readEnv({ ...env, ...common }, variables)).not.toThrow();
+        const queue = (name: string) => `https://sqs.us-west-2.amazonaws.com/123456789012/aw-${name}`;
+        const secret = (name: string) => expect.stringMatching(new RegExp(`:secret:aw_${name}_`));
+        const stated: Record<string, unknown> = {
+          NAME_PREFIX: 'aw',
+          BUCKET: bucket,
+          ACCOUNT_ID: '123456789012',
+          REPORTS_URL: queue('reports'),
+          EVENT_BUS: 'aw-reports',
+          ROUTING_SECRET_ID: secret('pd_routing_key'),
+          SCALING_INBOX_URL: queue('scaling-inbox'),
+          PAGERDUTY_URL: 'https://events.pagerduty.com',
+          PARAMETER_ROOT: '/aw',
+          REPLICA_REGIONS: '["eu-west-1"]',
+        };
+        for (const [name, value] of Object.entries(variables))
+          if (name in stated) expect(value, name).toEqual(stated[name]);
+        const unstated = Object.keys(variables).filter((name) => !(name in stated));
+        const elsewhere = ['DEAD_LETTER_URL', 'INBOX_URL', 'WARMING_SETS', 'WEBHOOK_SECRETS'];
+        for (const name of unstated) expect(elsewhere).toContain(name);
+        if (variables.WEBHOOK_SECRETS !== undefined)
+          expect(JSON.parse(variables.WEBHOOK_SECRETS)).toEqual({
+            gha: secret('gha_webhook'),
+            bk: secret('bk_webhook'),
+          });
+        if (variables.INBOX_URL !== undefined)
+          expect([variables.INBOX_URL, variables.DEAD_LETTER_URL]).toEqual(
+            ['inbox', 'dead'].map(
+              (kind) => inFunction('aws_sqs_queue', spec.name).find(({ name }) => name === kind)?.values.url,
+            ),
+          );
       });
 
       test('has the size and the polling of its function.json', () => {
@@ -211,8 +241,21 @@ export function aboutFunctions(made: Applied): void {
           expect(Action, address).toEqual(['sqs:SendMessage']);
           expect(JSON.stringify(Condition), address).toMatch(/rule\/(aws\.partner\/[\w./-]+\/)?aw-/);
         }
-        expect(statements(values.policy).map(({ Sid }) => Sid)).toContain('DenyWithoutTls');
+        expect(statements(values.policy).find(({ Sid }) => Sid === 'DenyWithoutTls')).toMatchObject({
+          Effect: 'Deny',
+          Principal: '*',
+          Action: ['sqs:*'],
+          Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+        });
       }
+      // Only the queues of the function move messages to its dead-letter queue.
+      const allowed = of('aws_sqs_queue_redrive_allow_policy');
+      expect(allowed).toHaveLength(specs.filter((spec) => hasInbox(spec)).length);
+      for (const { address, values } of allowed)
+        expect(JSON.parse(text(values.redrive_allow_policy)), address).toMatchObject({
+          redrivePermission: 'byQueue',
+          sourceQueueArns: expect.arrayContaining([expect.stringMatching(/:aw-[a-z]+-inbox$/)]),
+        });
     });
 
     const denials = (queue: string) =>

@@ -7,7 +7,7 @@ import { parseAgentSettings } from '../../../infra/runner/src/agents/settings.ts
 import { parseConfig } from '../../../infra/runner/src/config.ts';
 import { LAUNCH_HOOK_SECONDS } from '../../../infra/runner/src/watch-step.ts';
 import { DRAIN_TIMEOUT_TAG, ROLE_ID_TAG, WARMING_SET_TAG } from '../../../shared/fleet/names.ts';
-import { only, text } from '../state.ts';
+import { only, statements, text } from '../state.ts';
 import { type Applied, bucket } from './applied.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -133,11 +133,13 @@ export function aboutRunners(made: Applied): void {
     test('instances require IMDSv2 with one hop and encrypted volumes, and accept no inbound traffic', () => {
       for (const { values } of of('aws_launch_template')) {
         expect(values).toMatchObject({
-          metadata_options: [{ http_tokens: 'required', http_put_response_hop_limit: 1 }],
-          network_interfaces: [{ associate_public_ip_address: 'false' }],
+          metadata_options: [
+            { http_tokens: 'required', http_put_response_hop_limit: 1, instance_metadata_tags: 'disabled' },
+          ],
+          network_interfaces: [{ associate_public_ip_address: 'false', delete_on_termination: 'true' }],
+          // What jobs leave on a disk ends with the instance.
+          block_device_mappings: [{ ebs: [{ encrypted: 'true', delete_on_termination: 'true' }] }],
         });
-        const [{ ebs }] = values.block_device_mappings as [{ ebs: [{ encrypted: unknown }] }];
-        expect(String(ebs[0].encrypted)).toBe('true');
       }
       // Further security groups come from the user.
       const groups = of('aws_launch_template').map(({ values }) => {
@@ -147,6 +149,11 @@ export function aboutRunners(made: Applied): void {
       expect(Object.fromEntries(groups)).toMatchObject({ 'aw-gha-default': 1, 'aw-gha-warming': 0 });
       expect(of('aws_vpc_security_group_ingress_rule')).toEqual([]);
       for (const { values } of of('aws_security_group')) expect(values.ingress ?? []).toEqual([]);
+      const outbound = of('aws_vpc_security_group_egress_rule').map(
+        ({ values }) => values.cidr_ipv4 ?? values.cidr_ipv6,
+      );
+      expect(outbound.filter((range) => range === '::/0')).toHaveLength(7);
+      expect(outbound.filter((range) => range === '0.0.0.0/0')).toHaveLength(7);
     });
 
     test('groups have both initial hooks, with the names that the function lifecycle completes', () => {
@@ -168,6 +175,8 @@ export function aboutRunners(made: Applied): void {
         expect(values).toMatchObject({
           suspended_processes: ['AZRebalance'],
           force_delete: false,
+          // A removal waits for drains.
+          timeouts: { delete: '60m' },
           capacity_rebalance: false,
           health_check_type: 'EC2',
           instance_maintenance_policy: [{ min_healthy_percentage: 100, max_healthy_percentage: 200 }],
@@ -183,10 +192,14 @@ export function aboutRunners(made: Applied): void {
         // The hook survives two lost heartbeats.
         expect(LAUNCH_HOOK_SECONDS).toBeGreaterThanOrEqual(3 * config.heartbeatSeconds);
       }
+      // Functions change it, and an apply must not reset it.
+      const source = readFileSync(join(root, 'infra/modules/runner-group/group.tf'), 'utf8');
+      expect(source).not.toMatch(/^ *desired_capacity /m);
       const small = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');
       expect(small?.values.mixed_instances_policy).toMatchObject([
         { instances_distribution: [{ on_demand_percentage_above_base_capacity: 0 }] },
       ]);
+      expect(small?.values).toMatchObject({ min_size: 1, max_size: 5 });
       const large = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-default');
       expect(large?.values).toMatchObject({ min_size: 0, max_size: 50 });
       expect(large?.values.mixed_instances_policy).toMatchObject([
@@ -197,6 +210,23 @@ export function aboutRunners(made: Applied): void {
           ],
         },
       ]);
+    });
+
+    test('the README lists the endpoints of the services that instances call', () => {
+      const policies = [
+        ...of('aws_iam_role_policy').filter(({ address }) => address.includes('module.runner_group')),
+        ...of('aws_iam_policy').filter(({ values }) => text(values.name).startsWith('aw-warming-manage-')),
+      ];
+      const services = policies
+        .flatMap(({ values }) => statements(values.policy))
+        .flatMap(({ Action }) => Action.map((action) => action.split(':')[0]))
+        // A URL of a function has no endpoint.
+        .filter((service) => service !== 'lambda');
+      const readme = readFileSync(join(root, 'infra/README.md'), 'utf8');
+      const listed = /^\*\*Endpoints\*\* instead of NAT for AWS: (.*?)\. The URL/ms.exec(readme)?.[1] ?? '';
+      expect([...listed.matchAll(/`([a-z0-9]+)`/g)].map(([, name]) => name).sort()).toEqual(
+        [...new Set(services)].sort(),
+      );
     });
 
     test('every group has the unique id of its role as a tag, which lifecycle compares with senders', () => {

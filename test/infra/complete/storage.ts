@@ -128,6 +128,14 @@ export function aboutStorage(made: Applied): void {
       expect([...types].filter((type) => !WITHOUT_HOURLY_PRICE.has(type))).toEqual(['aws_autoscaling_group']);
     });
 
+    test('the access logs of the bucket go to the bucket of the input', () => {
+      expect(only(of('aws_s3_bucket_logging')).values).toMatchObject({
+        bucket,
+        target_bucket: 'acme-access-logs',
+        target_prefix: `${bucket}/`,
+      });
+    });
+
     test('no principal replaces a claim of the build cache; an output can be stored again', () => {
       const denied = statements(of('aws_s3_bucket_policy')[0]?.values.policy).find(
         ({ Sid }) => Sid === 'DenyReplacingCacheClaims',
