@@ -4,6 +4,10 @@
 resource "terraform_data" "aws" {
   lifecycle {
     precondition {
+      condition     = length(local.form_problems) == 0
+      error_message = "Values that AWS does not accept: ${join("; ", local.form_problems)}."
+    }
+    precondition {
       condition     = length(local.size_problems) == 0
       error_message = "Sizes that Auto Scaling does not accept: ${join("; ", local.size_problems)}."
     }
@@ -31,6 +35,16 @@ resource "terraform_data" "aws" {
 }
 
 locals {
+  form_problems = [
+    for problem, wrong in {
+      "vpc_subnets must have different ids of subnets (subnet-…)"                                                             = var.vpc_subnets == null ? false : length(distinct(var.vpc_subnets)) != length(var.vpc_subnets) || anytrue([for id in var.vpc_subnets : !can(regex("^subnet-", id))])
+      "permissions_boundary must be the ARN of an IAM policy, such as arn:aws:iam::111122223333:policy/boundary"              = var.permissions_boundary == null ? false : !can(regex("^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$", var.permissions_boundary))
+      "kms_key_arn must be the ARN of a KMS key (arn:…:key/…), and neither its id nor an alias, because IAM policies name it" = var.kms_key_arn == null ? false : !can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+      "cost_allocation_tag must be a key of a tag, and no key of another tag (created-by, Name, aws:…, hearth:…)"             = !can(regex(local.tag_key, var.cost_allocation_tag)) || can(regex("^aws:", var.cost_allocation_tag)) || can(regex(local.own_tag, var.cost_allocation_tag))
+      "cost_allocation_tag_value must be a value of a tag: at most 256 letters, digits, spaces and + - = . _ : / @"           = var.cost_allocation_tag_value == null ? false : !can(regex(local.tag_value, var.cost_allocation_tag_value))
+    } : problem if wrong
+  ]
+
   size_problems = flatten([
     for id, group in local.stated_groups : [for name, value in { max_runners = group.max_runners, min_runners = group.min_runners } :
     "${name} of ${id} is ${value} and must be a whole number from 0" if value < 0 || floor(value) != value]

@@ -71,20 +71,12 @@ variable "permissions_boundary" {
   description = "ARN of the permissions boundary that the module sets on every role. Default: null, no boundary."
   type        = string
   default     = null
-  validation {
-    condition     = var.permissions_boundary == null ? true : can(regex("^arn:[a-z-]+:iam::(aws|[0-9]{12}):policy/.+$", var.permissions_boundary))
-    error_message = "permissions_boundary must be the ARN of an IAM policy, such as arn:aws:iam::111122223333:policy/boundary."
-  }
 }
 
 variable "kms_key_arn" {
   description = "ARN of the KMS key for all data: bucket, secrets, volumes, queues, logs, topic, and environments of functions. The key policy must delegate to IAM policies of this account, and have the statements of the output `kms_key_statements`. Default: null, which uses keys that AWS owns or manages."
   type        = string
   default     = null
-  validation {
-    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
-    error_message = "kms_key_arn must be the ARN of a KMS key, such as arn:aws:kms:us-west-2:111122223333:key/…, and neither its id nor an alias: IAM policies name it."
-  }
 }
 
 variable "access_logs" {

@@ -39,10 +39,6 @@ variable "vpc_subnets" {
     condition     = var.vpc_subnets == null ? true : length(var.vpc_subnets) > 0
     error_message = "vpc_subnets is empty. Name at least one subnet for the runners."
   }
-  validation {
-    condition     = var.vpc_subnets == null ? true : alltrue([for id in var.vpc_subnets : can(regex("^subnet-", id))]) && length(distinct(var.vpc_subnets)) == length(var.vpc_subnets)
-    error_message = "vpc_subnets must have different ids of subnets, which begin with subnet-."
-  }
 }
 
 variable "vpc_subnets_public" {
@@ -99,18 +95,10 @@ variable "cost_allocation_tag" {
   type        = string
   default     = "hearth-deployment"
   nullable    = false
-  validation {
-    condition     = can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{1,128}$", var.cost_allocation_tag)) && !can(regex("^(aws:|hearth:|created-by$|Name$)", var.cost_allocation_tag))
-    error_message = "cost_allocation_tag must have 1 to 128 letters, digits, spaces or any of + - = . _ : / @. It must not be created-by or Name, nor begin with aws: or hearth:, because other tags have these keys."
-  }
 }
 
 variable "cost_allocation_tag_value" {
   description = "Value of the cost allocation tag. Default: null, which uses `customer_id`."
   type        = string
   default     = null
-  validation {
-    condition     = var.cost_allocation_tag_value == null ? true : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{0,256}$", var.cost_allocation_tag_value))
-    error_message = "cost_allocation_tag_value becomes the value of a tag. It must have at most 256 letters, digits, spaces or any of + - = . _ : / @."
-  }
 }

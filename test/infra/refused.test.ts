@@ -148,24 +148,6 @@ const plans: Record<string, Refused> = {
       'circleci_api_url must be https://',
     ],
   },
-  // The first rule of a variable that fails hides the others of it.
-  'aws-forms': {
-    whole: true,
-    inputs: {
-      vpc_subnets: ['sub-1'],
-      cost_allocation_tag: 'created-by',
-      cost_allocation_tag_value: 'a*b',
-      permissions_boundary: 'boundary',
-      kms_key_arn: 'arn:aws:kms:us-west-2:123456789012:alias/hearth',
-    },
-    messages: [
-      'vpc_subnets must have different ids of subnets',
-      'cost_allocation_tag must have 1 to 128 letters',
-      'cost_allocation_tag_value becomes the value of a tag.',
-      'permissions_boundary must be the ARN of an IAM policy',
-      'kms_key_arn must be the ARN of a KMS key',
-    ],
-  },
   maps: {
     whole: true,
     inputs: {
@@ -189,6 +171,10 @@ const plans: Record<string, Refused> = {
   aws: {
     inputs: {
       hosts: ['gha', 'bk'],
+      vpc_subnets: ['sub-1'],
+      cost_allocation_tag_value: 'a*b',
+      permissions_boundary: 'boundary',
+      kms_key_arn: 'arn:aws:kms:us-west-2:123456789012:alias/hearth',
       tags: { 'a<b': 'c', Name: 'x' },
       alarm_thresholds: { boot_seconds: -1, backlog_minutes: 1441 },
       resource_types: {
@@ -214,6 +200,10 @@ const plans: Record<string, Refused> = {
       bk_runner_groups: { empty: { max_runners: 1, queue: '', resource_type: 'default' } },
     },
     messages: [
+      'vpc_subnets must have different ids of subnets',
+      'cost_allocation_tag_value must be a value of a tag',
+      'permissions_boundary must be the ARN of an IAM policy',
+      'kms_key_arn must be the ARN of a KMS key',
       'max_runners of gha/half is 1.5 and must be a whole number from 0',
       'min_runners of gha/less is -1 and must be a whole number from 0',
       'image: image_id must be the id of an AMI',
@@ -237,6 +227,10 @@ const plans: Record<string, Refused> = {
       'boot_seconds is -1 and must not be negative',
       'backlog_minutes is 1441 and must be a whole number from 1 to 1440',
     ],
+  },
+  'cost-tag': {
+    inputs: { cost_allocation_tag: 'created-by' },
+    messages: ['cost_allocation_tag must be a key of a tag, and no key of another tag'],
   },
   many: {
     inputs: {

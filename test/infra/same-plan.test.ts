@@ -19,10 +19,11 @@ ${more}
   vpc_id         = "vpc-00000000000000000"
   vpc_subnets    = ["subnet-00000000000000001"]
   hosts          = ["bk"]
+  tags           = { owner = "deployment" }
   warming_sets   = { default = { command = ["warm"], user = "ci" } }
   resource_types = { default = { instance_types = ["m6id.xlarge"], image_id = "ami-00000000000000000" } }
   bk_runner_groups = {
-    default = { max_runners = 4, resource_type = "default", queue = "q", warming = true }
+    default = { max_runners = 4, resource_type = "default", queue = "q", warming = true, tags = { owner = "group", team = "build" } }
     warming = { max_runners = 1, resource_type = "default", queue = "w", policies = { warming_manage = "default" } }
   }
 }
@@ -187,13 +188,12 @@ describe.skipIf(reason !== undefined)('deployments beside each other', () => {
       'aws_sns_topic',
       'aws_sqs_queue',
     ];
-    for (const type of encrypted) {
-      expect(of('absolute', type).length, type).toBeGreaterThan(0);
-      for (const { address, values } of of('absolute', type))
-        expect(JSON.stringify(values), address).toContain(KEY);
-      for (const { address, values } of of('each["red"]', type))
-        expect(JSON.stringify(values), address).not.toContain(KEY);
-    }
+    const has = ({ values }: Resource) => JSON.stringify(values).includes(KEY);
+    for (const type of encrypted) expect(of('absolute', type).length, type).toBeGreaterThan(0);
+    const plain = encrypted.flatMap((type) => of('absolute', type)).filter((one) => !has(one));
+    expect(plain.map(({ address }) => address)).toEqual([]);
+    const unasked = encrypted.flatMap((type) => of('each["red"]', type)).filter(has);
+    expect(unasked.map(({ address }) => address)).toEqual([]);
     // A key is of use through the services of the deployment only.
     const used = [...of('absolute', 'aws_iam_role_policy'), ...of('absolute', 'aws_iam_policy')].flatMap(
       ({ address, values }) =>
@@ -218,6 +218,23 @@ describe.skipIf(reason !== undefined)('deployments beside each other', () => {
           address,
         ).toBe(true);
     }
+  });
+
+  test('nothing is public without webhooks', () => {
+    for (const name of names) {
+      const urls = of(name, 'aws_lambda_function_url').map(({ values }) => values);
+      expect(urls).toMatchObject([
+        { function_name: `${calls[name]}_registration`, authorization_type: 'AWS_IAM' },
+      ]);
+    }
+  });
+
+  test('tags of the deployment override those of a group', () => {
+    const tagsOf = (group: string) =>
+      of('absolute', 'aws_launch_template').find(({ values }) => values.name === `abs-bk-${group}`)?.values
+        .tags;
+    expect(tagsOf('default')).toMatchObject({ owner: 'deployment', team: 'build' });
+    expect(tagsOf('warming')).toMatchObject({ owner: 'deployment' });
   });
 
   test('tags of the provider come from the module', () => {
