@@ -122,7 +122,7 @@ run "a_warming_group_takes_no_jobs" {
     support           = { enable_ssm_access = true }
     warming_sets      = { default = { command = ["warm"] }, nightly = { command = ["warm"], user = "ci", rebuild = 0 } }
     gha_runner_groups = {
-      role    = { max_runners = 2, queue = "r", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "default" } }
+      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "default", job_isolation = "shared", jobs_use_instance_role = true, policies = { warming_manage = "default" } }
       command = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", warming_set = "nightly", policies = { warming_manage = "nightly", deploy = "arn:aws:iam::123456789012:policy/c" } }
     }
   }
@@ -149,7 +149,7 @@ run "jobs" {
       plain   = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default" }
       warming = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "default" } }
       org     = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", level = "organization", runner_group = "release", labels = ["linux", "x64 large"], drain_timeout_min = 2880, agent = { user = "ci", program = { version = "2.336.0", url = "https://example.com/r.tar.gz", sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" } } }
-      role    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", jobs_use_instance_role = true, docker = false }
+      role    = { max_runners = 2, queue = "r", gh_repo = "acme/monorepo", resource_type = "default", jobs_use_instance_role = true, docker = false }
     }
     cci_runner_groups = {
       policies = { max_runners = 2, resource_type = "default", policies = { deploy = "arn:aws:iam::123456789012:policy/b" }, shared_mounts = ["/mnt/efs", "/home"] }
@@ -194,6 +194,19 @@ run "policies_that_jobs_cannot_use_are_a_warning" {
   expect_failures = [check.policies_of_jobs]
 }
 
+# A job needs all labels of its runs-on, in any order and case.
+run "groups_of_the_same_jobs_are_a_warning" {
+  command = plan
+  variables {
+    gha_runner_groups = {
+      first  = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", labels = ["linux", "x64"] }
+      second = { max_runners = 2, queue = "r", gh_repo = "acme/monorepo", resource_type = "default", labels = ["X64", "linux"] }
+      other  = { max_runners = 2, queue = "q", gh_repo = "acme/other", resource_type = "default", labels = ["linux", "x64"] }
+    }
+  }
+  expect_failures = [check.groups_of_the_same_jobs]
+}
+
 run "older_forms_of_attributes_and_the_set_of_a_policy" {
   command = plan
   variables {
@@ -201,7 +214,7 @@ run "older_forms_of_attributes_and_the_set_of_a_policy" {
     warming_sets            = { default = { command = ["warm"] }, mobile = { command = ["warm"] }, empty = {} }
     gha_runner_groups = {
       list    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", exclude_oncall_alerts = ["Runner Alarms"], agent_idle_timeout = 200 }
-      none    = { max_runners = 2, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", exclude_oncall_alerts = [], agent_idle_timeout_min = null }
+      none    = { max_runners = 2, queue = "r", gh_repo = "acme/monorepo", resource_type = "default", exclude_oncall_alerts = [], agent_idle_timeout_min = null }
       mobile  = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "arn:aws:iam::123456789012:policy/aw-warming-manage-mobile-usw2" } }
       default = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "default" } }
       empty   = { max_runners = 1, queue = "q", gh_repo = "acme/monorepo", resource_type = "default", policies = { warming_manage = "empty" } }
