@@ -12,7 +12,8 @@ resource "terraform_data" "aws" {
       error_message = "Sizes that Auto Scaling does not accept: ${join("; ", local.size_problems)}."
     }
     precondition {
-      condition     = length(local.type_problems) == 0
+      # Types of Google Cloud are one of the signs of a configuration for it, which has a message of its own.
+      condition     = length(local.type_problems) == 0 || length(local.inputs_of_gcp) > 0
       error_message = "Wrong types of instances: ${join("; ", local.type_problems)}."
     }
     precondition {

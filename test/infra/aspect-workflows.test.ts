@@ -76,7 +76,9 @@ function plan(path: string, ...args: string[]): { status: number | null; diagnos
 }
 
 /** Only the rules about inputs: a plan of all resources takes much longer. */
-const RULES = ['names', 'values', 'inputs'].map((name) => `-target=module.workflows.terraform_data.${name}`);
+const RULES = ['names', 'values', 'inputs', 'aws'].map(
+  (name) => `-target=module.workflows.terraform_data.${name}`,
+);
 
 const textOf = (diagnostics: readonly Diagnostic[], severity: string) =>
   diagnostics
