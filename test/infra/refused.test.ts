@@ -534,6 +534,38 @@ const plans: Record<string, Refused> = {
       'enable_ssm_access and support.enable_ssm_access contradict each other. Keep only support.enable_ssm_access.',
     ],
   },
+  // The other bound of each range, alone: a plan with both would be refused for one of them.
+  bounds: {
+    inputs: {
+      warming_sets: {
+        default: { command: ['warm'] },
+        endless: { deadline_minutes: 1441 },
+        many: { keep: 101 },
+        rebuilds: { rebuild: 1001 },
+      },
+      resource_types: { default: type, huge: { ...type, root_volume_size_gb: 16385 } },
+      build_cache: { disk_percent: 0 },
+      alarm_thresholds: { backlog_minutes: 0 },
+      gha_runner_groups: {
+        idle: { ...group, agent_idle_timeout_min: 721 },
+        drains: { ...group, drain_timeout_min: 2881 },
+        lives: { ...group, max_instance_lifetime: 31_536_001 },
+        more: { ...group, min_runners: 3 },
+      },
+    },
+    messages: [
+      'deadline_minutes of a warming set must be a whole number from 1 to 1440. Wrong in: endless.',
+      'keep of a warming set must be a whole number of snapshots from 1 to 100. Wrong in: many.',
+      'rebuild of a warming set is a number of runs and must be a whole number from 0 to 1000. Wrong in: rebuilds.',
+      'root_volume_size_gb must be from 8 to 16384 (the limit of gp3 volumes). Wrong in: huge.',
+      'build_cache.disk_percent must be from 1 to 50.',
+      'backlog_minutes is 0 and must be a whole number from 1 to 1440',
+      'agent_idle_timeout_min must be from 1 to 720: gha/idle has 721.',
+      'drain_timeout_min must be from 1 to 2880 (48 hours, the limit of Auto Scaling): gha/drains has 2881.',
+      'must be from 3600 (one hour) to 31536000 (one year): gha/lives has 31536001.',
+      'min_runners must be from 0 to max_runners: gha/more has 3 and 2.',
+    ],
+  },
   cache: {
     inputs: {
       build_cache: {},
