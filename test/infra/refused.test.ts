@@ -762,7 +762,7 @@ describe.skipIf(reason !== undefined)('refused inputs', () => {
     space.must('.', 'init', '-backend=false', '-input=false');
     output = space.run('.', 'test', '-test-directory=refused', '-json').stdout;
     reported = reportedBy(output);
-  }, 600_000);
+  });
   afterAll(() => space.remove());
 
   test.each(Object.entries(plans))(

@@ -75,7 +75,7 @@ describe.skipIf(reason !== undefined)('deployments beside each other', () => {
     must('init', '-backend=false', '-input=false');
     must('apply', '-auto-approve', '-input=false');
     all = resourcesOf(must('show', '-json'));
-  }, 600_000);
+  });
   afterAll(() => space.remove());
 
   test('every way to call the module makes the same resources', () => {
@@ -105,7 +105,7 @@ describe.skipIf(reason !== undefined)('deployments beside each other', () => {
     } finally {
       rmSync(other, { recursive: true, force: true });
     }
-  }, 600_000);
+  });
 
   test('no path of a relative call depends on the place of the checkout', () => {
     for (const name of names.filter((one) => one !== 'absolute'))

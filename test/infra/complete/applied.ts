@@ -52,7 +52,7 @@ export function applied(): Applied {
     space.must(folder, 'apply', '-auto-approve', '-input=false');
     made.state = space.must(folder, 'show', '-json');
     made.all = resourcesOf(made.state);
-  }, 600_000);
+  });
   afterAll(() => space?.remove());
   return made;
 }
