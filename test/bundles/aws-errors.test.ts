@@ -91,6 +91,9 @@ const inAlarm = ok({
   ],
 });
 
+/** Without such a tag an alarm does not page. */
+const tagged = ok({ Tags: [{ Key: 'hearth:severity', Value: 'error' }] });
+
 const warmingRun = {
   name: 'warming',
   body: envelope('aw.schedule', 'Warming Run Due', { set: 'default' }, { time: new Date() }),
@@ -161,7 +164,7 @@ const ROWS: Row[] = [
     jsonError('ResourceNotFoundException'),
     alarm,
     { outcome: 'retry', reason: 'configuration' },
-    { DescribeAlarms: inAlarm },
+    { DescribeAlarms: inAlarm, ListTagsForResource: tagged },
   ],
   [
     'TooManyUpdates',
