@@ -118,7 +118,12 @@ export function aboutStorage(made: Applied): void {
           filter: [{ prefix: `cache/main/${kind}/` }],
           expiration: [{ days: CLAIM_MS / 86_400_000 }],
         })),
-        { filter: [{ prefix: 'cache/' }], expiration: [{ days: OUTPUT_MS / 86_400_000 }] },
+        {
+          filter: [{ prefix: 'cache/' }],
+          expiration: [{ days: OUTPUT_MS / 86_400_000 }],
+          // What has expired costs nothing from the next day.
+          noncurrent_version_expiration: [{ noncurrent_days: 1 }],
+        },
       ]);
     });
 
