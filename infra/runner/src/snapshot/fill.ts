@@ -86,7 +86,9 @@ export async function fetchFrames(
   const worker = async () => {
     for (const range of queue) {
       signal.throwIfAborted();
-      fetched += await fetchRange(range, shared);
+      const bytes = await fetchRange(range, shared);
+      // Not in one statement: it would read the sum before the wait, and lose what the other workers add meanwhile.
+      fetched += bytes;
     }
   };
   try {
