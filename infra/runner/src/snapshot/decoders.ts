@@ -188,7 +188,7 @@ function decodeThread() {
   // objects; the collection of the youngest objects takes a fraction of a millisecond, and the next frame gets the same memory.
   process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc');
   const collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as (options: object) => void;
-  const FRAMES_PER_COLLECTION = 4;
+  const FRAMES_PER_COLLECTION = 2;
   let frames = 0;
 
   port.on('message', (task: DecodeTask & { id: number }) => {

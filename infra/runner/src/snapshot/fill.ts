@@ -12,13 +12,15 @@ import { isTemporary, type Patience, patiently } from './patience.ts';
 import type { Progress } from './progress.ts';
 
 /**
- * Parallel ranges. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many fill 10 Gbit/s. Each holds one
- * frame, stored and decompressed: at most 2 MiB.
+ * Parallel ranges. S3 gives each connection some 90 MB/s (S3 performance guidelines), so this many nearly fill 10 Gbit/s. Each holds one
+ * stored frame: at most 1.1 MiB.
  */
-const PARALLEL_RANGES = 16;
+const PARALLEL_RANGES = 12;
 
-/** Most threads that verify, decompress and write frames. One of them does more than two connections give. */
-const MOST_THREADS = 8;
+/**
+ * Most threads that verify, decompress and write frames. Two of them make 800 MB of an image per second; each takes some 40 MB of memory.
+ */
+const MOST_THREADS = 2;
 
 /** Largest range of one request, in bytes: large enough that its latency is small beside its transfer. */
 const RANGE_BYTES = 8 * 1024 * 1024;
