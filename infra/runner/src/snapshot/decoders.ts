@@ -29,7 +29,7 @@ export type DecodeTask = {
   decompression: ZstdOptions;
 };
 
-type ThreadData = DecodeData & { unitBytes: number; niceness: number };
+type ThreadData = DecodeData & { unitBytes: number; niceness: number | undefined };
 
 /** `bad`: the bytes differ from the index. `failed`: the file cannot be written. */
 type DecodeResult = { id: number; bad?: string; failed?: { message: string; code: string | undefined } };
@@ -60,11 +60,11 @@ export type Decoders = {
  * Starts threads that verify frames, decompress them and write their units.
  *
  * @param options.count threads for all frames
- * @param options.niceness added to their priority: 0 to 19
+ * @param options.niceness of these threads: 0 to 19. Absent: that of the process, which only root can raise the priority of
  * @param options.hasReaders one more thread, with the priority of jobs, takes the frames that a reader waits for
  */
 export function startDecoders(
-  { count, niceness, hasReaders }: { count: number; niceness: number; hasReaders: boolean },
+  { count, niceness, hasReaders }: { count: number; niceness?: number; hasReaders: boolean },
   data: DecodeData,
 ): Decoders {
   const urgent: Waiting[] = [];
@@ -76,7 +76,7 @@ export function startDecoders(
   const first = hasReaders ? start(URGENT_NICENESS) : undefined;
   const threads = Array.from({ length: count }, () => start(niceness));
 
-  function start(own: number): Thread {
+  function start(own: number | undefined): Thread {
     const workerData: ThreadData = { ...data, unitBytes: UNIT_BYTES, niceness: own };
     const thread = { worker: new Worker(`(${decodeThread})()`, { eval: true, workerData }), tasks: 0 };
     thread.worker.on('message', (result: DecodeResult) => {
@@ -156,9 +156,11 @@ function decodeThread() {
   const { image, missing, unitBytes, niceness } = threads.workerData as ThreadData;
   const port = threads.parentPort as MessagePort;
   const file = image === undefined ? undefined : fs.openSync(image, 'r+');
-  // The job and the threads that answer it come first. Linux takes the number of a thread for that of a process (setpriority(2)).
-  const thread = Number(fs.readlinkSync('/proc/thread-self').split('/').at(-1));
-  os.setPriority(thread, niceness);
+  if (niceness !== undefined) {
+    // Linux takes the number of a thread for that of a process (setpriority(2)).
+    const thread = Number(fs.readlinkSync('/proc/thread-self').split('/').at(-1));
+    os.setPriority(thread, niceness);
+  }
 
   const decoded = ({ stored, sha256, frameBytes, decompression }: DecodeTask) => {
     if (crypto.hash('sha256', stored, 'hex') !== sha256) throw new Error('has another sha256');

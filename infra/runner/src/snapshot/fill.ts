@@ -71,7 +71,7 @@ export async function fetchFrames(
   const signal = patience.signal ? AbortSignal.any([patience.signal, stop.signal]) : stop.signal;
   const queue = rangesOf(fetches, done);
   const decoders = startDecoders(
-    { count: Math.min(MOST_THREADS, availableParallelism()), niceness: 0, hasReaders: false },
+    { count: Math.min(MOST_THREADS, availableParallelism()), hasReaders: false },
     target ? { image: target.file } : {},
   );
   const shared: Fetch = {
