@@ -8,7 +8,7 @@ test('threads without a niceness keep that of the process', () => {
     import { readdirSync, readFileSync } from 'node:fs';
     const { startDecoders } = await import(process.argv[1]);
     const decoders = startDecoders({ count: 2, hasReaders: false }, {});
-    const frame = { stored: new Uint8Array(new SharedArrayBuffer(1)), sha256: '', writes: [], frameBytes: 1, decompression: {} };
+    const frame = { stored: new Uint8Array(new SharedArrayBuffer(1)), sha256: Buffer.alloc(32), writes: [], frameUnits: 1 };
     await Promise.all([1, 2, 3, 4].map((number) => decoders.run(number, frame, false)));
     const stats = readdirSync('/proc/self/task').map((task) => readFileSync('/proc/self/task/' + task + '/stat', 'utf8'));
     console.log([...new Set(stats.map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]))].join());

@@ -1,7 +1,8 @@
 import { type MessagePort, Worker } from 'node:worker_threads';
 import type { ZstdOptions } from 'node:zlib';
+import { frameDecompression } from '../../../../shared/snapshot/frame.ts';
 import type { UnitWrite } from '../../../../shared/snapshot/restore-plan.ts';
-import { UNIT_BYTES } from '../../../../shared/snapshot/units.ts';
+import { bytesOf, UNIT_BYTES } from '../../../../shared/snapshot/units.ts';
 
 /** Tasks that a thread has at once: one that it works on, and one so that it need not wait for the next. */
 const TASKS_PER_THREAD = 2;
@@ -21,10 +22,18 @@ export type DecodeData = {
 export type DecodeTask = {
   /** In shared memory, so that it can be used again. */
   stored: Uint8Array;
-  /** Sha256 of the stored bytes, hexadecimal. */
+  /** Of the stored bytes. */
+  sha256: Buffer;
+  writes: UnitWrite[];
+  frameUnits: number;
+};
+
+/** The same for a thread, which imports nothing. */
+type ThreadTask = {
+  id: number;
+  stored: Uint8Array;
   sha256: string;
   writes: UnitWrite[];
-  /** Of the decompressed frame. */
   frameBytes: number;
   decompression: ZstdOptions;
 };
@@ -118,7 +127,15 @@ export function startDecoders(
     lastId += 1;
     running.set(lastId, waiting);
     thread.tasks += 1;
-    thread.worker.postMessage({ id: lastId, ...waiting.task });
+    const { stored, sha256, writes, frameUnits } = waiting.task;
+    thread.worker.postMessage({
+      id: lastId,
+      stored,
+      sha256: sha256.toString('hex'),
+      writes,
+      frameBytes: bytesOf(frameUnits),
+      decompression: frameDecompression(frameUnits),
+    } satisfies ThreadTask);
     return true;
   }
 
@@ -162,7 +179,7 @@ function decodeThread() {
     os.setPriority(thread, niceness);
   }
 
-  const decoded = ({ stored, sha256, frameBytes, decompression }: DecodeTask) => {
+  const decoded = ({ stored, sha256, frameBytes, decompression }: ThreadTask) => {
     if (crypto.hash('sha256', stored, 'hex') !== sha256) throw new Error('has another sha256');
     let frame: Uint8Array;
     try {
@@ -193,7 +210,7 @@ function decodeThread() {
   const FRAMES_PER_COLLECTION = 2;
   let frames = 0;
 
-  port.on('message', (task: DecodeTask & { id: number }) => {
+  port.on('message', (task: ThreadTask) => {
     const { id, writes } = task;
     frames += 1;
     if (frames % FRAMES_PER_COLLECTION === 0) collect({ type: 'minor' });

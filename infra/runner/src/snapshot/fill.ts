@@ -1,7 +1,7 @@
 import { open, readFile, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { BrokenFrame, frameDecompression } from '../../../../shared/snapshot/frame.ts';
+import { BrokenFrame } from '../../../../shared/snapshot/frame.ts';
 import { framesKey } from '../../../../shared/snapshot/layout.ts';
 import type { Manifest } from '../../../../shared/snapshot/manifest.ts';
 import type { FrameFetch } from '../../../../shared/snapshot/restore-plan.ts';
@@ -177,14 +177,7 @@ async function store(
   { target, source, decoders }: Fetch,
 ): Promise<void> {
   const { offset, frameUnits, sha256, writes } = frame;
-  const task = {
-    stored,
-    sha256: sha256.toString('hex'),
-    writes,
-    frameBytes: bytesOf(frameUnits),
-    decompression: frameDecompression(frameUnits),
-  };
-  const { bad } = await decoders.run(offset, task, false);
+  const { bad } = await decoders.run(offset, { stored, sha256, writes, frameUnits }, false);
   if (bad === undefined) {
     target?.wrote(bytesOf(writes.reduce((sum, { units }) => sum + units, 0)));
     return;

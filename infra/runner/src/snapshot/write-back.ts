@@ -14,17 +14,23 @@ export type WriteBack = {
 export function startWriteBack(file: FileHandle): WriteBack {
   let unwritten = 0;
   let lost: unknown;
+  let writing: Promise<unknown> = Promise.resolve();
   return {
     add(bytes) {
       unwritten += bytes;
       if (unwritten < WRITE_BACK_BYTES) return;
       unwritten = 0;
-      file.datasync().catch((error: unknown) => {
-        lost ??= error;
-      });
+      const earlier = writing;
+      writing = file
+        .datasync()
+        .catch((error: unknown) => {
+          lost ??= error;
+        })
+        .then(() => earlier);
     },
     async end() {
       await file.sync();
+      await writing;
       if (lost !== undefined) throw lost;
     },
   };

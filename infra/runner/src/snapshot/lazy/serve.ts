@@ -7,7 +7,7 @@ import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { clientSettings } from '../../../../../shared/runtime/client-settings.ts';
 import { errorText } from '../../../../../shared/runtime/errors.ts';
 import { CorruptRecord } from '../../../../../shared/snapshot/errors.ts';
-import { BrokenFrame, frameDecompression } from '../../../../../shared/snapshot/frame.ts';
+import { BrokenFrame } from '../../../../../shared/snapshot/frame.ts';
 import { type FrameIndex, openIndex } from '../../../../../shared/snapshot/frame-index.ts';
 import { planRestore } from '../../../../../shared/snapshot/restore-plan.ts';
 import { bytesOf, UNIT_BYTES, unitsOf } from '../../../../../shared/snapshot/units.ts';
@@ -115,16 +115,9 @@ async function serve(
     drop: (stored) => memory.give(stored),
     async store(frame, stored, isMissed) {
       const frameUnits = table.frameUnits(frame);
-      const frameBytes = bytesOf(frameUnits);
-      const task = {
-        stored,
-        sha256: table.sha256(frame).toString('hex'),
-        writes: table.writes(frame),
-        frameBytes,
-        decompression: frameDecompression(frameUnits),
-      };
+      const task = { stored, sha256: table.sha256(frame), writes: table.writes(frame), frameUnits };
       const result = await decoders.run(frame, task, isMissed).finally(() => memory.give(stored));
-      writeBack.add(frameBytes);
+      writeBack.add(bytesOf(frameUnits));
       return result;
     },
     hurry: (frame) => decoders.hurry(frame),
