@@ -96,7 +96,7 @@ export class SimulatedInstance {
   reclaimedAt: number | undefined;
   restored: Restored | undefined;
   firstListenAt: number | undefined;
-  /** Agents of this instance that run at once. More than one breaks a rule. */
+  /** Agents of this instance that run at once. More than one breaks an invariant. */
   mostAgents = 0;
   jobs = 0;
   lastBusyAt: number | undefined;
