@@ -114,8 +114,15 @@ test('a queued job of GitHub makes its group grow without a poll, also if its we
     seconds: 90,
     state: () => [outcomes(), deliveries(), webhookLog()],
   });
-  const hinted = outcomes().filter(({ detail }) => detail && 'hinted' in detail);
-  expect(hinted.length).toBeGreaterThan(0);
+  // The outcome of the hint follows the change of the capacity.
+  const hinted = await waitFor(
+    'the outcome of a hint',
+    () => {
+      const found = outcomes().filter(({ detail }) => detail && 'hinted' in detail);
+      return found.length > 0 && found;
+    },
+    { seconds: 60, state: outcomes },
+  );
   expect(hinted.every(({ detail }) => detail?.hinted === 1)).toBe(true);
   cloud.providers.github.behave({ webhookDeliveries: 1 });
 });
