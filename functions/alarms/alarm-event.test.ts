@@ -47,6 +47,20 @@ describe('an event about an alarm', () => {
     });
   });
 
+  test.each(['alarm-state-change-metric-alarm-to-ok', 'alarm-configuration-change-delete'])(
+    '%s names the runner group of the metric',
+    (name) => {
+      const event = sample(name);
+      event.detail.configuration.metrics[0].metricStat.metric.dimensions = {
+        Group: 'gha/default',
+        Deployment: 'aw',
+      };
+      expect(parseAlarmEvent(parseEnvelope(event))).toMatchObject({ group: 'gha/default' });
+      event.detail.configuration.metrics = null;
+      expect(parseAlarmEvent(parseEnvelope(event))).toMatchObject({ group: undefined });
+    },
+  );
+
   test.each(['create', 'update'])('of a configuration %s is ignored', (operation) => {
     const event = parseEnvelope(sample(`alarm-configuration-change-${operation}`));
     expect(parseAlarmEvent(event)).toEqual({

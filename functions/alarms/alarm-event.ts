@@ -57,7 +57,11 @@ const stateChange = v.object({
   muteDetail: v.fallback(v.nullish(v.object({ muteWindowEnd: timestamp })), undefined),
 });
 
-const configurationChange = v.object({ alarmName, operation: v.string() });
+const configurationChange = v.object({
+  alarmName,
+  operation: v.string(),
+  configuration: v.fallback(v.nullish(configuration), undefined),
+});
 
 /** The reason of the state that CloudWatch gives a new alarm. */
 const FIRST_STATE_REASON = /^Unchecked: Initial alarm creation/;
@@ -66,6 +70,8 @@ const FIRST_STATE_REASON = /^Unchecked: Initial alarm creation/;
 export type AlarmEvent = {
   name: string;
   arn: string;
+  /** The runner group of its metric, as `<provider>/<name>`. */
+  group: string | undefined;
   /** Start of the state that the event reports. */
   at: Date;
   /** The end of the mute window that the alarm is in. */
@@ -91,13 +97,11 @@ export function isAlarmEvent(event: Envelope): boolean {
 /** @throws {PermanentError} `malformed-detail` */
 export function parseAlarmEvent(event: Envelope): AlarmEvent | IgnoredEvent {
   if (event.detailType === 'CloudWatch Alarm Configuration Change') {
-    const { alarmName: name, operation } = parseOrReject(
-      configurationChange,
-      event.detail,
-      'malformed-detail',
-    );
-    if (operation !== 'delete') return { ignored: 'configuration-changed' };
-    return { name, arn: arnOf(event, name), at: event.time, reportedState: 'deleted' };
+    const change = parseOrReject(configurationChange, event.detail, 'malformed-detail');
+    if (change.operation !== 'delete') return { ignored: 'configuration-changed' };
+    const { alarmName: name, configuration: settings } = change;
+    const group = metricOf(settings)?.dimensions?.Group;
+    return { name, arn: arnOf(event, name), group, at: event.time, reportedState: 'deleted' };
   }
   const detail = parseOrReject(stateChange, event.detail, 'malformed-detail');
   const { state, previousState, muteDetail } = detail;
@@ -110,6 +114,7 @@ export function parseAlarmEvent(event: Envelope): AlarmEvent | IgnoredEvent {
   const common = {
     name: detail.alarmName,
     arn,
+    group: metricOf(detail.configuration)?.dimensions?.Group,
     at,
     ...(muteDetail && { mutedUntil: muteDetail.muteWindowEnd }),
   };
@@ -119,7 +124,7 @@ export function parseAlarmEvent(event: Envelope): AlarmEvent | IgnoredEvent {
 
 function snapshotOf(detail: v.InferOutput<typeof stateChange>, arn: string, at: Date): Alarm {
   const { state, configuration: settings } = detail;
-  const metric = settings?.metrics?.find(({ metricStat }) => metricStat)?.metricStat?.metric;
+  const metric = metricOf(settings);
   return {
     name: detail.alarmName,
     arn,
@@ -131,6 +136,11 @@ function snapshotOf(detail: v.InferOutput<typeof stateChange>, arn: string, at: 
     metric: metric?.name,
     dimensions: metric?.dimensions ?? {},
   };
+}
+
+/** The first metric of the alarm. */
+function metricOf(settings: v.InferOutput<typeof configuration> | null | undefined) {
+  return settings?.metrics?.find(({ metricStat }) => metricStat)?.metricStat?.metric;
 }
 
 function suppressionOf({ state, configuration: settings }: v.InferOutput<typeof stateChange>): Suppression {

@@ -53,7 +53,7 @@ describe('the action for an alarm', () => {
 });
 
 describe('the action for an alarm that CloudWatch does not return', () => {
-  const common = { name: 'aw-x', arn: 'arn:x', at: at(1) };
+  const common = { name: 'aw-x', arn: 'arn:x', group: undefined, at: at(1) };
   test.each([
     [{ ...common, reportedState: 'deleted' }, 'unknown', 'resolve'],
     [{ ...common, reportedState: 'OK' }, 'unknown', 'resolve'],
@@ -71,6 +71,7 @@ describe('an observation is behind its event', () => {
   const hint = (reportedState: 'OK' | 'INSUFFICIENT_DATA' | 'deleted', second: number): AlarmEvent => ({
     name: 'aw-x',
     arn: 'arn:x',
+    group: undefined,
     at: at(second),
     reportedState,
   });

@@ -43,6 +43,7 @@ function setting(
       get: async () => ('alarm' in change ? change.alarm : inAlarm),
       priorState: async () => 'unknown',
       tags: async () => ({ 'hearth:severity': 'error' }),
+      inAlarm: async () => [],
     },
     pager: {
       async send(event) {

@@ -7,6 +7,7 @@ import { cloudWatchAlarms } from './adapters/cloudwatch-alarms.ts';
 import { pagerDuty } from './adapters/pagerduty.ts';
 import { alarmsEnv } from './env.ts';
 import { handleAlarmMessage, retryForMs } from './handle.ts';
+import { PER_ENVIRONMENT, pacedPager } from './pace.ts';
 import { routingFrom } from './routes.ts';
 
 export const handler = defineFunction({
@@ -16,7 +17,7 @@ export const handler = defineFunction({
   connect: (env, { clock, logger, metrics }) => ({
     prefix: env.NAME_PREFIX,
     alarms: cloudWatchAlarms(new CloudWatchClient(clientSettings('lambda'))),
-    pager: pagerDuty(env.PAGERDUTY_URL, clock),
+    pager: pacedPager(pagerDuty(env.PAGERDUTY_URL, clock), PER_ENVIRONMENT, clock),
     routing: routingFrom(
       secretReader(new SecretsManagerClient(clientSettings('lambda')), env.ROUTING_SECRET_ID, clock),
     ),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Alarm } from './alarm.ts';
-import { dedupKey, resolveEvent, triggerEvent } from './incident.ts';
+import { dedupKey, resolveEvent, seriesEvent, triggerEvent } from './incident.ts';
 
 const ARN = 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:aw-gha-default-boot';
 const quiet = { severity: 'error', runbook: undefined, route: undefined, group: undefined } as const;
@@ -54,6 +54,25 @@ describe('an incident', () => {
         },
       },
     });
+  });
+
+  test('of many alarms contains their names, one reason, and no runner group', () => {
+    const series = { names: 'aw-boot-', arn: ARN.replace('aw-gha-default-boot', 'aw-boot-*') };
+    const names = ['aw-boot-gha-default', 'aw-boot-bk-large'];
+    const one = alarm({ name: 'aw-boot-gha-default' });
+    const event = seriesEvent(series, one, names, { ...quiet, group: 'gha/default' });
+    expect(event).toMatchObject({
+      dedup_key: series.arn,
+      payload: {
+        summary:
+          'At least 2 alarms aw-boot-* are in ALARM, among them aw-boot-gha-default: Threshold Crossed',
+        source: series.arn,
+        severity: 'error',
+        custom_details: { alarms: 'aw-boot-gha-default, aw-boot-bk-large', region: 'us-west-2' },
+      },
+    });
+    expect(JSON.stringify(event)).not.toContain('gha/default');
+    expect(resolveEvent(series.arn)).toEqual({ event_action: 'resolve', dedup_key: series.arn });
   });
 
   test('leaves out what the alarm does not contain', () => {

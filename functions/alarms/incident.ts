@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Alarm } from './alarm.ts';
 import type { Labels, Severity } from './labels.ts';
+import type { Series } from './series.ts';
 
 /** Limits of PagerDuty's Events API v2, in characters. */
 const MAX_DEDUP_KEY = 255;
@@ -10,25 +11,25 @@ const MAX_SUMMARY = 1024;
 const MAX_DETAIL = 4096;
 
 /** An event of PagerDuty without its routing key, which the adapter adds last, after all logging. */
-export type IncidentEvent =
-  | { event_action: 'resolve'; dedup_key: string }
-  | {
-      event_action: 'trigger';
-      dedup_key: string;
-      client: string;
-      client_url?: string;
-      links: { href: string; text: string }[];
-      payload: {
-        summary: string;
-        source: string;
-        severity: Severity;
-        timestamp?: string;
-        component?: string;
-        group?: string;
-        class?: string;
-        custom_details: Record<string, string>;
-      };
-    };
+export type IncidentEvent = { event_action: 'resolve'; dedup_key: string } | Trigger;
+
+type Trigger = {
+  event_action: 'trigger';
+  dedup_key: string;
+  client: string;
+  client_url?: string;
+  links: { href: string; text: string }[];
+  payload: {
+    summary: string;
+    source: string;
+    severity: Severity;
+    timestamp?: string;
+    component?: string;
+    group?: string;
+    class?: string;
+    custom_details: Record<string, string>;
+  };
+};
 
 /** The dedup key of an alarm: its ARN, or the hash of an ARN that is too long. One alarm has one incident. */
 export function dedupKey(arn: string): string {
@@ -39,7 +40,7 @@ export function resolveEvent(arn: string): IncidentEvent {
   return { event_action: 'resolve', dedup_key: dedupKey(arn) };
 }
 
-export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
+export function triggerEvent(alarm: Alarm, labels: Labels): Trigger {
   const { partition, region, account } = placeOf(alarm.arn);
   const console = consoleUrl(partition, region, alarm.name);
   return {
@@ -68,6 +69,33 @@ export function triggerEvent(alarm: Alarm, labels: Labels): IncidentEvent {
         account,
         region,
       },
+    },
+  };
+}
+
+/**
+ * The one incident of many alarms of a series.
+ *
+ * @param alarm one of them, for the reason and the link
+ * @param names alarms of the series that are in ALARM
+ */
+export function seriesEvent(
+  series: Series,
+  alarm: Alarm,
+  names: readonly string[],
+  labels: Labels,
+): IncidentEvent {
+  const { payload, ...event } = triggerEvent(alarm, { ...labels, group: undefined });
+  const { dimensions: _, ...details } = payload.custom_details;
+  const summary = `At least ${names.length} alarms ${series.names}* are in ALARM, among them ${alarm.name}: ${alarm.reason}`;
+  return {
+    ...event,
+    dedup_key: dedupKey(series.arn),
+    payload: {
+      ...payload,
+      summary: cut(summary, MAX_SUMMARY),
+      source: cut(series.arn, MAX_SUMMARY),
+      custom_details: { ...details, alarms: cut(names.join(', '), MAX_DETAIL) },
     },
   };
 }

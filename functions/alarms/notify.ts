@@ -1,18 +1,23 @@
 import { isTransient } from '../../shared/runtime/aws-errors.ts';
 import { errorText, PermanentError } from '../../shared/runtime/errors.ts';
 import type { Alarm } from './alarm.ts';
-import { resolveEvent, triggerEvent } from './incident.ts';
+import { resolveEvent, seriesEvent, triggerEvent } from './incident.ts';
 import { readLabels } from './labels.ts';
 import type { AlarmDeps } from './ports.ts';
-import { allKeys, keysFor } from './routes.ts';
+import { allKeys, hasOwnRoute, keysFor } from './routes.ts';
+import { MOST_INCIDENTS, type Series } from './series.ts';
 
 /** `no-key`: the routing secret has no key for the event. */
 export type SendResult = 'sent' | 'no-key';
 
 type NotifyDeps = Pick<AlarmDeps, 'pager' | 'routing' | 'logger'>;
 
+/** A series, and its alarms in ALARM. */
+export type SeriesState = Series & { inAlarm(): Promise<readonly string[]> };
+
 /**
- * Opens the incident of an alarm, or adds to it if it is open. A key that PagerDuty refuses may have been rotated since it was
+ * Opens the incident of an alarm, or adds to it if it is open. Where many alarms of its series are in ALARM, they have one incident
+ * together, unless the runner group has a route of its own: its incidents concern other people. A key that PagerDuty refuses may have been rotated since it was
  * read, so the secret is read again. If the key is the same, the next matching route is used: a page through the default route
  * is better than no page.
  *
@@ -22,9 +27,15 @@ export async function sendTrigger(
   alarm: Alarm,
   tags: Readonly<Record<string, string>>,
   { pager, routing, logger }: NotifyDeps,
+  series?: SeriesState,
 ): Promise<SendResult> {
   const labels = readLabels(alarm, tags);
-  const event = triggerEvent(alarm, labels);
+  const isShared = series && !hasOwnRoute(await routing.get(), labels);
+  const names = isShared ? await series.inAlarm() : [];
+  const event =
+    series && names.length > MOST_INCIDENTS
+      ? seriesEvent(series, alarm, names, labels)
+      : triggerEvent(alarm, labels);
   const refused = new Set<string>();
   let refusal: PermanentError | undefined;
   for (;;) {

@@ -10,6 +10,8 @@ export interface AlarmReader {
   get(name: string): Promise<Alarm | undefined>;
   priorState(name: string): Promise<PriorState>;
   tags(arn: string): Promise<Record<string, string>>;
+  /** Names of the alarms in ALARM whose names begin with `names`: of at least `enough` of them, where so many exist. */
+  inAlarm(names: string, enough: number): Promise<string[]>;
 }
 
 /** Sends events to PagerDuty. */
@@ -18,7 +20,7 @@ export interface Pager {
    * Sends one event. PagerDuty queues it; delivery is asynchronous.
    *
    * @throws {PermanentError} `pagerduty-refused`: PagerDuty refuses the same event again
-   * @throws {RetryableError} `pagerduty-throttled`, `pagerduty-unavailable` or `pagerduty-unreachable`
+   * @throws {RetryableError} `pagerduty-throttled` (also before PagerDuty is called), `pagerduty-unavailable` or `pagerduty-unreachable`
    */
   send(event: IncidentEvent, routingKey: string): Promise<void>;
 }

@@ -84,7 +84,7 @@ class World {
   }
 
   private emit(reportedState: AlarmEvent['reportedState'], copies: number): void {
-    const common = { name: 'aw-x', arn: ARN, at: this.since };
+    const common = { name: 'aw-x', arn: ARN, group: undefined, at: this.since };
     const snapshot = this.alarm();
     const event: AlarmEvent =
       reportedState === 'ALARM' && snapshot
@@ -110,6 +110,7 @@ function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[])
       get: () => call(() => world.alarm()),
       priorState: () => call(() => priorStateIn(world.history) ?? 'unknown'),
       tags: () => call(() => ({ 'hearth:severity': 'error' })),
+      inAlarm: () => call(() => []),
     },
     pager: {
       send: (event, key) =>

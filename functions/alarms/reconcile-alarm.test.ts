@@ -22,7 +22,7 @@ const alarm = (state: Alarm['state'], change: Partial<Alarm> = {}): Alarm => ({
 
 type ReportedState = AlarmEvent['reportedState'];
 const hint = (reportedState: ReportedState, secondsAgo = 5, change: Partial<Alarm> = {}): AlarmEvent => {
-  const common = { name: 'aw-x', arn: 'arn:x', at: ago(secondsAgo) };
+  const common = { name: 'aw-x', arn: 'arn:x', group: undefined, at: ago(secondsAgo) };
   return reportedState === 'ALARM'
     ? { ...common, reportedState, snapshot: alarm('ALARM', change) }
     : { ...common, reportedState };
@@ -33,7 +33,9 @@ let observations: (Alarm | undefined | Error)[];
 let prior: PriorState | Error;
 let tags: Record<string, string> | Error;
 let routes: Routes;
+let siblings: string[] | Error;
 let sent: string[];
+let keys: string[];
 let counted: string[];
 let warned: string[];
 
@@ -41,7 +43,9 @@ beforeEach(() => {
   prior = 'unknown';
   tags = { 'hearth:severity': 'error' };
   routes = new Map([['default', 'key']]);
+  siblings = [];
   sent = [];
+  keys = [];
   counted = [];
   warned = [];
 });
@@ -62,10 +66,15 @@ const deps: AlarmDeps = {
       if (tags instanceof Error) throw tags;
       return tags;
     },
+    async inAlarm(names) {
+      if (siblings instanceof Error) throw siblings;
+      return siblings.filter((name) => name.startsWith(names));
+    },
   },
   pager: {
     async send(event) {
       sent.push(event.event_action);
+      keys.push(event.dedup_key);
     },
   },
   routing: { get: async () => routes, refresh: () => {} },
@@ -355,5 +364,66 @@ describe('an alarm in a mute window', () => {
       outcome: 'skipped',
       reason: 'muted',
     });
+  });
+});
+
+describe('many alarms of one kind', () => {
+  const ARN = 'arn:aws:cloudwatch:us-west-2:210987654321:alarm:';
+  const name = 'aw-old-jobs-gha-default';
+  const series = `${ARN}aw-old-jobs-*`;
+  const event = (reportedState: ReportedState): AlarmEvent => ({
+    ...hint(reportedState, 5),
+    ...{ name, arn: `${ARN}${name}`, group: 'gha/default' },
+  });
+  const one = (state: Alarm['state']) => alarm(state, { name, dimensions: { Group: 'gha/default' } });
+  const others = (count: number) => Array.from({ length: count }, (_, n) => `aw-old-jobs-bk-g${n}`);
+
+  test('up to ten have an incident each', async () => {
+    observations = [one('ALARM')];
+    siblings = [name, ...others(9), 'aw-slow-boots-gha-default'];
+    await reconcileAlarm(event('ALARM'), 1, deps);
+    expect(keys).toEqual([`${ARN}${name}`]);
+  });
+
+  test('more than ten have one incident together', async () => {
+    observations = [one('ALARM')];
+    siblings = [name, ...others(10)];
+    await reconcileAlarm(event('ALARM'), 1, deps);
+    expect(keys).toEqual([series]);
+    expect(counted).toEqual(['IncidentsSent']);
+  });
+
+  test('a runner group with a route of its own has its own incident', async () => {
+    observations = [one('ALARM')];
+    siblings = [name, ...others(300)];
+    routes = new Map([...routes, ['gha/default', 'the key of its team']]);
+    await reconcileAlarm(event('ALARM'), 1, deps);
+    expect(keys).toEqual([`${ARN}${name}`]);
+  });
+
+  test('the last one that recovers resolves the common incident, and each one its own', async () => {
+    observations = [one('OK')];
+    siblings = others(1);
+    await reconcileAlarm(event('OK'), 1, deps);
+    expect(keys).toEqual([`${ARN}${name}`]);
+    siblings = [];
+    await reconcileAlarm(event('OK'), 1, deps);
+    expect(keys.slice(1)).toEqual([`${ARN}${name}`, series]);
+    expect(new Set(sent)).toEqual(new Set(['resolve']));
+  });
+
+  test('a deleted alarm that was the last one resolves the common incident', async () => {
+    observations = [undefined];
+    // CloudWatch can still list it.
+    siblings = [name];
+    await reconcileAlarm(event('deleted'), 1, deps);
+    expect(keys).toEqual([`${ARN}${name}`, series]);
+  });
+
+  test('a list that cannot be read is read again', async () => {
+    observations = [one('ALARM')];
+    siblings = throttled;
+    await expect(reconcileAlarm(event('ALARM'), 1, deps)).rejects.toBe(throttled);
+    expect(sent).toEqual([]);
   });
 });

@@ -6,8 +6,9 @@ import type { Alarm, PriorState } from './alarm.ts';
 import type { AlarmEvent } from './alarm-event.ts';
 import { type DesiredAction, decideAction, decideWithoutAlarm, isBehind, NO_DATA } from './desired-action.ts';
 import { isTagged } from './labels.ts';
-import { readTags, type SendResult, sendResolve, sendTrigger } from './notify.ts';
+import { readTags, type SendResult, type SeriesState, sendResolve, sendTrigger } from './notify.ts';
 import type { AlarmDeps } from './ports.ts';
+import { MOST_INCIDENTS, seriesOf } from './series.ts';
 
 /** Most observations of an alarm per receive. An alarm that changes more often within a second is flapping. */
 const MAX_OBSERVATIONS = 4;
@@ -145,13 +146,25 @@ async function send(
   event: AlarmEvent,
   deps: AlarmDeps,
 ): Promise<SendResult | 'foreign'> {
-  if (desired.action === 'resolve') return sendResolve(event.arn, deps);
+  const series = seriesStateOf(event, deps);
+  if (desired.action === 'resolve') {
+    const result = await sendResolve(event.arn, deps);
+    // The last alarm of a series to recover ends the incident of the series.
+    const others = series ? await series.inAlarm() : [];
+    if (series && others.every((name) => name === event.name)) await sendResolve(series.arn, deps);
+    return result;
+  }
   // The ARN of the event, so that the resolve of a deleted alarm has the same dedup key.
   const alarm = { ...desired.alarm, arn: event.arn };
   const tags = await readTags(alarm, deps);
   // A page must not be lost because tags cannot be read.
   if (tags && !isTagged(tags)) return 'foreign';
-  return sendTrigger(alarm, tags ?? {}, deps);
+  return sendTrigger(alarm, tags ?? {}, deps, series);
+}
+
+function seriesStateOf(event: AlarmEvent, { alarms, prefix }: AlarmDeps): SeriesState | undefined {
+  const series = seriesOf(event, prefix);
+  return series && { ...series, inAlarm: () => alarms.inAlarm(series.names, MOST_INCIDENTS + 1) };
 }
 
 /** Only triggers count: a resolve opens no incident, and a resolve without a key loses no page. */

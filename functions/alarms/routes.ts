@@ -59,6 +59,11 @@ export function keysFor(routes: Routes, labels: Labels): string[] {
   return [...new Set(keys)];
 }
 
+/** Whether the first key for a page is that of the alarm's route or of its runner group. */
+export function hasOwnRoute(routes: Routes, { route, group }: Labels): boolean {
+  return [route, group].some((name) => name !== undefined && routes.has(name));
+}
+
 /**
  * Every key, once. A resolve uses all of them: PagerDuty drops a resolve that has another key than its trigger, and routes,
  * tags and severities may have changed since the trigger.

@@ -125,3 +125,28 @@ test('its tags', async () => {
   });
   expect(await alarms.tags('arn:x')).toEqual({ 'hearth:severity': 'critical' });
 });
+
+test('the alarms of a series in ALARM, from as many pages as it takes', async () => {
+  const pages = [
+    { MetricAlarms: [], NextToken: 'a' },
+    { MetricAlarms: [{ AlarmName: 'aw-old-jobs-1' }], NextToken: 'b' },
+    { MetricAlarms: [{ AlarmName: 'aw-old-jobs-2' }], NextToken: 'c' },
+    { MetricAlarms: [{ AlarmName: 'aw-old-jobs-3' }] },
+  ];
+  const inputs: object[] = [];
+  const client = {
+    async send({ input }: { input: object }) {
+      inputs.push(input);
+      return pages[inputs.length - 1];
+    },
+  };
+  const alarms = cloudWatchAlarms(client as unknown as Pick<CloudWatchClient, 'send'>);
+  expect(await alarms.inAlarm('aw-old-jobs-', 2)).toEqual(['aw-old-jobs-1', 'aw-old-jobs-2']);
+  const query = {
+    AlarmNamePrefix: 'aw-old-jobs-',
+    AlarmTypes: ['MetricAlarm'],
+    StateValue: 'ALARM',
+    MaxRecords: 100,
+  };
+  expect(inputs).toEqual([query, { ...query, NextToken: 'a' }, { ...query, NextToken: 'b' }]);
+});

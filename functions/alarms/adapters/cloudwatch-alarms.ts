@@ -19,6 +19,10 @@ const ALARM_TYPES = Object.values(AlarmType);
 const HISTORY_PAGE = 100;
 const MAX_HISTORY_PAGES = 5;
 
+/** Alarms per page of a list (the most that CloudWatch returns), and most pages: a page can be empty. */
+const ALARM_PAGE = 100;
+const MAX_ALARM_PAGES = 10;
+
 /** The fields of a described alarm of any type. A type that is newer than the SDK has them too. */
 type Described = Partial<Omit<MetricAlarm, '$metadata'>> &
   Pick<
@@ -61,6 +65,25 @@ export function cloudWatchAlarms(client: Pick<CloudWatchClient, 'send'>): AlarmR
     async tags(arn) {
       const { Tags } = await client.send(new ListTagsForResourceCommand({ ResourceARN: arn }));
       return Object.fromEntries((Tags ?? []).map((tag) => [tag.Key ?? '', tag.Value ?? '']));
+    },
+    async inAlarm(names, enough) {
+      const found: string[] = [];
+      let token: string | undefined;
+      for (let page = 0; page < MAX_ALARM_PAGES && found.length < enough; page += 1) {
+        const { MetricAlarms, NextToken } = await client.send(
+          new DescribeAlarmsCommand({
+            AlarmNamePrefix: names,
+            AlarmTypes: [AlarmType.MetricAlarm],
+            StateValue: 'ALARM',
+            MaxRecords: ALARM_PAGE,
+            ...(token !== undefined && { NextToken: token }),
+          }),
+        );
+        found.push(...(MetricAlarms ?? []).map(({ AlarmName }) => AlarmName ?? ''));
+        if (!NextToken) break;
+        token = NextToken;
+      }
+      return found;
     },
   };
 }

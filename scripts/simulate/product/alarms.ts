@@ -1,5 +1,7 @@
 import type { Alarm } from '../../../functions/alarms/alarm.ts';
 import { handleAlarmMessage, retryForMs } from '../../../functions/alarms/handle.ts';
+import type { IncidentEvent } from '../../../functions/alarms/incident.ts';
+import { CALLS_PER_MINUTE, pacedPager } from '../../../functions/alarms/pace.ts';
 import type { AlarmDeps } from '../../../functions/alarms/ports.ts';
 import { RetryableError } from '../../../shared/runtime/errors.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
@@ -96,6 +98,7 @@ export class Alarms {
 
   constructor(kernel: Kernel, calls: Calls) {
     this.kernel = kernel;
+    const clock = { now: () => new Date(kernel.now) };
     for (const definition of DEFINITIONS) {
       const same = this.byMetric.get(definition.metric);
       if (same) same.push(definition);
@@ -110,34 +113,46 @@ export class Alarms {
         tags: async (arn) => ({
           'hearth:severity': this.states.get(arn.split(':').at(-1) ?? '')?.definition.severity ?? 'error',
         }),
+        inAlarm: async (names) =>
+          [...this.states.values()]
+            .filter(({ name, isAlarm }) => isAlarm && name.startsWith(names))
+            .map(({ name }) => name),
       },
-      pager: {
-        send: async (event) => {
-          if (calls.count('pagerduty', '', kernel.now) > 0)
-            throw new RetryableError('pagerduty-throttled', 'PagerDuty answered 429');
-          this.onText(JSON.stringify(event));
-          const known = this.open.get(event.dedup_key);
-          if (event.event_action === 'resolve') {
-            if (known) known.resolvedAt = kernel.now;
-            this.open.delete(event.dedup_key);
-            return;
-          }
-          if (known) return;
-          const name = event.dedup_key.split(':').at(-1) ?? '';
-          const state = this.states.get(name);
-          const incident: Incident = {
-            ...{ name, kind: state?.definition.kind ?? name, severity: event.payload.severity },
-            ...{ openedAt: kernel.now, resolvedAt: undefined },
-          };
-          this.open.set(event.dedup_key, incident);
-          this.incidents.push(incident);
+      // One object for all execution environments.
+      pager: pacedPager(
+        {
+          send: async (event) => {
+            if (calls.count('pagerduty', '', kernel.now) > 0)
+              throw new RetryableError('pagerduty-throttled', 'PagerDuty answered 429');
+            this.onText(JSON.stringify(event));
+            this.change(event);
+          },
         },
-      },
+        CALLS_PER_MINUTE,
+        clock,
+      ),
       routing: { get: async () => new Map([['default', 'k'.repeat(32)]]), refresh() {} },
       metrics: { add() {} },
       logger: { warn() {} },
-      clock: { now: () => new Date(kernel.now) },
+      clock,
     };
+  }
+
+  private change(event: IncidentEvent): void {
+    const known = this.open.get(event.dedup_key);
+    if (event.event_action === 'resolve') {
+      if (known) known.resolvedAt = this.kernel.now;
+      this.open.delete(event.dedup_key);
+      return;
+    }
+    if (known) return;
+    const name = event.dedup_key.split(':').at(-1) ?? '';
+    const incident: Incident = {
+      ...{ name, kind: this.states.get(name)?.definition.kind ?? name, severity: event.payload.severity },
+      ...{ openedAt: this.kernel.now, resolvedAt: undefined },
+    };
+    this.open.set(event.dedup_key, incident);
+    this.incidents.push(incident);
   }
 
   handle = (message: Message) => handleAlarmMessage(message, this.deps);
@@ -212,6 +227,9 @@ export class Alarms {
           timestamp: new Date(this.kernel.now).toISOString(),
         },
         previousState: { value: isAlarm ? 'OK' : 'ALARM' },
+        configuration: {
+          metrics: [{ metricStat: { metric: { name: definition.metric, dimensions: state.dimensions } } }],
+        },
       });
     }
   }
