@@ -67,30 +67,60 @@ export function occupied(
 }
 
 /**
- * How long a registered instance of the group has been without a job, in milliseconds; 0 if that is not yet long enough to matter. An
- * instance without a registration takes no jobs, so it shows nothing about them.
+ * How long registered runners of a group have been without a job, one after the other. A runner ends after its idle timeout, and with a short
+ * one no runner is there for three minutes: without the time of those that have ended, each would be followed by another one, for as long as
+ * the job is queued. A runner without a registration takes no jobs, so it shows nothing about them.
+ *
+ * @param view.inService instances of the group in service
+ * @param queued jobs that count for the group
+ * @returns the time since a moment, in milliseconds; 0 while no job has waited for long enough to matter
  */
-export async function idleForMs(
-  group: RunnerGroup,
-  { memory, clock, store }: Pick<ScalingDeps, 'memory' | 'clock' | 'store'>,
-): Promise<number> {
+export async function idleBeside(
+  { group, inService }: { group: RunnerGroup; inService: readonly string[] },
+  queued: readonly QueuedJob[],
+  deps: Pick<ScalingDeps, 'memory' | 'clock' | 'store'>,
+): Promise<(since: number) => number> {
+  const { memory, clock } = deps;
   const now = clock.now().getTime();
+  const oldest = queued.reduce((time, { since }) => Math.min(time, since), Number.POSITIVE_INFINITY);
+  if (now - oldest < UNMATCHED_MS) {
+    memory.idled.delete(group.id);
+    return () => 0;
+  }
+  const { present: before, ended: endedBefore = [] } = memory.idled.get(group.id) ?? {};
+  const hasEnded = before !== undefined && !inService.includes(before.instanceId);
+  const ended = [...endedBefore, ...(hasEnded ? [{ from: before.from, until: now }] : [])].filter(
+    ({ until }) => until > oldest,
+  );
+  const longest = await longestIdle(group, deps);
+  // Times of two runners that were idle at once count once.
+  const from = Math.max(longest?.since ?? now, ended.at(-1)?.until ?? 0);
+  memory.idled.set(group.id, { present: longest && { instanceId: longest.instanceId, from }, ended });
+  const spans = [...ended, { from, until: now }];
+  return (since) =>
+    spans.reduce((sum, span) => sum + Math.max(0, span.until - Math.max(span.from, since)), 0);
+}
+
+/** The registered instance of the group that has been without a job for the longest time, of those whose records are read. */
+async function longestIdle(
+  group: RunnerGroup,
+  { memory, store }: Pick<ScalingDeps, 'memory' | 'store'>,
+): Promise<{ instanceId: string; since: number } | undefined> {
   const longest = [...(memory.idleSince.get(group.id) ?? [])]
-    .map(([instanceId, since]) => ({ instanceId, idleMs: now - since }))
-    .filter(({ idleMs }) => idleMs >= UNMATCHED_MS)
-    .sort((a, b) => b.idleMs - a.idleMs)
+    .map(([instanceId, since]) => ({ instanceId, since }))
+    .sort((a, b) => a.since - b.since)
     .slice(0, MAX_RECORDS);
-  for (const { instanceId, idleMs } of longest) {
+  for (const { instanceId, since } of longest) {
     const stored = await store.read(recordKey(instanceId));
     const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), registrationRecordSchema), stored?.text);
     // Without a budget the instance waits for its next registration: its record has the one that its last job has used up.
     if (!parsed.success || parsed.output.removed || parsed.output.waiting) continue;
-    if (group.settings.provider !== 'gha') return idleMs;
+    if (group.settings.provider !== 'gha') return { instanceId, since };
     // Without an id GitHub's answer was lost, or registration fails at present.
     if (parsed.output.id === undefined) continue;
     // The job that was seen used its registration up. The instance has no other one since.
     if (Date.parse(parsed.output.at) <= (memory.busyAt.get(group.id)?.get(instanceId) ?? 0)) continue;
-    return idleMs;
+    return { instanceId, since };
   }
-  return 0;
+  return undefined;
 }

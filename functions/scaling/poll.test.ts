@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { JobList } from '../../shared/ci/backlog.ts';
 import { ProviderError } from '../../shared/ci/provider.ts';
 import { type FakeScaling, fakeScaling, queued } from './testing/fake-scaling.ts';
 
@@ -263,6 +264,88 @@ describe('unmatched jobs', () => {
     });
     await minutes(1);
     expect(fake.desired('gha/default')).toBe(3);
+  });
+
+  describe('beside runners that end before three minutes', () => {
+    /** A runner comes into service, is seen by two polls, and ends. */
+    async function shortLived(change: object | undefined = { id: 7 }): Promise<void> {
+      const [runner = ''] = fake.launch('gha/default', 1);
+      if (change) registered(runner, change);
+      await minutes(2);
+      end();
+      await minutes(1);
+    }
+    const end = () =>
+      fake.fleet.set('aw-gha-default', { name: 'aw-gha-default', max: 20, desired: 0, instances: [] });
+
+    test('count no more after a few of them', async () => {
+      jobs(1);
+      await minutes(2);
+      end();
+      await shortLived();
+      expect(fake.desired('gha/default')).toBe(1);
+      end();
+      await shortLived();
+      expect(fake.metrics).toContain('UnmatchedJobs 1 gha/default');
+      expect(fake.desired('gha/default')).toBe(0);
+      // Half an hour later it is tried again, and a single runner shows too little.
+      await minutes(32);
+      expect(fake.desired('gha/default')).toBe(1);
+      end();
+      await shortLived();
+      expect(fake.desired('gha/default')).toBe(1);
+      end();
+      await shortLived();
+      expect(fake.desired('gha/default')).toBe(0);
+    });
+
+    test('count as long as the runners have no registration', async () => {
+      jobs(1);
+      for (let round = 0; round < 6; round += 1) {
+        end();
+        await shortLived({});
+        expect(fake.desired('gha/default')).toBe(1);
+      }
+    });
+
+    test('count if they came later', async () => {
+      jobs(1);
+      await minutes(3);
+      end();
+      await shortLived();
+      const old = fake.jobs.get('monorepo') as JobList;
+      fake.jobs.set('monorepo', {
+        queued: [...old.queued, ...queued(fake, 1, ['linux'], 'later')],
+        running: [],
+        isComplete: true,
+      });
+      end();
+      await minutes(3);
+      end();
+      await shortLived();
+      // The older one has been beside both runners, the later one beside one of them.
+      expect(fake.metrics).toContain('UnmatchedJobs 1 gha/default');
+      expect(fake.metrics).not.toContain('UnmatchedJobs 2 gha/default');
+    });
+
+    test('count when a runner that was without a job has got one and ends', async () => {
+      jobs(1);
+      await minutes(2);
+      for (let round = 0; round < 4; round += 1) {
+        end();
+        const [runner = ''] = fake.launch('gha/default', 1);
+        registered(runner);
+        await minutes(1);
+        const { queued: same } = fake.jobs.get('monorepo') as JobList;
+        const running = [{ id: `other-${round}`, instanceId: runner }];
+        fake.jobs.set('monorepo', { queued: same, running, isComplete: true });
+        await minutes(1);
+        fake.jobs.set('monorepo', { queued: same, running: [], isComplete: true });
+        end();
+        await minutes(1);
+      }
+      expect(fake.metrics.join()).not.toContain('Unmatched');
+    });
   });
 
   test('are none beside a runner whose registration its last job has used up', async () => {

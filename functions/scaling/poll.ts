@@ -3,7 +3,7 @@ import { ProviderError } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { assignJobs } from './assign.ts';
 import { raiseTo } from './desired.ts';
-import { idleForMs, noteIdle, noteInService, occupied } from './idle.ts';
+import { idleBeside, noteIdle, noteInService, occupied } from './idle.ts';
 import type { FleetGroup, RunnerGroup, ScalingDeps } from './ports.ts';
 import { labelsOf, readSource, type Work, workflowIds } from './read-source.ts';
 import type { HeldRecord } from './record.ts';
@@ -221,11 +221,15 @@ async function scaleGroup(
       queued,
       running: view.runningIds,
       isProgress: view.isProgress,
-      idleForMs: queued.length > 0 ? await idleForMs(group, deps) : 0,
+      idleMs: await idleBeside(view, queued, deps),
       hasIdle: view.idle.length > 0,
     },
     now.getTime(),
   );
+  // What has shown that a job is held shows nothing about its next trial.
+  const known = new Set(before?.unmatched);
+  const isNew = unmatched.ids.some((id) => !known.has(id)) || unmatched.trial !== before?.trial;
+  if (isNew) deps.memory.idled.delete(group.id);
   const counted = queued.filter(({ id }) => !unmatched.ids.includes(id));
   emit(group.id, counted, unmatched.ids.length, deps);
   const oldest = queued.length > 0 ? { oldest: new Date(oldestOf(queued)).toISOString() } : {};

@@ -76,6 +76,17 @@ export type Memory = {
   idleSince: Map<string, ReadonlyMap<string, number>>;
   /** When each of these instances was last seen with a job, if it was, in the same form. */
   busyAt: Map<string, ReadonlyMap<string, number>>;
+  /**
+   * By group in which a job waits for minutes: the runner without a job that is there, and from when to when those were that have ended; in
+   * milliseconds since 1970.
+   */
+  idled: Map<
+    string,
+    {
+      present: { instanceId: string; from: number } | undefined;
+      ended: readonly { from: number; until: number }[];
+    }
+  >;
   /** Since when each instance in service is known to be so, in the same form. */
   inServiceSince: Map<string, ReadonlyMap<string, number>>;
   /** By queue: the last numbers of a queue without a list, and since when each of its jobs waits without progress. */
@@ -94,6 +105,7 @@ export function freshMemory(): Memory {
   return {
     idleSince: new Map(),
     busyAt: new Map(),
+    idled: new Map(),
     inServiceSince: new Map(),
     counted: new Map(),
     notBefore: new Map(),

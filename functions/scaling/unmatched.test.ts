@@ -9,16 +9,16 @@ const read = {
   queued: [old],
   running: new Set<string>(),
   isProgress: false,
-  idleForMs: 0,
+  idleMs: () => 0,
   hasIdle: false,
 };
 const NONE = { ids: [] };
 
 test('a job is unmatched after three minutes beside a runner that was idle for as long', () => {
-  const beside = { ...read, idleForMs: UNMATCHED_MS, hasIdle: true };
+  const beside = { ...read, idleMs: () => UNMATCHED_MS, hasIdle: true };
   expect(unmatchedJobs(NONE, beside, NOW)).toEqual({ ids: ['old'], since: NOW });
   expect(unmatchedJobs(NONE, { ...beside, queued: [job('young', UNMATCHED_MS - 1)] }, NOW).ids).toEqual([]);
-  expect(unmatchedJobs(NONE, { ...beside, idleForMs: UNMATCHED_MS - 1 }, NOW).ids).toEqual([]);
+  expect(unmatchedJobs(NONE, { ...beside, idleMs: () => UNMATCHED_MS - 1 }, NOW).ids).toEqual([]);
 });
 
 test('it stays unmatched after the runner has idled out, as long as it is queued', () => {
@@ -44,7 +44,7 @@ test('the oldest one counts again every half hour, and if it runs, all do', () =
   expect(unmatchedJobs(before, { ...read, queued, hasIdle: true }, NOW).ids).toHaveLength(2);
   // The next read: it counts as long as no idle runner shows the contrary.
   expect(unmatchedJobs(trial, { ...read, queued }, NOW + 60_000)).toEqual(trial);
-  const isHeld = { ...read, queued, idleForMs: UNMATCHED_MS, hasIdle: true };
+  const isHeld = { ...read, queued, idleMs: () => UNMATCHED_MS, hasIdle: true };
   expect(unmatchedJobs(trial, isHeld, NOW + 60_000).ids).toEqual(['younger', 'oldest']);
   const runs = { ...read, queued: queued.slice(0, 1), running: new Set(['oldest']) };
   expect(unmatchedJobs(trial, runs, NOW + 60_000)).toEqual({ ids: [] });

@@ -31,8 +31,8 @@ type Read = {
   running: ReadonlySet<string>;
   /** Whether jobs were taken from its queue since the read before, where no ids are known. */
   isProgress: boolean;
-  /** How long a registered runner of the group has been without a job; 0 if none is known to be. */
-  idleForMs: number;
+  /** How long registered runners of the group have been without a job since a moment, in milliseconds; 0 if none is known to be. */
+  idleMs: (since: number) => number;
   /** Whether an instance of the group is in service and without a job. */
   hasIdle: boolean;
 };
@@ -44,13 +44,12 @@ type Read = {
  * @param now milliseconds since 1970
  */
 export function unmatchedJobs(before: Unmatched, read: Read, now: number): Unmatched {
-  const { queued, running, isProgress, idleForMs, hasIdle } = read;
+  const { queued, running, isProgress, idleMs, hasIdle } = read;
   // One of them got a runner after all, for example at the end of an outage of the provider: nothing is known about the others.
   const isRefuted = isProgress || [...before.ids, before.trial ?? ''].some((id) => running.has(id));
   const known = new Set(isRefuted ? [] : before.ids);
-  const isBesideIdle = idleForMs >= UNMATCHED_MS;
   const jobs = queued.filter(
-    ({ id, since }) => known.has(id) || (isBesideIdle && now - since >= UNMATCHED_MS),
+    ({ id, since }) => known.has(id) || (now - since >= UNMATCHED_MS && idleMs(since) >= UNMATCHED_MS),
   );
   const ids = jobs.map(({ id }) => id);
   const trial = queued.some(({ id }) => id === before.trial) && !isRefuted ? before.trial : undefined;
