@@ -4,6 +4,42 @@ import { HOUR, SECOND } from './kernel.ts';
 /** Prices of an hour of m7a.xlarge in us-east-1, on demand and a usual one on Spot, in dollars. */
 const PRICES = { 'on-demand': 0.23184, spot: 0.094 };
 
+/** What an instance is in at each moment of its life. */
+export const INSTANCE_STATES = {
+  booting: 'from the request of an instance until its first agent accepts jobs',
+  busy: 'a job runs',
+  turnover: 'no agent accepts jobs: the place of the next job is made, or a registration is waited for',
+  idle: 'an agent waits, and gets a job',
+  unused: 'an agent waits, and gets no job any more: the idle timeout',
+  ending: 'after the begin of the drain, without a job',
+  warming: 'a snapshot is made',
+} as const;
+export type InstanceState = keyof typeof INSTANCE_STATES;
+
+/** The times of one instance by state, in milliseconds. */
+export class InstanceTimes {
+  readonly spent: Record<InstanceState, number> = {
+    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, ending: 0, warming: 0 },
+  };
+  private state: InstanceState;
+  private since: number;
+
+  constructor(state: InstanceState, now: number) {
+    this.state = state;
+    this.since = now;
+  }
+
+  /** Idle time counts as unused until a job ends it. */
+  enter(state: Exclude<InstanceState, 'unused'>, now: number): void {
+    this.spent[this.state === 'idle' ? 'unused' : this.state] += now - this.since;
+    this.since = now;
+    this.state = state;
+    if (state !== 'busy') return;
+    this.spent.idle += this.spent.unused;
+    this.spent.unused = 0;
+  }
+}
+
 /** What a simulation counts. Times are milliseconds. */
 export class Measures {
   queued = 0;
@@ -27,6 +63,11 @@ export class Measures {
   peakDesired = 0;
   peakRunning = 0;
   instanceMs = { 'on-demand': 0, spot: 0 };
+  readonly stateMs: Record<InstanceState, number> = {
+    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, ending: 0, warming: 0 },
+  };
+  /** Instances that ended without a job. */
+  withoutJob = { count: 0, milliseconds: 0 };
   /** Of the jobs that began, in seconds. */
   readonly waits: number[] = [];
   /** Per group: when each job was queued, and its length in seconds. */
@@ -50,6 +91,19 @@ export class Measures {
     const entry = { at: job.queuedAt, seconds: ((job.endedAt ?? job.startedAt) - job.startedAt) / SECOND };
     if (own) own.push(entry);
     else this.work.set(job.group, [entry]);
+  }
+
+  instanceEnded(
+    instance: { purchase: 'spot' | 'on-demand'; launchedAt: number; jobs: number; times: InstanceTimes },
+    now: number,
+  ): void {
+    const { spent } = instance.times;
+    const all = now - instance.launchedAt;
+    this.instanceMs[instance.purchase] += all;
+    for (const state of Object.keys(spent) as InstanceState[]) this.stateMs[state] += spent[state];
+    if (instance.jobs > 0 || spent.warming > 0) return;
+    this.withoutJob.count += 1;
+    this.withoutJob.milliseconds += all;
   }
 
   dollars(): number {

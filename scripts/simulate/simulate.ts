@@ -400,13 +400,13 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     timeline.add(found.group.id, { event: 'end', at: kernel.now, runner: id, group: found.group.id });
     if (instance.mostAgents > 1)
       invariants.broken('one-agent', `${id} ran ${instance.mostAgents} agents at once`);
-    measures.instanceMs[instance.purchase] += kernel.now - instance.launchedAt;
     measures.turnovers += Math.max(0, instance.jobs - 1);
     if (instance.restored) measures.boots[instance.restored.outcome] += 1;
     if (instance.firstListenAt !== undefined) {
       measures.bootSeconds.push((instance.firstListenAt - instance.launchedAt) / SECOND);
     }
     instance.stop(end);
+    measures.instanceEnded(instance, kernel.now);
   }
 
   tampering.world?.({ bucket, autoScaling });
@@ -548,8 +548,10 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
       ...(resolvedAt !== undefined && { resolvedAt }),
     });
 
-  for (const { instance } of live.values())
-    measures.instanceMs[instance.purchase] += kernel.now - instance.launchedAt;
+  for (const { instance } of live.values()) {
+    instance.account();
+    measures.instanceEnded(instance, kernel.now);
+  }
   const left = ci.backlog().queued;
   const lost = measures.queued - measures.ended + measures.expired;
   if (left + lost > 0)
@@ -626,6 +628,7 @@ function summaryOf({ options, measures, calls, invariants, ci, live, world, kern
         optimumHours: rounded(optimum),
       },
       ratio: rounded(measures.instanceHours() / optimum, 3),
+      ...(own && { byState: hoursByState(measures), withoutJob: withoutJob(measures) }),
       ...{ bootSeconds: rounded(bootSeconds), turnovers: measures.turnovers, peak: measures.peakInstances },
       ...{ peakDesired: measures.peakDesired, peakRunning: measures.peakRunning },
     },
@@ -648,6 +651,16 @@ function summaryOf({ options, measures, calls, invariants, ci, live, world, kern
     events: kernel.steps,
   };
 }
+
+const hoursByState = ({ stateMs }: Measures) =>
+  Object.fromEntries(
+    Object.entries(stateMs).map(([state, milliseconds]) => [state, rounded(milliseconds / HOUR)]),
+  );
+
+const withoutJob = ({ withoutJob: { count, milliseconds } }: Measures) => ({
+  count,
+  hours: rounded(milliseconds / HOUR),
+});
 
 function ownSummary({ registration, queues, bucket, alarms, faults, parameters }: NonNullable<Parts['own']>) {
   const { incidents } = alarms;

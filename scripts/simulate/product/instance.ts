@@ -19,6 +19,7 @@ import type { RegistrationRequest } from '../../../shared/fleet/registration.ts'
 import type { RestoreOutcome } from '../../../shared/fleet/report.ts';
 import type { Ci, Job, JobEnd, Listener, Pool } from '../cloud/ci.ts';
 import { type Kernel, MINUTE, type Random, SECOND } from '../kernel.ts';
+import { InstanceTimes } from '../measures.ts';
 import { simulatedKind, simulatedProgram } from './agent.ts';
 
 /** Time between two observations, and between two heartbeats (`infra/runner/src/config.ts`). */
@@ -61,7 +62,6 @@ export type InstanceContext = {
   onWork(job: Job): void;
   /** Makes the snapshot of a warming group. */
   warm?(): void;
-  onIdleChanged?(): void;
 };
 
 type Unit = {
@@ -99,8 +99,8 @@ export class SimulatedInstance {
   /** Agents of this instance that run at once. More than one breaks an invariant. */
   mostAgents = 0;
   jobs = 0;
-  lastBusyAt: number | undefined;
   isDraining = false;
+  readonly times: InstanceTimes;
   private readonly skewMs: number;
   private readonly phase: number;
   private readonly units = new Map<string, Unit>();
@@ -128,6 +128,7 @@ export class SimulatedInstance {
     this.context = context;
     this.skewMs = skewMs;
     this.launchedAt = kernel.now;
+    this.times = new InstanceTimes(context.group.isWarming ? 'warming' : 'booting', kernel.now);
     this.phase = random.integer(0, POLL_MS - 1);
     this.state = newState(this.id, this.now());
     this.last = { ready: 0, drained: 0, idle: 0 };
@@ -164,6 +165,7 @@ export class SimulatedInstance {
       if (this.isTarget === 'Terminated' || this.reclaimedAt !== undefined) {
         this.state = { ...this.state, phase: 'draining', since: this.now() };
         this.isDraining = true;
+        this.account();
       } else if (random.chance(faults.bootFails)) {
         this.state = { ...this.state, phase: 'failed' };
         this.send({
@@ -267,6 +269,7 @@ export class SimulatedInstance {
       switch (action.do) {
         case 'begin-drain':
           this.isDraining = true;
+          this.account();
           this.state = { ...this.state, phase: 'draining', since: now };
           this.beat();
           if (!group.isWarming) await this.chain.stopIntake(this.endsAt());
@@ -405,9 +408,20 @@ export class SimulatedInstance {
     this.context.report(body, new Date(this.now()));
   }
 
+  /** Counts the time since the last change for the state that it ends, and begins the present one. */
+  account(): void {
+    const { now } = this.context.kernel;
+    if (this.context.group.isWarming) this.times.enter('warming', now);
+    else if (this.isBusy) this.times.enter('busy', now);
+    else if (this.isDraining) this.times.enter('ending', now);
+    else if (this.isListening) this.times.enter('idle', now);
+    else this.times.enter(this.firstListenAt === undefined ? 'booting' : 'turnover', now);
+  }
+
   /** The instance stops with everything on it. */
   stop(end: JobEnd): void {
     if (this.isGone) return;
+    this.account();
     this.isGone = true;
     this.generation += 1;
     for (const unit of this.units.values()) {
@@ -419,6 +433,10 @@ export class SimulatedInstance {
 
   get isBusy(): boolean {
     return [...this.units.values()].some((unit) => unit.job !== undefined && unit.isRunning);
+  }
+
+  private get isListening(): boolean {
+    return [...this.units.values()].some((unit) => unit.isRunning && unit.activity === 'idle');
   }
 
   get agents(): number {
@@ -561,7 +579,7 @@ export class SimulatedInstance {
         onForgotten: () => this.endUnit(unit, 0),
       };
       this.firstListenAt ??= kernel.now;
-      this.context.onIdleChanged?.();
+      this.account();
       ci.listen(unit.listener, group.pool);
       this.poll();
     });
@@ -573,13 +591,12 @@ export class SimulatedInstance {
     unit.worked = true;
     unit.job = job;
     this.jobs += 1;
-    this.lastBusyAt = kernel.now;
     this.context.onWork(job);
+    this.account();
     this.poll();
     kernel.after(job.seconds * SECOND, () => {
       if (this.isGone || unit.job !== job) return;
       unit.job = undefined;
-      this.lastBusyAt = kernel.now;
       if (unit.listener) ci.ended(job, unit.listener, 'done');
       this.endUnit(unit, 0);
     });
@@ -618,7 +635,7 @@ export class SimulatedInstance {
     unit.code = code;
     if (unit.listener && !unit.worked) this.context.ci.left(unit.listener);
     if (this.isGone) return;
-    this.context.onIdleChanged?.();
+    this.account();
     // aw-runner notices the end of an agent at once.
     this.wake(this.context.kernel.now);
   }
