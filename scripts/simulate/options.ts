@@ -148,19 +148,25 @@ export function parseOptions(args: readonly string[]): { options: Options; outpu
     help: { type: 'boolean' },
   });
   if (values.help) return 'help';
+  const whole = (name: keyof typeof values, most: number, otherwise: number, least = 1) =>
+    numberOf(name, values[name], WHOLE, [least, most], otherwise);
+  const share = (name: keyof typeof values, otherwise: number) =>
+    numberOf(name, values[name], SHARE, [0, 1], otherwise);
+  const time = (name: keyof typeof values, limits: readonly [number, number], otherwise: number) =>
+    numberOf(name, values[name], TIME, limits, otherwise);
   const options: Options = {
     ...WEEK,
-    seed: whole('seed', values.seed, 0, 2 ** 31 - 1, WEEK.seed),
-    length: time('length', values.length, 10 * MINUTE, 28 * DAY, WEEK.length),
-    groups: whole('groups', values.groups, 1, 5_000, WEEK.groups),
-    runners: whole('runners', values.runners, 1, 50_000, WEEK.runners),
+    seed: whole('seed', 2 ** 31 - 1, WEEK.seed, 0),
+    length: time('length', [10 * MINUTE, 28 * DAY], WEEK.length),
+    groups: whole('groups', 5_000, WEEK.groups),
+    runners: whole('runners', 50_000, WEEK.runners),
     providers: providersOf(values.providers),
-    installations: whole('installations', values.installations, 1, 1_000, WEEK.installations),
-    load: share('load', values.load, WEEK.load),
-    jobMinutes: time('job-length', values['job-length'], MINUTE, 9 * HOUR, WEEK.jobMinutes * MINUTE) / MINUTE,
-    spot: share('spot', values.spot, WEEK.spot),
-    idleTimeoutMinutes: time('idle-timeout', values['idle-timeout'], MINUTE, 12 * HOUR, 10 * MINUTE) / MINUTE,
-    outage: time('outage', values.outage, 0, DAY, WEEK.outage),
+    installations: whole('installations', 1_000, WEEK.installations),
+    load: share('load', WEEK.load),
+    jobMinutes: time('job-length', [MINUTE, 9 * HOUR], WEEK.jobMinutes * MINUTE) / MINUTE,
+    spot: share('spot', WEEK.spot),
+    idleTimeoutMinutes: time('idle-timeout', [MINUTE, DAY / 2], WEEK.idleTimeoutMinutes * MINUTE) / MINUTE,
+    outage: time('outage', [0, DAY], WEEK.outage),
     faults: faultsOf(values.faults, values.without),
     policy: oneOf('policy', values.policy, POLICIES, WEEK.policy),
   };
@@ -174,7 +180,7 @@ export function parseOptions(args: readonly string[]): { options: Options; outpu
       timeline: values.timeline,
       svg: values.svg,
       shrink: values.shrink ?? false,
-      seeds: whole('seeds', values.seeds, 1, 1_000, 1),
+      seeds: whole('seeds', 1_000, 1),
     },
   };
 }
@@ -197,42 +203,40 @@ function parseOrThrow<T extends NonNullable<Parameters<typeof parseArgs>[0]>['op
   }
 }
 
-function whole(
+/** A kind of number: how it is written, and what it means. */
+type NumberKind = { parse(text: string): number; describe(least: number, most: number): string };
+
+const WHOLE: NumberKind = {
+  parse: (text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN),
+  describe: (least, most) => `a whole number from ${least} to ${most}`,
+};
+
+const SHARE: NumberKind = {
+  parse: (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN),
+  describe: (least, most) => `a number from ${least} to ${most}`,
+};
+
+/** In milliseconds. */
+const TIME: NumberKind = {
+  parse(text) {
+    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
+    return text === '0' ? 0 : Number(number) * (UNITS[unit] ?? Number.NaN);
+  },
+  describe: (least, most) => `a time such as 90s, 30m, 2h or 7d, from ${least / MINUTE}m to ${most / DAY}d`,
+};
+
+/** @throws {BadOption} unless the text is such a number within the limits */
+function numberOf(
   name: string,
   text: string | undefined,
-  least: number,
-  most: number,
+  { parse, describe }: NumberKind,
+  [least, most]: readonly [number, number],
   otherwise: number,
 ): number {
   if (text === undefined) return otherwise;
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  const value = parse(text);
   if (value >= least && value <= most) return value;
-  throw new BadOption(
-    `--${name} has to be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
-  );
-}
-
-function share(name: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
-  const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= 0 && value <= 1) return value;
-  throw new BadOption(`--${name} has to be a number from 0 to 1, not ${JSON.stringify(text)}`);
-}
-
-function time(
-  name: string,
-  text: string | undefined,
-  least: number,
-  most: number,
-  otherwise: number,
-): number {
-  if (text === undefined) return otherwise;
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
-  const value = text === '0' ? 0 : Number(number) * (UNITS[unit] ?? Number.NaN);
-  if (value >= least && value <= most) return value;
-  throw new BadOption(
-    `--${name} has to be a time such as 90s, 30m, 2h or 7d, from ${least / MINUTE}m to ${most / DAY}d, not ${JSON.stringify(text)}`,
-  );
+  throw new BadOption(`--${name} has to be ${describe(least, most)}, not ${JSON.stringify(text)}`);
 }
 
 function providersOf(text: string | undefined): readonly CiProvider[] {

@@ -1,3 +1,4 @@
+import type { GroupCapacity } from '../../functions/parameters/ports.ts';
 import { watchStep } from '../../infra/runner/src/watch-step.ts';
 import { type Report, reportSource } from '../../shared/fleet/report.ts';
 import { scheduleSource } from '../../shared/runtime/envelope.ts';
@@ -33,7 +34,9 @@ export type Tampering = {
   decide?: typeof watchStep;
   /** What `scaling` asks for. */
   desired?: (group: { min: number; max: number; desired: number }, asked: number) => number;
-  world?: (parts: { bucket: Bucket; autoScaling: AutoScaling }) => void;
+  /** What `parameters` reads of the groups. */
+  capacities?: (groups: GroupCapacity[]) => GroupCapacity[];
+  world?: (parts: { kernel: Kernel; bucket: Bucket; autoScaling: AutoScaling }) => void;
   instance?: (instance: SimulatedInstance) => void;
 };
 
@@ -260,7 +263,7 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
   const alarmsInbox = queueOf('aw-alarms', alarms.handle, alarmsRetryForMs);
   alarms.onChange = (detail) =>
     alarmsInbox.send(envelopeOf('aws.cloudwatch', 'CloudWatch Alarm State Change', detail, kernel.now));
-  const parameters = parametersFunction(deployment);
+  const parameters = parametersFunction(deployment, tampering.capacities);
   const parametersInbox = queueOf('aw-parameters', parameters.handle, PARAMETERS_RETRY_MS, parameters.isUp);
   const queues = [
     ...[reports, lifecycleInbox, registrationInbox, scalingInbox, warmingInbox, alarmsInbox, parametersInbox],
@@ -409,7 +412,7 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     measures.instanceEnded(instance, kernel.now);
   }
 
-  tampering.world?.({ bucket, autoScaling });
+  tampering.world?.({ kernel, bucket, autoScaling });
   for (const group of world.groups) {
     autoScaling.add(
       {

@@ -1,12 +1,14 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import type { GroupCapacity } from '../../functions/parameters/ports.ts';
 import { watchStep } from '../../infra/runner/src/watch-step.ts';
 import type { AutoScaling } from '../../scripts/simulate/cloud/auto-scaling.ts';
 import type { Bucket } from '../../scripts/simulate/cloud/bucket.ts';
-import type { InvariantName } from '../../scripts/simulate/invariants.ts';
-import { HOUR } from '../../scripts/simulate/kernel.ts';
+import { INVARIANTS, type InvariantName } from '../../scripts/simulate/invariants.ts';
+import { HOUR, MINUTE } from '../../scripts/simulate/kernel.ts';
 import { type Options, WEEK } from '../../scripts/simulate/options.ts';
 import type { SimulatedInstance } from '../../scripts/simulate/product/instance.ts';
-import { simulate, type Tampering } from '../../scripts/simulate/simulate.ts';
+import { START, simulate, type Tampering } from '../../scripts/simulate/simulate.ts';
 
 /** A few hours of a working day, in which everything fails that fails in a week. The longest job takes nine hours. */
 const SMALL: Options = {
@@ -21,12 +23,47 @@ describe('a small fleet', () => {
     expect(one.violations).toEqual([]);
     expect(one.summary.jobs).toMatchObject({ killed: 0, lost: 0, expired: 0 });
     expect(one.summary.jobs.queued).toBeGreaterThan(100);
+    const { byState = {}, hours } = one.summary.instances;
+    // Seven rounded numbers.
+    expect(Math.abs(Object.values(byState).reduce((sum, each) => sum + each, 0) - hours)).toBeLessThan(0.5);
     // An outage of a provider, of two functions and of a zone are known to people.
     expect(one.summary.incidents?.paged).toBeGreaterThan(0);
     expect(JSON.stringify((await simulate(SMALL)).summary)).toBe(JSON.stringify(one.summary));
     const other = await simulate({ ...SMALL, seed: 2 });
     expect(other.violations).toEqual([]);
     expect(JSON.stringify(other.summary)).not.toBe(JSON.stringify(one.summary));
+  });
+});
+
+describe('an installation that needs more registrations than GitHub allows', () => {
+  test('only waits: its jobs run once, no limit is passed, and its groups grow all the same', async () => {
+    const saturated: Options = {
+      ...WEEK,
+      ...{ length: HOUR / 3, startHour: 9, closing: 10 * HOUR, jobMinutes: 0.7, load: 0.7 },
+      ...{ providers: ['gha'], groups: 6, runners: 200, installations: 1, faults: [], outage: 0, spot: 0 },
+    };
+    /** Capacities that were raised after the first two minutes, when the budget was spent. */
+    let raised = 0;
+    let now = () => START;
+    const { summary, violations, calls } = await simulate(saturated, {
+      world: ({ kernel }) => {
+        now = () => kernel.now;
+      },
+      desired: (group, asked) => {
+        const minutes = (now() - START) / MINUTE;
+        if (minutes > 2 && minutes < 20) raised += asked - group.desired;
+        return asked;
+      },
+    });
+    expect(violations).toEqual([]);
+    expect(summary.jobs).toMatchObject({ done: summary.jobs.queued, killed: 0, lost: 0, expired: 0 });
+    expect(summary.jobs.queued).toBeGreaterThan(3_000);
+    expect(calls.above).toEqual(new Map());
+    // 150 registrations per minute are the budget, and those of GitHub count five points each.
+    expect(calls.peakInWindow.get('github write points')).toBeGreaterThan(750);
+    expect(summary.incidents?.byKind).toMatchObject({ 'throttled-registrations': 1 });
+    expect(summary.waitSeconds.p50).toBeGreaterThan(180);
+    expect(raised).toBeGreaterThan(20);
   });
 });
 
@@ -189,6 +226,15 @@ describe('a decision that is wrong is noticed:', () => {
     expect(await broken(growing)).toContain('records-fit');
   });
 
+  test('a capacity of the tree that is read once', async () => {
+    let first: GroupCapacity[] | undefined;
+    const capacities: Tampering['capacities'] = (groups) => {
+      first ??= groups;
+      return first;
+    };
+    expect(await broken({ capacities })).toEqual(new Set(['tree-follows']));
+  });
+
   test('a message that fails for ever', async () => {
     const failing = cloud((autoScaling) => {
       autoScaling.listInstances = () => {
@@ -202,5 +248,10 @@ describe('a decision that is wrong is noticed:', () => {
     const decide: typeof watchStep = (...all) =>
       watchStep(...all).filter((action) => action.do !== 'start-agent' && action.do !== 'report-idle');
     expect(await broken({ decide }, { runners: 6, closing: HOUR / 2 })).toContain('runner-has-agent');
+  });
+
+  test('each invariant is broken by one of these tests', async () => {
+    const tests = await readFile(import.meta.filename, 'utf8');
+    for (const name of Object.keys(INVARIANTS)) expect(tests).toContain(`'${name}'`);
   });
 });

@@ -4,7 +4,7 @@ import {
   type ParametersDeps,
   RETRY_FOR_MS,
 } from '../../../functions/parameters/handle.ts';
-import type { Parameter, ReconcileDeps } from '../../../functions/parameters/ports.ts';
+import type { GroupCapacity, Parameter, ReconcileDeps } from '../../../functions/parameters/ports.ts';
 import { reconcile } from '../../../functions/parameters/reconcile.ts';
 import { DECLARED_PARAMETERS_KEY } from '../../../shared/fleet/bucket-keys.ts';
 import type { Message } from '../../../shared/runtime/message.ts';
@@ -26,7 +26,10 @@ const READ_MS = 40;
  * The function `parameters`. A pass takes no virtual time: its own clock advances with its calls instead, so its limits for time and rate
  * hold as in a deployment.
  */
-export function parametersFunction(deployment: Deployment) {
+export function parametersFunction(
+  deployment: Deployment,
+  seen: (groups: GroupCapacity[]) => GroupCapacity[] = (groups) => groups,
+) {
   const { bucket, autoScaling, metrics, clock, kernel, calls, world } = deployment;
   const tree = new Map<string, Parameter>();
   /** What the calls of the present pass have taken, in milliseconds. */
@@ -52,11 +55,14 @@ export function parametersFunction(deployment: Deployment) {
     ...{ prefix: PREFIX, root: ROOT, store: bucket, metrics, clock: own, pauseMs: 0 },
     groups: {
       list: async () =>
-        [...autoScaling.listGroups().values()].map(({ name, min, max, desired, instances }) => ({
-          ...{ name, min, max, desired },
-          inService: instances.filter(({ lifecycleState }) => lifecycleState === 'InService').length,
-          draining: instances.filter(({ lifecycleState }) => lifecycleState.startsWith('Terminating')).length,
-        })),
+        seen(
+          [...autoScaling.listGroups().values()].map(({ name, min, max, desired, instances }) => ({
+            ...{ name, min, max, desired },
+            inService: instances.filter(({ lifecycleState }) => lifecycleState === 'InService').length,
+            draining: instances.filter(({ lifecycleState }) => lifecycleState.startsWith('Terminating'))
+              .length,
+          })),
+        ),
     },
     regions: [
       {
