@@ -52,6 +52,7 @@ function setting(
       },
     },
     routing: { get: async () => (change.routes ?? (() => parseRoutes(KEY)))(), refresh: () => {} },
+    seriesResolves: new Map(),
     prefix: 'aw',
     metrics: { add: () => {} },
     logger: { warn: () => {} },

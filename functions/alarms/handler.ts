@@ -21,6 +21,7 @@ export const handler = defineFunction({
     routing: routingFrom(
       secretReader(new SecretsManagerClient(clientSettings('lambda')), env.ROUTING_SECRET_ID, clock),
     ),
+    seriesResolves: new Map(),
     metrics,
     logger,
     clock,

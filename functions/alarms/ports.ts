@@ -41,6 +41,8 @@ export type AlarmDeps = {
   alarms: AlarmReader;
   pager: Pager;
   routing: Routing;
+  /** The last resolve that this process has sent for each series, by the ARN of the series. */
+  seriesResolves: Map<string, Promise<unknown>>;
   metrics: MetricSink;
   logger: Pick<Logger, 'warn'>;
   clock: Clock;

@@ -127,6 +127,7 @@ function depsOf(world: World, turn: () => Promise<unknown>, failures: boolean[])
         ]),
       refresh: () => {},
     },
+    seriesResolves: new Map(),
     prefix: 'aw',
     metrics: { add: () => {} },
     logger: { warn: () => {} },

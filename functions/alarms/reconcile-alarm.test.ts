@@ -80,6 +80,7 @@ const deps: AlarmDeps = {
   routing: { get: async () => routes, refresh: () => {} },
   metrics: { add: (metric) => void counted.push(metric) },
   logger: { warn: (message) => void warned.push(message) },
+  seriesResolves: new Map(),
   prefix: 'aw',
   clock: { now: () => NOW },
 };
@@ -410,6 +411,15 @@ describe('many alarms of one kind', () => {
     await reconcileAlarm(event('OK'), 1, deps);
     expect(keys.slice(1)).toEqual([`${ARN}${name}`, series]);
     expect(new Set(sent)).toEqual(new Set(['resolve']));
+  });
+
+  test('records of one batch that all find the end of the series send one resolve for it', async () => {
+    observations = [one('OK')];
+    const records = [1, 2, 3].map(() => reconcileAlarm(event('OK'), 1, deps));
+    await Promise.all(records);
+    expect(keys.filter((key) => key === series)).toHaveLength(1);
+    await reconcileAlarm(event('OK'), 1, deps);
+    expect(keys.filter((key) => key === series)).toHaveLength(2);
   });
 
   test('a deleted alarm that was the last one resolves the common incident', async () => {

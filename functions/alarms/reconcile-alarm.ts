@@ -149,9 +149,7 @@ async function send(
   const series = seriesStateOf(event, deps);
   if (desired.action === 'resolve') {
     const result = await sendResolve(event.arn, deps);
-    // The last alarm of a series to recover ends the incident of the series.
-    const others = series ? await series.inAlarm() : [];
-    if (series && others.every((name) => name === event.name)) await sendResolve(series.arn, deps);
+    if (series) await resolveSeries(series, event, deps);
     return result;
   }
   // The ARN of the event, so that the resolve of a deleted alarm has the same dedup key.
@@ -160,6 +158,21 @@ async function send(
   // A page must not be lost because tags cannot be read.
   if (tags && !isTagged(tags)) return 'foreign';
   return sendTrigger(alarm, tags ?? {}, deps, series);
+}
+
+/**
+ * Resolves the incident of a series if no other alarm of it is in ALARM. Where many alarms recover at once, many records find this; a
+ * resolve that began after a record's own read is enough for it.
+ */
+async function resolveSeries(series: SeriesState, event: AlarmEvent, deps: AlarmDeps): Promise<void> {
+  const before = deps.seriesResolves.get(series.arn);
+  const names = await series.inAlarm();
+  // CloudWatch can still list an alarm that is deleted.
+  if (names.some((name) => name !== event.name)) return;
+  const latest = deps.seriesResolves.get(series.arn);
+  const resolve = latest !== undefined && latest !== before ? latest : sendResolve(series.arn, deps);
+  deps.seriesResolves.set(series.arn, resolve);
+  await resolve;
 }
 
 function seriesStateOf(event: AlarmEvent, { alarms, prefix }: AlarmDeps): SeriesState | undefined {

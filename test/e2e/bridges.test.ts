@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
+import { PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
 import { PutSecretValueCommand } from '@aws-sdk/client-secrets-manager';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { GetParameterCommand, PutParameterCommand } from '@aws-sdk/client-ssm';
@@ -16,6 +17,9 @@ import { startCloud } from '../../scripts/local/start-cloud.ts';
 let cloud: Cloud;
 
 const DEPLOYMENT = '/aw/deployment';
+
+/** More runner groups than have an incident each for alarms of one kind. */
+const GROUPS = Array.from({ length: 11 }, (_, n) => `g${n}`);
 
 beforeAll(async () => {
   cloud = await startCloud({
@@ -35,6 +39,16 @@ beforeAll(async () => {
         threshold: 0,
         period: 60,
       },
+      ...GROUPS.map((group) => ({
+        name: `old-jobs-gha-${group}`,
+        namespace: 'Hearth',
+        metric: 'OldestJobSeconds',
+        dimensions: { Group: `gha/${group}`, Deployment: 'aw' },
+        statistic: 'Minimum' as const,
+        comparison: 'GreaterThanThreshold' as const,
+        threshold: 1_800,
+        period: 3_600,
+      })),
     ],
   });
   await cloud.clients.secrets.send(
@@ -126,6 +140,39 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
     { seconds: 30, state: () => cloud.pagerDuty.calls() },
   );
   expect(incident.status).toBe('triggered');
+});
+
+test('an alarm of each of many groups raises some incidents and a common one, and all are resolved', async () => {
+  const measure = (Value: number) =>
+    cloud.clients.cloudWatch.send(
+      new PutMetricDataCommand({
+        Namespace: 'Hearth',
+        MetricData: GROUPS.map((group) => ({
+          MetricName: 'OldestJobSeconds',
+          Dimensions: [
+            { Name: 'Group', Value: `gha/${group}` },
+            { Name: 'Deployment', Value: 'aw' },
+          ],
+          Value,
+        })),
+      }),
+    );
+  const incidents = () => cloud.pagerDuty.incidents().filter(({ dedupKey }) => dedupKey.includes('old-jobs'));
+  const state = () => incidents().map(({ dedupKey, status }) => [dedupKey, status]);
+  await measure(2_000);
+  const common = await waitFor(
+    'the common incident',
+    () => incidents().find(({ dedupKey }) => dedupKey.endsWith(':aw-old-jobs-*')),
+    { seconds: 60, state },
+  );
+  expect(common.summary).toMatch(/^At least \d+ alarms aw-old-jobs-\* are in ALARM/);
+  expect(incidents().length).toBeLessThanOrEqual(11);
+  // The minimum of the period counts.
+  await measure(0);
+  await waitFor('the end of all', () => incidents().every(({ status }) => status === 'resolved'), {
+    seconds: 300,
+    state,
+  });
 });
 
 test('a schedule that fires puts its input into the inbox, with id and time filled in', async () => {

@@ -132,6 +132,7 @@ export class Alarms {
         clock,
       ),
       routing: { get: async () => new Map([['default', 'k'.repeat(32)]]), refresh() {} },
+      seriesResolves: new Map(),
       metrics: { add() {} },
       logger: { warn() {} },
       clock,
