@@ -87,7 +87,16 @@ test('the recording and the logs show the same runner, each with what it has', a
   const file = join(folder, 'day.jsonl');
   await writeRecording(file, cloud, 'a small day', startedAt);
   const recorded = foldEvents((await readRecording(file)).map((event) => parseEvent(event, file)));
-  const logged = await fromLogs();
+  // The log of an invocation follows its effect.
+  const logged = await waitFor(
+    'the logs of the end of the runner',
+    async () => {
+      const fleet = await fromLogs();
+      const runner = fleet.groups[0]?.runners[0];
+      return runner?.drainAt !== undefined && runner.endedAt !== undefined && fleet;
+    },
+    { seconds: 60, state: () => cloud.gateway.functions.lines.all.slice(-5) },
+  );
   for (const fleet of [recorded, logged]) {
     expect(fleet.groups.map(({ id, runners }) => [id, runners.length])).toEqual([['bk/default', 1]]);
     const [group] = fleet.groups;

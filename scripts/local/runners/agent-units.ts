@@ -106,13 +106,19 @@ export const localUnits: AgentUnitsFactory = ({ stateDirectory }) => {
   async function state(name: string): Promise<UnitState | undefined> {
     const folder = folderOf(name);
     if (!(await names()).includes(name)) return undefined;
-    const main = await mainOf(folder);
-    const isAlive = main !== undefined && (await isSameProcess(main));
-    return {
-      main: isAlive ? main : undefined,
-      ended: isAlive ? undefined : await endOf(folder),
-      pids: await pidsOf(folder),
-    };
+    try {
+      const main = await mainOf(folder);
+      const isAlive = main !== undefined && (await isSameProcess(main));
+      return {
+        main: isAlive ? main : undefined,
+        ended: isAlive ? undefined : await endOf(folder),
+        pids: await pidsOf(folder),
+      };
+    } catch (error) {
+      // The unit was removed in the meantime.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   async function names(): Promise<string[]> {
