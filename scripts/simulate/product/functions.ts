@@ -5,7 +5,7 @@ import type { Bucket } from '../cloud/bucket.ts';
 import type { Calls } from '../cloud/calls.ts';
 import type { Ci } from '../cloud/ci.ts';
 import type { Kernel, Random } from '../kernel.ts';
-import type { World } from '../world.ts';
+import type { World, WorldGroup } from '../world.ts';
 
 /** The deployment that the functions of the product run in. */
 export type Deployment = {
@@ -29,12 +29,17 @@ export function groupsInMemory(groups: readonly RunnerGroup[]): Groups {
   return { all: async () => groups, byRole: async (role) => byRole.get(role) };
 }
 
+/** Calls for which a group stays active after its last job and instance. */
+const LINGER = 5;
+
 /**
  * The groups with a job or an instance. The others need nothing: a poll of them reads an empty list and leaves a capacity of 0, and none of
- * their instances has to be replaced. At night they are most of a thousand groups, and a week has ten thousand polls.
+ * their instances has to be replaced. At night they are most of a thousand groups, and a week has ten thousand polls. A group that has
+ * become empty is there for a few calls more: the function sees that it is, and forgets what it has remembered of its jobs.
  */
-export function activeGroups({ world, autoScaling, ci }: Deployment): RunnerGroup[] {
-  return world.groups.filter(({ takes, pool, settings }) => {
+export function activeGroups({ world, autoScaling, ci }: Deployment): () => RunnerGroup[] {
+  const left = new Map<string, number>();
+  const isActive = ({ takes, pool, settings }: WorldGroup) => {
     const group = autoScaling.entries.get(settings.autoScalingGroup)?.group;
     if (!group || group.desired > 0 || group.instances.length > 0) return true;
     const counts = ci.pools.get(pool)?.counts;
@@ -42,5 +47,11 @@ export function activeGroups({ world, autoScaling, ci }: Deployment): RunnerGrou
       const { queued = 0, running = 0 } = counts?.get(key) ?? {};
       return queued + running > 0;
     });
-  });
+  };
+  return () =>
+    world.groups.filter((group) => {
+      const calls = isActive(group) ? LINGER : (left.get(group.id) ?? 0) - 1;
+      left.set(group.id, calls);
+      return calls >= 0;
+    });
 }

@@ -24,6 +24,8 @@ export function lifecycleFunction(deployment: Deployment, publish: (report: Repo
     warn: (line: string, fields?: object) => deployment.log(`lifecycle: ${line} ${JSON.stringify(fields)}`),
   };
 
+  const active = activeGroups(deployment);
+
   function connect(): LifecycleDeps {
     const port: LifecycleDeps['autoScaling'] = {
       complete: async (action, result) => autoScaling.complete(action, result),
@@ -42,7 +44,7 @@ export function lifecycleFunction(deployment: Deployment, publish: (report: Repo
       events: {
         publish: async (report) => publish(report),
       },
-      groups: { ...deployment.groups, all: async () => activeGroups(deployment) },
+      groups: { ...deployment.groups, all: async () => active() },
       store: bucket,
       metrics,
       logger,

@@ -21,10 +21,12 @@ export function scalingFunction(
     return pool;
   };
 
+  const active = activeGroups(deployment);
+
   function connect(): ScalingDeps {
     return {
       prefix: PREFIX,
-      groups: { all: async () => activeGroups(deployment) },
+      groups: { all: async () => active() },
       backlogs: {
         github: async (settings, _workflows, options) => {
           const pool = poolOf(settings);
