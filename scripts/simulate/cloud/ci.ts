@@ -90,7 +90,11 @@ export type Pool = {
   readonly byName: Map<string, Registered>;
 };
 
-/** Runs whose jobs are listed per poll, and how long an older list counts, in milliseconds (`shared/ci/github/backlog.ts`). */
+/**
+ * Runs of each state that are read of a list, of which GitHub shows the newest first; runs whose jobs are listed per poll; and how long an
+ * older list counts, in milliseconds (`shared/ci/github/backlog.ts`).
+ */
+const MAX_LISTED = 300;
 const MAX_RUNS = 30;
 const REMEMBERED_MS = 5 * MINUTE;
 
@@ -530,10 +534,13 @@ export class Ci {
     await reserve(2);
     this.guard('gha');
     for (let call = 0; call < 2; call += 1) this.github(pool, 'read', options);
-    const waiting = (run: Run) => ([...run.open].some((job) => job.startedAt === undefined) ? 0 : 1);
-    const runs = [...pool.runs];
-    const turns = new Map(runs.map((run) => [run, waiting(run)]));
-    runs.sort((a, b) => (turns.get(a) ?? 0) - (turns.get(b) ?? 0) || a.listedAt - b.listedAt || a.id - b.id);
+    const isWaiting = (run: Run) => [...run.open].some((job) => job.startedAt === undefined);
+    const { true: waiting = [], false: inProgress = [] } = Object.groupBy(pool.runs, (run) =>
+      isWaiting(run) ? 'true' : 'false',
+    );
+    const inTurn = (listed: Run[]) =>
+      listed.slice(-MAX_LISTED).sort((a, b) => a.listedAt - b.listedAt || a.id - b.id);
+    const runs = [...inTurn(waiting), ...inTurn(inProgress)];
     const chosen = runs.slice(0, MAX_RUNS);
     if (chosen.length > 0) await reserve(chosen.length);
     for (const run of chosen) {
@@ -557,7 +564,7 @@ export class Ci {
         queued.push({ id: String(id), labels: key.split(LABELS_FIT), workflow: [], since: queuedAt });
       running.push(...run.listed.running);
     }
-    return { queued, running, isComplete: chosen.length === runs.length };
+    return { queued, running, isComplete: chosen.length === pool.runs.size };
   }
 
   /** The numbers of every queue of a cluster. */

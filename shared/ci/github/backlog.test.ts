@@ -193,6 +193,27 @@ test('of too many runs each has its turn, those with a waiting job first; the re
   expect(new Set(await queuedIds()).size).toBe(40);
 });
 
+test('of more runs than reads list in the minutes for which jobs are remembered, the youngest have their turn too', async () => {
+  runs = Array.from({ length: 250 }, (_, id) => ({
+    id,
+    status: 'queued',
+    created_at: at(300 - id),
+    jobs: [{ id, status: 'queued' }],
+  }));
+  const seen = new Set<string>();
+  for (let minute = 0; minute < 9; minute += 1) {
+    for (const id of await queuedIds()) seen.add(id);
+    time += 60_000;
+  }
+  expect(seen.size).toBe(250);
+  // What was listed longest ago is first again, and the turn of a run that has ended is forgotten.
+  expect(memory.jobs.size).toBe(250);
+  runs = runs.slice(0, 1);
+  time += 5 * 60_000;
+  await read();
+  expect(memory.jobs.size).toBe(1);
+});
+
 describe('workflows', () => {
   test('of others cost no call', async () => {
     runs = [

@@ -59,7 +59,7 @@ type Answer = { etag: string; body: unknown; hasNext: boolean };
 export type GithubBacklogMemory = {
   /** By source and path. */
   answers: Map<string, Answer>;
-  /** By source and run: its jobs, and when they were listed. */
+  /** By source and run: its jobs, and when they were listed. The jobs are forgotten after some minutes, the time stays as long as the run is listed. */
   jobs: Map<string, { jobs: Job[]; isComplete: boolean; at: number }>;
 };
 
@@ -155,7 +155,7 @@ class BacklogRead {
     if (chosen.length > 0) await reserve(chosen.length);
     await inParallel(chosen, (run) => this.listJobs(run));
     const list = this.collect(runs);
-    this.forget();
+    this.forget(new Set(runs.map((run) => this.key(run))));
     return list;
   }
 
@@ -242,9 +242,19 @@ class BacklogRead {
     return answer;
   }
 
-  private forget(): void {
-    for (const [key, { at }] of this.memory.jobs)
-      if (this.now - at >= REMEMBERED_MS) this.memory.jobs.delete(key);
+  /**
+   * A run that is still there keeps its turn: without it, the oldest runs would be first again after some minutes, and the youngest of more
+   * than reads list in that time would never have a turn. Their groups would not grow beside one whose jobs wait for its maximum.
+   */
+  private forget(present: ReadonlySet<string>): void {
+    const own = `${this.source} `;
+    for (const [key, { at }] of this.memory.jobs) {
+      const age = this.now - at;
+      if (age < REMEMBERED_MS) continue;
+      const hasTurn = age < STALE_MS && (present.has(key) || !key.startsWith(own));
+      if (hasTurn) this.memory.jobs.set(key, { jobs: [], isComplete: true, at });
+      else this.memory.jobs.delete(key);
+    }
   }
 
   private key(run: Run): string {
