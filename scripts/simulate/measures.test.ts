@@ -10,10 +10,10 @@ test('idle time counts as unused unless a job ends it', () => {
   times.enter('busy', 200);
   times.enter('turnover', 300);
   times.enter('idle', 310);
-  times.enter('ending', 400);
-  times.enter('ending', 460);
+  times.enter('draining', 400);
+  times.enter('draining', 460);
   expect(times.spent).toEqual({
-    ...{ booting: 50, idle: 45, busy: 100, turnover: 15, unused: 90, ending: 60, warming: 0 },
+    ...{ booting: 50, idle: 45, busy: 100, turnover: 15, unused: 90, draining: 60, warming: 0 },
   });
 });
 

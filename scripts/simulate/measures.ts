@@ -11,7 +11,7 @@ export const INSTANCE_STATES = {
   turnover: 'no agent accepts jobs: the place of the next job is made, or a registration is waited for',
   idle: 'an agent waits, and gets a job',
   unused: 'an agent waits, and gets no job any more: the idle timeout',
-  ending: 'after the begin of the drain, without a job',
+  draining: 'after the begin of the drain, without a job',
   warming: 'a snapshot is made',
 } as const;
 export type InstanceState = keyof typeof INSTANCE_STATES;
@@ -19,7 +19,7 @@ export type InstanceState = keyof typeof INSTANCE_STATES;
 /** The times of one instance by state, in milliseconds. */
 export class InstanceTimes {
   readonly spent: Record<InstanceState, number> = {
-    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, ending: 0, warming: 0 },
+    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, draining: 0, warming: 0 },
   };
   private state: InstanceState;
   private since: number;
@@ -64,7 +64,7 @@ export class Measures {
   peakRunning = 0;
   instanceMs = { 'on-demand': 0, spot: 0 };
   readonly stateMs: Record<InstanceState, number> = {
-    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, ending: 0, warming: 0 },
+    ...{ booting: 0, busy: 0, turnover: 0, idle: 0, unused: 0, draining: 0, warming: 0 },
   };
   /** Instances that ended without a job. */
   withoutJob = { count: 0, milliseconds: 0 };

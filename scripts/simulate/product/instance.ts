@@ -413,7 +413,7 @@ export class SimulatedInstance {
     const { now } = this.context.kernel;
     if (this.context.group.isWarming) this.times.enter('warming', now);
     else if (this.isBusy) this.times.enter('busy', now);
-    else if (this.isDraining) this.times.enter('ending', now);
+    else if (this.isDraining) this.times.enter('draining', now);
     else if (this.isListening) this.times.enter('idle', now);
     else this.times.enter(this.firstListenAt === undefined ? 'booting' : 'turnover', now);
   }
