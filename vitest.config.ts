@@ -1,8 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests that start programs, clouds or mounts. They run one file at a time: each needs two cores. */
+/**
+ * Tests that start programs, clouds or mounts. They run one file at a time: each needs two cores. The limits end what hangs, and are far above
+ * what a busy computer needs.
+ */
 const slow = (name: string, include: string[], exclude: string[] = []) => ({
-  test: { name, include, exclude, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
+  test: { name, include, exclude, testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
 });
 
 /** Unit tests that replace a module of Node. The replacement must not reach other files. */
