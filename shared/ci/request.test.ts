@@ -133,6 +133,16 @@ describe('refusals', () => {
   });
 });
 
+test('an answer that is larger than any of a provider is none', async () => {
+  const body = JSON.stringify({ text: 'ä'.repeat(4 * 2 ** 20 - 100) });
+  answer = { status: 200, body };
+  expect(await call()).toMatchObject({ body: JSON.parse(body) });
+  answer = { status: 200, body: JSON.stringify({ text: 'ä'.repeat(4 * 2 ** 20) }) };
+  const { kind, message } = await refusal();
+  expect(kind).toBe('unavailable');
+  expect(message).toContain('its answer has more than 8388608 bytes');
+});
+
 test('an answer that is not JSON is none, and is not quoted', async () => {
   answer = { status: 200, body: 'hidden {' };
   const { kind, message } = await refusal();
@@ -143,7 +153,7 @@ test('an answer that is not JSON is none, and is not quoted', async () => {
 test('no connection', async () => {
   const error: unknown = await call({ url: 'http://127.0.0.1:1/x' }).catch((thrown) => thrown);
   expect(error).toMatchObject({ kind: 'unavailable', status: undefined });
-  expect(String(error)).toContain('could not be reached');
+  expect(String(error)).toContain('gave no answer');
 });
 
 test('a call ends with the request that it is for', async () => {

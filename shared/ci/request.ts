@@ -11,6 +11,9 @@ const DEFAULT_WAIT_SECONDS = 60;
 /** Most characters of a provider's message in an error. */
 const MAX_MESSAGE = 300;
 
+/** Largest answer, in bytes. A hundred jobs of GitHub with all their steps have less than 1 MB. */
+const MAX_ANSWER = 8 * 2 ** 20;
+
 /** One call of a provider's API. */
 export type ProviderRequest = {
   /** The provider, for messages. */
@@ -62,13 +65,25 @@ async function send(
       redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
     });
-    return { response, text: await response.text() };
+    return { response, text: await textOf(response) };
   } catch (cause) {
     // The message of fetch's own error is "fetch failed". Its cause has the reason. Neither contains headers or body.
     const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
     const reason = inner instanceof Error ? inner.message : String(inner);
-    throw new ProviderError('unavailable', `${place(request)} could not be reached: ${reason}`, { cause });
+    throw new ProviderError('unavailable', `${place(request)} gave no answer: ${reason}`, { cause });
   }
+}
+
+/** @throws if the answer is too large: the memory of a function is small */
+async function textOf({ body }: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body ?? []) {
+    bytes += piece.length;
+    if (bytes > MAX_ANSWER) throw new Error(`its answer has more than ${MAX_ANSWER} bytes`);
+    pieces.push(piece);
+  }
+  return new TextDecoder().decode(Buffer.concat(pieces));
 }
 
 function parse(request: ProviderRequest, status: number, text: string): unknown {
