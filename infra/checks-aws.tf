@@ -105,18 +105,41 @@ locals {
     [for value in [module.inputs.alarm_thresholds.backlog_minutes] : "backlog_minutes is ${value} and must be a whole number from 1 to 1440" if value < 1 || value > 1440 || floor(value) != value],
   )
 
-  # Policies name each group or secret. The inline policies of a role have at most 10,240 characters together, and a managed policy has
-  # 6,144 (IAM User Guide, "IAM and AWS STS quotas"). What else they contain is below 2,200. The ARN of a secret ends in a suffix of
-  # Terraform (26 characters) and one of AWS (7).
-  scaled_characters  = sum(concat([0], [for id, same in local.groups : length("arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name_prefix}-${replace(id, "/", "-")}") + 3 if local.group_takes_jobs[id]]))
-  secret_characters  = sum(concat([0], [for secret in local.agent_secrets : length("arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.name_prefix}_${secret}_") + 36]))
-  warming_characters = length(local.function_values.WARMING_SETS)
+  # Limits of AWS that cannot be raised, and that grow with groups, sets or scopes.
+  # Lambda measures the variables of a function as JSON, 4 KB (Lambda Developer Guide, "Quotas"). modules/function adds the queues.
+  warming_variables = length(jsonencode({
+    NAME_PREFIX     = var.name_prefix
+    BUCKET          = local.bucket_name
+    WARMING_SETS    = local.function_values.WARMING_SETS
+    INBOX_URL       = "${local.sqs_url}/${var.name_prefix}-warming-inbox"
+    DEAD_LETTER_URL = "${local.sqs_url}/${var.name_prefix}-warming-dead"
+  }))
+  # The rules of modules/warming: six kinds of claims per scope, and two. A bucket has at most 1,000 (S3 User Guide, "Managing the lifecycle
+  # of objects").
+  lifecycle_rules = 6 * length(local.cache_scopes) + 2
   count_problems = concat(
-    local.scaled_characters + local.secret_characters > 8000 ? ["the policy of the function scaling names each of the ${length(local.groups)} runner groups, and would exceed the 10,240 characters of IAM"] : [],
-    local.secret_characters > 3900 ? ["the policy for operators names each of the ${length(local.agent_secrets)} secrets of agents, and would exceed the 6,144 characters of IAM"] : [],
-    # The variables of a function have at most 4 KB together (Lambda Developer Guide, "Quotas").
-    local.warming_characters > 3000 ? ["the function warming gets all ${length(local.running_sets)} warming sets with their groups as a variable, and would exceed the 4 KB of Lambda"] : [],
+    local.warming_variables > 4096 ? ["the ${length(local.running_sets)} warming sets with a warming group are a variable of the function warming, and its variables would have ${local.warming_variables} bytes of the 4,096 that Lambda allows. About ${floor((4096 - local.warming_variables) * length(local.running_sets) / length(jsonencode(local.function_values.WARMING_SETS))) + length(local.running_sets)} sets of such names fit"] : [],
+    local.lifecycle_rules > 1000 ? ["the ${length(local.cache_scopes)} scopes of the build cache need ${local.lifecycle_rules} lifecycle rules of the 1,000 that a bucket has. 166 scopes fit"] : [],
   )
+
+  # Quotas that can be raised, with their defaults: Auto Scaling User Guide, "Quotas"; IAM User Guide, "IAM and AWS STS quotas"; Amazon VPC
+  # User Guide, "Amazon VPC quotas".
+  needed_quotas = {
+    "Auto Scaling groups per region"               = { needs = length(local.groups), default = 500 }
+    "IAM roles per account"                        = { needs = length(local.groups) + 2 * length(local.functions), default = 1000 }
+    "IAM instance profiles per account"            = { needs = length(local.groups), default = 1000 }
+    "customer managed policies of IAM per account" = { needs = length(module.inputs.warming_sets) + 2, default = 1500 }
+    "VPC security groups per region"               = { needs = length(local.groups), default = 2500 }
+  }
+  exceeded_quotas = [for quota, one in local.needed_quotas : "${one.needs} ${quota} (default ${one.default})" if one.needs > one.default]
+}
+
+# A warning: an account can have a higher quota.
+check "default_quotas" {
+  assert {
+    condition     = length(local.exceeded_quotas) == 0
+    error_message = "This deployment needs more than a new account has: ${join("; ", local.exceeded_quotas)}. Request these quotas in Service Quotas before the apply, or divide the groups among several accounts."
+  }
 }
 
 # A warning: a group for Spot and one for on-demand instances can share a queue on purpose. Each of them then counts all of its jobs.

@@ -30,7 +30,6 @@ locals {
     WARMING_SETS = jsonencode({
       for set, group in local.running_sets : set => {
         group           = group
-        groups          = [for id, same in local.groups : id if same[0].boots_set == set]
         deadlineMinutes = module.inputs.warming_sets[set].deadline_minutes
         keep            = module.inputs.warming_sets[set].keep
       }

@@ -7,6 +7,11 @@ data "aws_iam_policy_document" "lifecycle" {
       "autoscaling:TerminateInstanceInAutoScalingGroup",
     ]
     resources = [local.groups_arn]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:deployment"
+      values   = [var.name_prefix]
+    }
   }
   statement {
     sid     = "DescribeGroups"
@@ -67,6 +72,9 @@ data "aws_iam_policy_document" "lifecycle" {
 }
 
 locals {
+  # All groups of the deployment in one pattern, so that a policy has one size for any number of groups. A name_prefix has no hyphen, so
+  # no other deployment has such names. A tag of the group in addition leaves out groups that are not of Hearth; no role of the
+  # module may change tags. All actions below support both (Service Authorization Reference, "Amazon EC2 Auto Scaling").
   # The first star matches the id that AWS assigns.
   groups_arn = "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name_prefix}-*"
 }

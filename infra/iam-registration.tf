@@ -3,11 +3,24 @@
 data "aws_iam_policy_document" "registration" {
   dynamic "statement" {
     # Without runner groups there is no secret, and a statement needs a resource.
-    for_each = length(local.agent_secrets) > 0 ? [1] : []
+    for_each = length(local.shared_agent_secrets) > 0 ? [1] : []
     content {
       sid       = "ReadAgentSecrets"
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = [for secret in aws_secretsmanager_secret.agent : secret.arn]
+      resources = [for secret in local.shared_agent_secrets : aws_secretsmanager_secret.agent[secret].arn]
+    }
+  }
+  dynamic "statement" {
+    for_each = local.circleci_secrets_arn[*]
+    content {
+      sid       = "ReadSecretsOfCircleci"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "aws:ResourceTag/hearth:deployment"
+        values   = [var.name_prefix]
+      }
     }
   }
   statement {

@@ -3,11 +3,24 @@
 data "aws_iam_policy_document" "scaling" {
   dynamic "statement" {
     # Without runner groups there is no secret, and a statement needs a resource.
-    for_each = length(local.agent_secrets) > 0 ? [1] : []
+    for_each = length(local.shared_agent_secrets) > 0 ? [1] : []
     content {
       sid       = "ReadAgentSecrets"
       actions   = ["secretsmanager:GetSecretValue"]
-      resources = [for secret in aws_secretsmanager_secret.agent : secret.arn]
+      resources = [for secret in local.shared_agent_secrets : aws_secretsmanager_secret.agent[secret].arn]
+    }
+  }
+  dynamic "statement" {
+    for_each = local.circleci_secrets_arn[*]
+    content {
+      sid       = "ReadSecretsOfCircleci"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [statement.value]
+      condition {
+        test     = "StringEquals"
+        variable = "aws:ResourceTag/hearth:deployment"
+        values   = [var.name_prefix]
+      }
     }
   }
   statement {
@@ -34,12 +47,20 @@ data "aws_iam_policy_document" "scaling" {
     # No prefix condition: with this permission S3 answers 404 instead of 403 for a record that does not exist yet.
     resources = [module.warming.bucket_arn]
   }
-  dynamic "statement" {
-    for_each = length(local.scaled_groups) > 0 ? [1] : []
-    content {
-      sid       = "SetDesiredCapacity"
-      actions   = ["autoscaling:SetDesiredCapacity"]
-      resources = [for group in local.scaled_groups : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${group}"]
+  statement {
+    sid       = "SetDesiredCapacity"
+    actions   = ["autoscaling:SetDesiredCapacity"]
+    resources = [local.groups_arn]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:deployment"
+      values   = [var.name_prefix]
+    }
+    # The function warming scales the warming groups.
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:writes-snapshots"
+      values   = ["false"]
     }
   }
   statement {
@@ -61,9 +82,4 @@ data "aws_iam_policy_document" "scaling" {
       }
     }
   }
-}
-
-locals {
-  # The function warming scales the warming groups.
-  scaled_groups = [for id, group in local.groups_file.groups : group.autoScalingGroup if group.takesJobs]
 }

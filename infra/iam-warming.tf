@@ -10,15 +10,19 @@ data "aws_iam_policy_document" "warming" {
     # No prefix condition: with this permission S3 answers 404 instead of 403 for a pointer that does not exist yet.
     resources = [module.warming.bucket_arn]
   }
-  dynamic "statement" {
-    for_each = length(local.running_sets) > 0 ? [1] : []
-    content {
-      sid     = "ScaleWarmingGroups"
-      actions = ["autoscaling:SetDesiredCapacity"]
-      resources = [
-        for id in values(local.running_sets) :
-        "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name_prefix}-${replace(id, "/", "-")}"
-      ]
+  statement {
+    sid       = "ScaleWarmingGroups"
+    actions   = ["autoscaling:SetDesiredCapacity"]
+    resources = [local.groups_arn]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:deployment"
+      values   = [var.name_prefix]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:writes-snapshots"
+      values   = ["true"]
     }
   }
   statement {

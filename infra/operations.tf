@@ -33,9 +33,8 @@ module "support" {
   support_role_name  = module.inputs.support.support_role_name
   operator_role_name = module.inputs.support.operator_role_name
   functions          = local.functions_with_inbox
-  secret_arns        = concat([aws_secretsmanager_secret.pagerduty.arn], [for secret in aws_secretsmanager_secret.agent : secret.arn], [for secret in aws_secretsmanager_secret.webhook : secret.arn])
   bucket_arn         = module.warming.bucket_arn
-  cache_scopes       = local.cache_scopes
+  has_cache          = length(local.cache_scopes) > 0
   kms_key_arn        = var.kms_key_arn
   tags               = local.tags
 }

@@ -5,7 +5,7 @@ resource "aws_secretsmanager_secret" "pagerduty" {
   name_prefix = "${var.name_prefix}_pd_routing_key_"
   description = "PagerDuty integration key (Events API v2): plain text, or JSON that maps routes to keys."
   kms_key_id  = var.kms_key_arn
-  tags        = local.tags
+  tags        = local.secret_tags
 }
 
 locals {
@@ -19,6 +19,13 @@ locals {
     }[same[0].host]
   }
   agent_secrets = toset(concat(values(local.group_secrets), contains(values(local.group_secrets), "gha_app") ? ["gha_token"] : []))
+
+  # At most three, whatever the number of groups. Policies name these, and have one pattern for those of CircleCI. No other
+  # deployment has secrets of such names, since a name_prefix has no underscore, and no role of the module may change tags.
+  shared_agent_secrets = [for secret in local.agent_secrets : secret if !startswith(secret, "cci_")]
+  circleci_secrets_arn = anytrue([for secret in local.agent_secrets : startswith(secret, "cci_")]) ? "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.name_prefix}_cci_*" : null
+
+  secret_tags = merge(local.tags, { "hearth:deployment" = var.name_prefix })
   secret_descriptions = {
     gha_app        = "GitHub App: JSON {\"appId\": \"...\", \"privateKey\": \"...\"}, or a list of several."
     gha_token      = "GitHub token that may register runners, plain text. Used if the secret of the GitHub App is empty."
@@ -34,7 +41,7 @@ resource "aws_secretsmanager_secret" "webhook" {
   name_prefix = "${var.name_prefix}_${each.key}_webhook_"
   description = "${ { gha = "Secret of the webhook of GitHub", bk = "Token of the webhook of Buildkite" }[each.key]}: plain text of at least 16 characters, or a JSON list of two during a rotation."
   kms_key_id  = var.kms_key_arn
-  tags        = local.tags
+  tags        = local.secret_tags
 }
 
 # Only the functions registration and scaling read these secrets. No instance does: a job has the permissions of its instance.
@@ -44,5 +51,5 @@ resource "aws_secretsmanager_secret" "agent" {
   name_prefix = "${var.name_prefix}_${each.key}_"
   description = lookup(local.secret_descriptions, each.key, local.secret_descriptions.cci)
   kms_key_id  = var.kms_key_arn
-  tags        = local.tags
+  tags        = local.secret_tags
 }

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { BACKLOG_KEY, backlogRecordSchema } from '../../shared/fleet/backlog-record.ts';
-import { DECLARED_PARAMETERS_KEY } from '../../shared/fleet/bucket-keys.ts';
+import { DECLARED_PARAMETERS_KEY, MAX_DECLARATION_BYTES } from '../../shared/fleet/bucket-keys.ts';
 import { type Group, parseAutoScalingGroupName, parseGroupId, SET_NAME } from '../../shared/fleet/names.ts';
 import { CorruptRecord, UnsupportedFormat } from '../../shared/snapshot/errors.ts';
 import { parseSetKey, pointerKey, snapshotTime } from '../../shared/snapshot/layout.ts';
@@ -133,7 +133,7 @@ async function readDeclared(store: ObjectStore) {
   for await (const { key, lastModified } of store.list(DECLARED_PARAMETERS_KEY)) {
     if (key === DECLARED_PARAMETERS_KEY) writtenAt = lastModified;
   }
-  const stored = await store.read(DECLARED_PARAMETERS_KEY);
+  const stored = await store.read(DECLARED_PARAMETERS_KEY, MAX_DECLARATION_BYTES);
   if (!stored) return undefined;
   return { declared: parseRecord(DECLARED_PARAMETERS_KEY, stored.text, declaredSchema), writtenAt };
 }

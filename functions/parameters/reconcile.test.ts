@@ -43,6 +43,15 @@ test('the tree is what is declared and what is live, in every region', async () 
   expect(world.replica.values()).toEqual(world.home.values());
 });
 
+test('a declaration of more than a mebibyte is read', async () => {
+  const world = fakeParameterWorld();
+  const declared = Array.from({ length: 400 }, (_, at) => [`/aw/groups/gha/team-${at}`, 'x'.repeat(3_000)]);
+  world.declare(Object.fromEntries(declared));
+  const { outcome } = await reconcile(world.deps, signal);
+  expect(outcome).not.toMatchObject({ outcome: 'dead' });
+  expect(Object.keys(world.home.values()).length).toBeGreaterThan(0);
+});
+
 describe('the backlog of a group', () => {
   const NAME = '/aw/groups/gha/default/backlog';
   const backlog = { queued: 3, running: 1, oldest: '2026-11-23T02:50:00Z', readAt: '2026-11-23T03:00:00Z' };

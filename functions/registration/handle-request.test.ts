@@ -139,6 +139,14 @@ describe('declared groups', () => {
     expect(await fake.request(register, { arn })).toMatchObject({ status: 200 });
   });
 
+  test('a declaration of thousands of groups is read', async () => {
+    const more = Array.from({ length: 5_000 }, (_, at) => [`gha/team-${at}`, GROUPS['gha/default']]);
+    const text = JSON.stringify({ version: 1, groups: { ...GROUPS, ...Object.fromEntries(more) } });
+    expect(text.length).toBeGreaterThan(1024 * 1024);
+    fake.store.put(GROUPS_KEY, text);
+    expect(await fake.request(register)).toMatchObject({ status: 200 });
+  });
+
   test.each([undefined, '{', '{"version":2,"groups":{}}', '{"version":1,"groups":{"x":{}}}'])(
     'a file that is missing or malformed is an error of the deployment: %s',
     async (text) => {

@@ -7,7 +7,6 @@ const bad = {
   reason: 'a frame has another sha256',
   frame: { object: idOf(22), offset: 0 },
   instanceId: 'i-00000000000000001',
-  group: 'gha/default',
 };
 
 /** The report of the n-th instance, now. */
@@ -121,19 +120,6 @@ test('a verification that S3 ends is not a sound one', async () => {
   await expect(report(warming)).rejects.toThrow('SlowDown');
   warming.store.head = head;
   expect(await report(warming)).toMatchObject({ outcome: 'done', detail: { quarantined: idOf(22) } });
-});
-
-test('instances of a group that does not boot from the set decide nothing about it', async () => {
-  const warming = threeSnapshots();
-  warming.corrupt(idOf(22), { checksum: 'kept' });
-  for (const instance of [1, 2, 3]) {
-    expect(await report(warming, { group: 'gha/pull-requests' }, instance)).toEqual({
-      outcome: 'skipped',
-      reason: 'foreign-group',
-    });
-  }
-  expect((await warming.pointer())?.current).toBe(idOf(22));
-  expect(warming.store.keys()).not.toContain('sets/default/broken-reports.json');
 });
 
 test('the reports of one instance displace none of another one', async () => {

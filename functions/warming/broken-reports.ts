@@ -19,24 +19,20 @@ export type BrokenReport = {
   reason: string;
   frame?: FramePlace | undefined;
   instanceId: string;
-  /** The runner group of the instance, as `lifecycle` has verified it. */
-  group: string;
 };
 
 /**
  * A runner reports a broken snapshot. The cause can be its own disk, or a job that forges reports, so the snapshot is verified in
  * S3, with the frame that the report names. One that is broken there is quarantined and the pointer rolls back, once. One that is
  * sound there rolls back when three instances report the same problem: what only a runner can notice, such as an image that no
- * kernel mounts, is then not the fault of one disk.
+ * kernel mounts, is then not the fault of one disk. `lifecycle` passes on only what instances of groups report that boot from the set.
  */
 export async function handleBrokenReport(
   set: NamedSet,
   report: BrokenReport,
   deps: WarmingDeps,
 ): Promise<Outcome> {
-  const { id, reason: reported, frame, instanceId, group } = report;
-  // The instances of other groups do not boot from the set.
-  if (!set.groups.includes(group)) return skipped('foreign-group');
+  const { id, reason: reported, frame, instanceId } = report;
   const pointer = (await readPointer(deps.store, set.name))?.pointer;
   if (!pointer) return skipped('no-pointer');
   if (isQuarantined(pointer, id)) return skipped('already-quarantined');

@@ -12,8 +12,6 @@ const groupId = v.pipe(
 const warmingSet = v.object({
   /** The warming group of the set, as `<provider>/<name>`. */
   group: groupId,
-  /** The groups whose instances boot from the set, the warming group included. Reports of other groups are ignored. */
-  groups: v.array(groupId),
   /** Minutes after which a run fails. */
   deadlineMinutes: positive(24 * 60),
   /** Number of snapshots to keep, the current one included. */

@@ -59,8 +59,8 @@ async function handleReport(report: Report, deps: WarmingDeps): Promise<Outcome>
     case 'Runner Ready': {
       const { broken, set } = report.snapshot;
       if (!broken) return skipped('snapshot-not-broken');
-      const { instanceId, group } = report;
-      return withSet(set, deps, (named) => handleBrokenReport(named, { ...broken, instanceId, group }, deps));
+      const { instanceId } = report;
+      return withSet(set, deps, (named) => handleBrokenReport(named, { ...broken, instanceId }, deps));
     }
     case 'Runner Failed':
     case 'Runner Unhealthy':

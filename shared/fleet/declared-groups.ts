@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Clock } from '../runtime/clock.ts';
 import { ConfigurationError } from '../runtime/errors.ts';
 import { issuesText } from '../runtime/validate.ts';
+import { MAX_DECLARATION_BYTES } from './bucket-keys.ts';
 import { GROUPS_KEY, type GroupSettings, groupsFileSchema } from './group-settings.ts';
 
 /** A runner group with its id, `<provider>/<name>`. */
@@ -15,7 +16,7 @@ export interface Groups {
 }
 
 /** The bucket of the deployment. */
-type Bucket = { read(key: string): Promise<{ text: string } | undefined> };
+type Bucket = { read(key: string, maxBytes: number): Promise<{ text: string } | undefined> };
 
 /** Life of the declared groups in the memory of an execution environment, in milliseconds. */
 const FRESH_MS = 60_000;
@@ -43,7 +44,7 @@ export function declaredGroups(store: Bucket, clock: Clock): Groups {
 }
 
 async function read(store: Bucket): Promise<RunnerGroup[]> {
-  const stored = await store.read(GROUPS_KEY);
+  const stored = await store.read(GROUPS_KEY, MAX_DECLARATION_BYTES);
   if (!stored) throw new ConfigurationError(`${GROUPS_KEY} does not exist in the bucket: apply again`);
   const parsed = v.safeParse(
     v.pipe(v.string(), v.parseJson({}, 'must be JSON'), groupsFileSchema),

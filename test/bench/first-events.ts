@@ -74,8 +74,7 @@ export const FIRST_EVENTS: Readonly<Record<string, FirstEvent>> = {
     env: {
       ...common,
       BUCKET: 'bucket',
-      WARMING_SETS:
-        '{"default":{"group":"gha/warming","groups":["gha/warming"],"deadlineMinutes":60,"keep":3}}',
+      WARMING_SETS: '{"default":{"group":"gha/warming","deadlineMinutes":60,"keep":3}}',
     },
     body: envelope('aw.schedule', 'Warming Check', { set: 'other' }),
     busy: { body: envelope('aw.schedule', 'Warming Check', { set: 'default' }) },

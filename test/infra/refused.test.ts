@@ -236,23 +236,39 @@ const plans: Record<string, Refused> = {
     inputs: {
       hosts: ['gha', 'cci'],
       warming_sets: Object.fromEntries(
-        Array.from({ length: 40 }, (_, at) => [`set-${at}`, { command: ['x'] }]),
+        Array.from({ length: 60 }, (_, at) => [`set-${at}`, { command: ['x'] }]),
       ),
       gha_runner_groups: Object.fromEntries(
-        Array.from({ length: 40 }, (_, at) => [
+        Array.from({ length: 60 }, (_, at) => [
           `warming-${at}`,
           { ...group, policies: { warming_manage: `set-${at}` } },
         ]),
       ),
       cci_runner_groups: Object.fromEntries(
-        Array.from({ length: 50 }, (_, at) => [`g${at}`, { max_runners: 1, resource_type: 'default' }]),
+        Array.from({ length: 170 }, (_, at) => [
+          `g${at}`,
+          { max_runners: 1, resource_type: 'default', cache: 'write', cache_scope: `s${at}` },
+        ]),
+      ),
+      build_cache: {},
+    },
+    messages: [
+      'the 60 warming sets with a warming group are a variable of the function warming, and its variables would have',
+      'of the 4,096 that Lambda allows. About 4',
+      'the 170 scopes of the build cache need 1022 lifecycle rules of the 1,000 that a bucket has. 166 scopes fit',
+      'Divide them among two deployments with different name_prefix.',
+    ],
+  },
+  // A warning, since an account can have more.
+  quotas: {
+    inputs: {
+      hosts: ['cci'],
+      cci_runner_groups: Object.fromEntries(
+        Array.from({ length: 501 }, (_, at) => [`g${at}`, { max_runners: 1, resource_type: 'default' }]),
       ),
     },
     messages: [
-      'the policy of the function scaling names each of the 90 runner groups',
-      'the policy for operators names each of the 52 secrets of agents',
-      'the function warming gets all 40 warming sets with their groups as a variable',
-      'Divide them among two deployments with different name_prefix.',
+      'This deployment needs more than a new account has: 501 Auto Scaling groups per region (default 500). Request',
     ],
   },
   unencrypted: {

@@ -148,6 +148,12 @@ describe('a role that it has made, with every permission inside the boundary', (
     ['s3:PutBucketPolicy', 'arn:aws:s3:::aw-snapshots-x'],
     ['secretsmanager:GetSecretValue', `arn:aws:secretsmanager:us-west-2:${ACCOUNT}:secret:payroll-AbCdEf`],
     ['lambda:UpdateFunctionCode', `arn:aws:lambda:us-west-2:${ACCOUNT}:function:aw_lifecycle`],
+    // Tags are conditions in the policies of functions.
+    [
+      'autoscaling:CreateOrUpdateTags',
+      `arn:aws:autoscaling:us-west-2:${ACCOUNT}:autoScalingGroup:00000000-0000-0000-0000-000000000000:autoScalingGroupName/aw-x`,
+    ],
+    ['secretsmanager:TagResource', `arn:aws:secretsmanager:us-west-2:${ACCOUNT}:secret:aw_x-AbCdEf`],
     ['ec2:RunInstances', `arn:aws:ec2:us-west-2:${ACCOUNT}:instance/*`],
     ['ssm:StartSession', `arn:aws:ec2:us-west-2:${ACCOUNT}:instance/i-0123456789abcdef0`],
   ])('is no administrator: %s', async (action, resource) => {

@@ -1,4 +1,5 @@
 import { runSimulation } from '@cloud-copilot/iam-simulate';
+import * as v from 'valibot';
 import { text } from '../infra/state.ts';
 import type { Deployed } from './deployment.ts';
 
@@ -9,6 +10,8 @@ export type IamRequest = {
   action: string;
   resource: string;
   context?: Record<string, string>;
+  /** Tags of the resource; default: those that the module gives it. */
+  tags?: Record<string, string>;
 };
 
 /** Names of roles end in the region, since they belong to the account. */
@@ -60,11 +63,24 @@ export function judge(made: Deployed) {
     return JSON.parse(text(policy?.values.policy));
   }
 
+  /** The tags that the module gives a group or a secret. */
+  function tagsOf(resource: string): Record<string, string> {
+    const name = /:autoScalingGroupName\/(.+)$/.exec(resource)?.[1];
+    const group = made.of('aws_autoscaling_group').find(({ values }) => values.name === name);
+    if (group) {
+      const tags = v.parse(v.array(v.object({ key: v.string(), value: v.string() })), group.values.tag);
+      return Object.fromEntries(tags.map(({ key, value }) => [key, value]));
+    }
+    const secret = made.of('aws_secretsmanager_secret').find(({ values }) => values.arn === resource);
+    return v.parse(v.optional(v.record(v.string(), v.string()), {}), secret?.values.tags_all);
+  }
+
   /**
    * @returns `Allowed`, `ImplicitlyDenied` or `ExplicitlyDenied`
    * @throws if the library cannot evaluate the call: the action, the form of the ARN or a context key does not exist
    */
-  return async function resultOf({ role, action, resource, context = {} }: IamRequest): Promise<string> {
+  return async function resultOf(request: IamRequest): Promise<string> {
+    const { role, action, resource, context = {}, tags = tagsOf(resource) } = request;
     const of = resourcePolicy(resource);
     const simulated = await runSimulation(
       {
@@ -76,6 +92,9 @@ export function judge(made: Deployed) {
             'aws:SecureTransport': 'true',
             'aws:PrincipalIsAWSService': 'false',
             'aws:PrincipalArn': `arn:aws:iam::${made.account}:role/${roleName(role)}`,
+            ...Object.fromEntries(
+              Object.entries(tags).map(([key, value]) => [`aws:ResourceTag/${key}`, value]),
+            ),
             ...context,
           },
         },

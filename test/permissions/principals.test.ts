@@ -40,6 +40,14 @@ const ROLES: Record<string, readonly string[]> = {
 /** The scope that a group writes. */
 const OWN_SCOPE: Record<string, string> = { 'aw-bk-main': 'main', 'aw-bk-forks': 'forks' };
 
+/** What functions do with groups. */
+const GROUP_ACTIONS = [
+  'SetDesiredCapacity',
+  'TerminateInstanceInAutoScalingGroup',
+  'CompleteLifecycleAction',
+  'RecordLifecycleActionHeartbeat',
+];
+
 /** The name of an action or an output. */
 const HEX = 'a'.repeat(64);
 
@@ -86,6 +94,29 @@ function calls(made: Deployed): Record<string, readonly Call[]> {
   const provider = secrets(/^aw_(gha_app|gha_token|bk_agent|cci)_/);
   const routing = secrets(/^aw_pd_routing_key_/);
   const keys = secrets(/^aw_(gha|bk)_webhook_/);
+  /** What permissions could confuse with a group of the deployment: a longer prefix, and the names of the deployment with no tag or another one. */
+  const own = { 'hearth:deployment': 'aw' };
+  const foreign = { 'hearth:deployment': 'awx' };
+  const foreignGroups = ['false', 'true'].flatMap((makes) => {
+    const kind = { 'hearth:writes-snapshots': makes };
+    return [
+      { name: 'x-gha-default', tags: { ...foreign, ...kind } },
+      { name: '-x-gha-default', tags: { ...foreign, ...kind } },
+      { name: '-gha-foreign', tags: { ...foreign, ...kind } },
+      { name: '-gha-foreign', tags: { 'hearth:deployment': 'a*', ...kind } },
+      { name: '-gha-foreign', tags: kind },
+      { name: '-gha-foreign', tags: {} },
+      { name: 'x-gha-default', tags: { ...own, ...kind } },
+    ].map(({ name, tags }) => ({ resource: group('').replace(/-$/, name), tags }));
+  });
+  const foreignSecrets = [
+    { name: 'awx_cci_default_1-AbCdEf', tags: foreign },
+    { name: 'awx_cci_default_1-AbCdEf', tags: own },
+    { name: 'aw-x_cci_default_1-AbCdEf', tags: own },
+    { name: 'aw_cci_foreign_1-AbCdEf', tags: foreign },
+    { name: 'aw_cci_foreign_1-AbCdEf', tags: {} },
+    { name: 'aw_foreign_1-AbCdEf', tags: own },
+  ].map(({ name, tags }) => ({ resource: arn('secretsmanager', `secret:${name}`), tags }));
   const log = (name: string) => arn('logs', `log-group:aw_runners:log-stream:${name}/i-0123456789abcdef0`);
   /** Entries of a scope of the build cache: claims, and the large outputs, which prove themselves. */
   const place = (scope: string) => ({ scope, epoch: 0 });
@@ -167,6 +198,19 @@ function calls(made: Deployed): Record<string, readonly Call[]> {
       ...on('autoscaling:SetDesiredCapacity', group('gha-default'), group('gha-warming')),
       ...on('autoscaling:TerminateInstanceInAutoScalingGroup', group('gha-default')),
       ...on('autoscaling:CompleteLifecycleAction', group('gha-default')),
+    ],
+    'change a group of another deployment': foreignGroups.flatMap(({ resource, tags }) =>
+      GROUP_ACTIONS.map((action) => ({ action: `autoscaling:${action}`, resource, tags })),
+    ),
+    'read a secret of another deployment': foreignSecrets.map((secret) => ({
+      action: 'secretsmanager:GetSecretValue',
+      ...secret,
+    })),
+    'change a tag': [
+      ...['CreateOrUpdateTags', 'DeleteTags'].flatMap((name) =>
+        on(`autoscaling:${name}`, group('gha-default'), group('gha-warming'), group('gha-foreign')),
+      ),
+      ...['TagResource', 'UntagResource'].flatMap((name) => on(`secretsmanager:${name}`, ...provider)),
     ],
     'write a parameter': on('ssm:PutParameter', arn('ssm', 'parameter/aw/deployment')),
     'put an event': [

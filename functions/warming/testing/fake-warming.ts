@@ -19,7 +19,6 @@ export const BUCKET = 'snapshots';
 export const SET: NamedSet = {
   name: 'default',
   group: 'gha/warming',
-  groups: ['gha/warming', 'gha/default'],
   deadlineMinutes: 60,
   keep: 3,
 };

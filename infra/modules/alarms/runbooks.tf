@@ -1,6 +1,7 @@
 locals {
-  dashboard     = "${var.name_prefix}-fleet-${var.region_code}"
-  dashboard_url = "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${local.dashboard}"
+  dashboard      = "${var.name_prefix}-fleet-${var.region_code}"
+  dashboards_url = "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/"
+  dashboard_url  = "${local.dashboards_url}${local.dashboard}"
 
   kinds = toset(concat(["dead-letters"], values(local.alarms)[*].runbook))
 

@@ -61,12 +61,19 @@ resource "aws_autoscaling_group" "this" {
   }
 
   dynamic "tag" {
-    for_each = { for key, value in local.tags : key => value if !contains(["hearth:role-id", "hearth:warming-set", "hearth:drain-timeout"], key) }
+    for_each = { for key, value in local.tags : key => value if !contains(["hearth:deployment", "hearth:role-id", "hearth:warming-set", "hearth:drain-timeout"], key) }
     content {
       key                 = tag.key
       value               = tag.value
       propagate_at_launch = true
     }
+  }
+
+  # Functions may change groups with this tag only, and the name of the group is no proof: anybody may begin a name so.
+  tag {
+    key                 = "hearth:deployment"
+    value               = var.name_prefix
+    propagate_at_launch = false
   }
 
   # The function lifecycle accepts reports of this role only. The id is not that of the name: IAM never uses it again.

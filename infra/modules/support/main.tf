@@ -96,9 +96,15 @@ resource "aws_iam_policy" "support" {
 
 data "aws_iam_policy_document" "operator" {
   statement {
+    # All secrets of the deployment in one pattern: CircleCI has one per group.
     sid       = "WriteSecrets"
     actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
-    resources = var.secret_arns
+    resources = ["arn:${var.partition}:secretsmanager:${local.home}:secret:${var.name_prefix}_*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/hearth:deployment"
+      values   = [var.name_prefix]
+    }
   }
   dynamic "statement" {
     for_each = var.kms_key_arn[*]
@@ -109,7 +115,7 @@ data "aws_iam_policy_document" "operator" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = [for service in concat(["secretsmanager", "sqs"], length(var.cache_scopes) > 0 ? ["s3"] : []) : "${service}.${var.region}.${data.aws_partition.current.dns_suffix}"]
+        values   = [for service in concat(["secretsmanager", "sqs"], var.has_cache ? ["s3"] : []) : "${service}.${var.region}.${data.aws_partition.current.dns_suffix}"]
       }
     }
   }
@@ -124,15 +130,15 @@ data "aws_iam_policy_document" "operator" {
     resources = [for name in var.functions : "arn:${var.partition}:sqs:${local.home}:${var.name_prefix}-${name}-inbox"]
   }
   dynamic "statement" {
-    for_each = length(var.cache_scopes) > 0 ? [1] : []
+    for_each = var.has_cache ? [1] : []
     content {
       sid       = "RevokeCacheScopes"
       actions   = ["s3:GetObject", "s3:PutObject"]
-      resources = [for scope in var.cache_scopes : "${var.bucket_arn}/config/cache/${scope}.json"]
+      resources = ["${var.bucket_arn}/config/cache/*.json"]
     }
   }
   dynamic "statement" {
-    for_each = length(var.cache_scopes) > 0 ? [1] : []
+    for_each = var.has_cache ? [1] : []
     content {
       # A scope that was never revoked has no such object. Without this permission, which exposes names only, S3 answers 403 for it.
       sid       = "ListBucketForNotFound"

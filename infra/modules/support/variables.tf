@@ -43,19 +43,14 @@ variable "functions" {
   type        = list(string)
 }
 
-variable "secret_arns" {
-  description = "ARNs of the secrets that operators may write."
-  type        = list(string)
-}
-
 variable "bucket_arn" {
   description = "ARN of the bucket of the deployment."
   type        = string
 }
 
-variable "cache_scopes" {
-  description = "Scopes of the build cache, which operators may revoke."
-  type        = list(string)
+variable "has_cache" {
+  description = "Whether the build cache has scopes, which operators may revoke."
+  type        = bool
 }
 
 variable "kms_key_arn" {

@@ -1,4 +1,3 @@
-import { groupId } from '../../../shared/fleet/names.ts';
 import type { FunctionSpec } from '../../../shared/runtime/function-spec.ts';
 import { eventBusName, type QueueNames } from './names.ts';
 import { type Deployment, ROUTING_SECRET, WEBHOOK_SECRETS } from './settings.ts';
@@ -35,10 +34,7 @@ export function environmentOf(
 }
 
 function deploymentValues(deployment: Deployment, names: QueueNames): Record<string, string> {
-  const sets = Object.entries(deployment.warmingSets).map(([name, { schedule: _, ...set }]) => {
-    const groups = deployment.groups.filter(({ warmingSet }) => warmingSet === name).map(groupId);
-    return [name, { ...set, groups }];
-  });
+  const sets = Object.entries(deployment.warmingSets).map(([name, { schedule: _, ...set }]) => [name, set]);
   return {
     NAME_PREFIX: deployment.prefix,
     BUCKET: deployment.bucket,

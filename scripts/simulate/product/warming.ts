@@ -36,7 +36,6 @@ export function warmingFunction(deployment: Deployment, created: (bucket: string
       set,
       {
         group: id,
-        groups: [id, ...world.groups.filter((group) => group.set === set).map((group) => group.id)],
         ...{ deadlineMinutes: 120, keep: 3 },
       },
     ]),

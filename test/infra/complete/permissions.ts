@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { actionKey, epochKey, outputKey, toolKey } from '../../../shared/fleet/build-cache.ts';
 import { actionsOfRunner } from '../iam-actions.ts';
@@ -160,17 +161,51 @@ export function aboutPermissions(made: Applied): void {
       ]);
     });
 
-    test('the function warming scales warming groups only', () => {
+    /** The names of the groups that a statement of a function covers: by pattern, and by the tags of the groups. */
+    const groupsOf = (name: string, action: string) => {
       const policy = of('aws_iam_role_policy').find(({ address }) =>
-        address.includes('module.function["warming"].aws_iam_role_policy.own'),
+        address.includes(`module.function["${name}"].aws_iam_role_policy.own`),
       );
-      const scaling = statements(policy?.values.policy).find(({ Action }) =>
-        Action.includes('autoscaling:SetDesiredCapacity'),
+      const found = statements(policy?.values.policy).filter(({ Action }) => Action.includes(action));
+      expect(found, name).toHaveLength(1);
+      const [{ Resource: on, Condition } = { Resource: [], Condition: undefined }] = found;
+      const { StringEquals } = v.parse(
+        v.strictObject({ StringEquals: v.record(v.string(), v.string()) }),
+        Condition,
       );
-      expect(scaling?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
-        'aw-bk-warm-ios',
-        'aw-gha-warming',
-      ]);
+      expect(StringEquals['aws:ResourceTag/hearth:deployment'], name).toBe('aw');
+      return of('aws_autoscaling_group')
+        .filter(({ values }) => {
+          const tags = new Map(
+            (values.tag as { key: string; value: string }[]).map(({ key, value }) => [
+              `aws:ResourceTag/${key}`,
+              value,
+            ]),
+          );
+          return (
+            on.some((pattern) => covers(pattern, text(values.arn))) &&
+            Object.entries(StringEquals).every(([key, value]) => tags.get(key) === value)
+          );
+        })
+        .map(({ values }) => text(values.name))
+        .sort();
+    };
+    const WARMING = ['aw-bk-warm-ios', 'aw-gha-warming'];
+    const TAKE_JOBS = [
+      'aw-bk-default',
+      'aw-cci-default',
+      'aw-gha-default',
+      'aw-gha-org',
+      'aw-gha-small-jobs',
+    ];
+
+    test('the function warming scales warming groups only', () => {
+      expect(groupsOf('warming', 'autoscaling:SetDesiredCapacity')).toEqual(WARMING);
+    });
+
+    test('the function lifecycle terminates instances of the groups of the deployment', () => {
+      for (const action of ['TerminateInstanceInAutoScalingGroup', 'CompleteLifecycleAction'])
+        expect(groupsOf('lifecycle', `autoscaling:${action}`)).toEqual([...WARMING, ...TAKE_JOBS].sort());
     });
 
     test('the function scaling scales the groups that take jobs, and changes no registration', () => {
@@ -178,14 +213,7 @@ export function aboutPermissions(made: Applied): void {
         address.includes('module.function["scaling"].aws_iam_role_policy.own'),
       );
       const own = statements(policy?.values.policy);
-      const scaling = own.find(({ Action }) => Action.includes('autoscaling:SetDesiredCapacity'));
-      expect(scaling?.Resource.map((arn) => arn.split('/').at(-1)).sort()).toEqual([
-        'aw-bk-default',
-        'aw-cci-default',
-        'aw-gha-default',
-        'aw-gha-org',
-        'aw-gha-small-jobs',
-      ]);
+      expect(groupsOf('scaling', 'autoscaling:SetDesiredCapacity')).toEqual(TAKE_JOBS);
       const written = own
         .filter(({ Action }) => Action.includes('s3:PutObject'))
         .flatMap(({ Resource: on }) => on);
@@ -236,13 +264,13 @@ export function aboutPermissions(made: Applied): void {
     });
 
     test('only registration and scaling read the credentials of the CI providers and the declared groups', () => {
-      const reading = (pattern: RegExp) =>
+      const reading = (pattern: RegExp, secret?: string) =>
         of('aws_iam_role_policy')
           .filter(({ values }) =>
             statements(values.policy).some(
               ({ Action, Resource: on }) =>
                 Action.some((action) => /GetSecretValue|GetObject/.test(action)) &&
-                on.some((arn) => pattern.test(arn)),
+                on.some((arn) => pattern.test(arn) || (secret !== undefined && covers(arn, secret))),
             ),
           )
           .map(({ address }) => address);
@@ -253,7 +281,7 @@ export function aboutPermissions(made: Applied): void {
       expect(secrets).toHaveLength(4);
       for (const { values } of secrets) {
         const arn = text(values.arn);
-        expect(reading(new RegExp(`^${arn}$`)), arn).toEqual(both);
+        expect(reading(new RegExp(`^${arn}$`), arn), arn).toEqual(both);
       }
       const lifecycle = expect.stringContaining('module.function["lifecycle"]');
       // The function webhooks reads the names of repositories, and keys of its own.
@@ -261,7 +289,7 @@ export function aboutPermissions(made: Applied): void {
       const keys = of('aws_secretsmanager_secret').filter(({ name }) => name === 'webhook');
       expect(keys).toHaveLength(2);
       for (const { values } of keys)
-        expect(reading(new RegExp(`^${text(values.arn)}$`))).toEqual([own('webhooks')]);
+        expect(reading(new RegExp(`^${text(values.arn)}$`), text(values.arn))).toEqual([own('webhooks')]);
       expect(reading(/\/registrations\/\*$/)).toEqual(both);
       // Only which instances have no registration.
       expect(reading(/\/registrations\/sweep\.json$/)).toEqual([lifecycle]);
@@ -285,8 +313,17 @@ export function aboutPermissions(made: Applied): void {
     test('the agent secrets are those that operators may write', () => {
       const operator = only(of('aws_iam_policy').filter(({ values }) => values.name === 'aw-operator-usw2'));
       const writable = statements(operator.values.policy).find(({ Sid }) => Sid === 'WriteSecrets');
-      const arns = of('aws_secretsmanager_secret').map(({ values }) => text(values.arn));
-      expect(writable?.Resource.sort()).toEqual(arns.sort());
+      const [pattern = ''] = writable?.Resource ?? [];
+      expect(writable).toMatchObject({
+        Resource: ['arn:aws:secretsmanager:us-west-2:123456789012:secret:aw_*'],
+        Condition: { StringEquals: { 'aws:ResourceTag/hearth:deployment': 'aw' } },
+      });
+      const secrets = of('aws_secretsmanager_secret');
+      expect(secrets.length).toBeGreaterThan(5);
+      for (const { values } of secrets) {
+        expect(covers(pattern, text(values.arn)), text(values.arn)).toBe(true);
+        expect(values.tags).toMatchObject({ 'hearth:deployment': 'aw' });
+      }
     });
 
     test('operators raise the epoch of each scope of the build cache, and write nothing else in the bucket', () => {
@@ -296,7 +333,7 @@ export function aboutPermissions(made: Applied): void {
         .map(({ Action, Resource: on }) => [[Action].flat().sort(), on]);
       const arn = `arn:aws:s3:::${bucket}`;
       expect(ofBucket).toEqual([
-        [['s3:GetObject', 's3:PutObject'], [`${arn}/${epochKey('main')}`]],
+        [['s3:GetObject', 's3:PutObject'], [`${arn}/${epochKey('*')}`]],
         [['s3:ListBucket'], [arn]],
       ]);
     });
