@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,9 +9,9 @@ import { canApply, type Workspace, whyNot, workspace } from './terraform.ts';
 const reason = whyNot() ?? (canApply ? undefined : 'an apply needs an offline terraform in HEARTH_TERRAFORM');
 if (reason) console.warn(`a deployment with hundreds of groups is not tested: ${reason}`);
 
-/** Groups of each provider, and warming sets. The module once refused more than about 80 groups, or 30 on CircleCI. */
-const PER_PROVIDER = 100;
-const SETS = 30;
+/** Groups of each provider, and warming sets: more than one dashboard shows, and more than policies could name. */
+const PER_PROVIDER = 34;
+const SETS = 20;
 
 const many = <T>(count: number, one: (at: number) => [string, T]) =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => one(at)));
@@ -19,6 +19,14 @@ const many = <T>(count: number, one: (at: number) => [string, T]) =>
 /** Names of a usual length, which are no part of another name. */
 const name = (at: number) => `team-of-services-${1000 + at}`;
 const group = { max_runners: 4, resource_type: 'default', warming: true, warming_set: 'set-0' };
+
+/** What all groups share, and one group. The others, and the alarms of all groups, would take most of the time. */
+const TARGETS = [
+  `module.runner_group["gha/${name(PER_PROVIDER - 1)}"]`,
+  ...['function', 'support', 'warming', 'alarms.aws_cloudwatch_dashboard.this'].map((one) => `module.${one}`),
+  ...['groups', 'parameters'].map((one) => `aws_s3_object.${one}`),
+  ...['names', 'values', 'inputs', 'aws', 'cache_inputs'].map((rules) => `terraform_data.${rules}`),
+];
 
 const configuration = {
   provider: { aws: { region: 'us-west-2' } },
@@ -40,7 +48,7 @@ const configuration = {
           ...{ max_runners: 4, resource_type: 'default', gh_repo: 'acme/monorepo', queue: name(at) },
           ...(at < SETS
             ? { policies: { warming_manage: `set-${at}` } }
-            : { warming: true, warming_set: 'set-0', cache: 'write', cache_scope: `scope-${at}` }),
+            : { cache: 'write', cache_scope: `scope-${at}` }),
         },
       ]),
       cci_runner_groups: many(PER_PROVIDER, (at) => [name(at), group]),
@@ -80,13 +88,20 @@ describe.skipIf(reason !== undefined)(`a deployment with ${3 * PER_PROVIDER} gro
     mkdirSync(folder);
     writeFileSync(join(folder, 'main.tf.json'), JSON.stringify(configuration));
     space.must('large', 'init', '-backend=false', '-input=false');
-    space.must('large', 'apply', '-auto-approve', '-input=false');
+    space.must(
+      'large',
+      'apply',
+      '-auto-approve',
+      '-input=false',
+      ...TARGETS.map((one) => `-target=module.hearth.${one}`),
+    );
     all = resourcesOf(space.must('large', 'show', '-json'));
   });
   afterAll(() => space?.remove());
 
   test('has all of its groups', () => {
-    expect(of('aws_autoscaling_group')).toHaveLength(3 * PER_PROVIDER);
+    expect(of('aws_autoscaling_group')).toHaveLength(1);
+    expect(of('aws_secretsmanager_secret').length).toBeGreaterThan(PER_PROVIDER);
     const object = only(of('aws_s3_object').filter(({ values }) => values.key === GROUPS_KEY));
     const { groups } = v.parse(groupsFileSchema, JSON.parse(text(object.values.content)));
     expect(Object.keys(groups)).toHaveLength(3 * PER_PROVIDER);
@@ -121,7 +136,10 @@ describe.skipIf(reason !== undefined)(`a deployment with ${3 * PER_PROVIDER} gro
         values.environment,
       );
       // As Lambda measures them: as JSON.
-      expect(JSON.stringify(environment?.variables).length, address).toBeLessThanOrEqual(4_096);
+      const variables = JSON.stringify(environment?.variables);
+      expect(variables.length, address).toBeLessThanOrEqual(4_096);
+      // The warming group of each set is on GitHub, and no other group is named.
+      expect(variables, address).not.toMatch(/(bk|cci)[-_/]team/);
     }
   });
 
@@ -130,12 +148,11 @@ describe.skipIf(reason !== undefined)(`a deployment with ${3 * PER_PROVIDER} gro
       name: text(values.dashboard_name),
       widgets: v.parse(dashboardSchema, values.dashboard_body).widgets,
     }));
-    expect(dashboards.map((one) => one.name)).toEqual([
-      'aw-fleet-usw2',
-      'aw-fleet-usw2-2',
-      'aw-fleet-usw2-3',
-      'aw-fleet-usw2-4',
-    ]);
+    const pages = Array.from({ length: Math.ceil((3 * PER_PROVIDER) / 80) }, (_, at) => at + 1);
+    expect(pages.length).toBeGreaterThan(1);
+    expect(dashboards.map((one) => one.name)).toEqual(
+      pages.map((page) => `aw-fleet-usw2${page === 1 ? '' : `-${page}`}`),
+    );
     const shown: string[] = [];
     for (const { name, widgets } of dashboards) {
       expect(widgets.length, name).toBeLessThanOrEqual(500);
@@ -157,6 +174,28 @@ describe.skipIf(reason !== undefined)(`a deployment with ${3 * PER_PROVIDER} gro
     expect(shown).toEqual(ids);
     const titles = dashboards.flatMap(({ widgets }) => widgets.map(({ properties }) => properties.title));
     expect(titles.filter((title) => title === 'Messages in dead-letter queues')).toHaveLength(1);
+  });
+
+  // A plan of as many groups would take minutes. A quota of sets is a condition of the same list.
+  test('is warned about, where it needs more than the default quotas of AWS', () => {
+    const inputs = {
+      customer_id: 'a',
+      hosts: ['bk'],
+      vpc_id: 'vpc-0',
+      vpc_subnets: ['subnet-0'],
+      resource_types: {},
+    };
+    const sets = many(1_499, (at) => [`set-${at}`, { command: ['warm'] }]);
+    const file = join(space.path, 'infra/quotas.auto.tfvars.json');
+    writeFileSync(file, JSON.stringify({ ...inputs, warming_sets: sets }));
+    space.must('.', 'init', '-backend=false', '-input=false');
+    expect(space.asked('.', 'jsonencode(local.exceeded_quotas)')).toContain(
+      '1501 customer managed policies of IAM per account (default 1500)',
+    );
+    const rules = readFileSync(join(space.path, 'infra/checks-aws.tf'), 'utf8');
+    expect(rules).toMatch(
+      /check "default_quotas" \{\n +assert \{\n +condition += length\(local\.exceeded_quotas\) == 0\n/,
+    );
   });
 
   test('has rules, tags and parameters within the limits of EventBridge, S3, Auto Scaling and Parameter Store', () => {

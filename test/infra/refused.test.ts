@@ -254,21 +254,9 @@ const plans: Record<string, Refused> = {
     },
     messages: [
       'the 60 warming sets with a warming group are a variable of the function warming, and its variables would have',
-      'of the 4,096 that Lambda allows. About 4',
+      'of the 4,096 that Lambda allows. About 50 sets of such names fit',
       'the 170 scopes of the build cache need 1022 lifecycle rules of the 1,000 that a bucket has. 166 scopes fit',
       'Divide them among two deployments with different name_prefix.',
-    ],
-  },
-  // A warning, since an account can have more.
-  quotas: {
-    inputs: {
-      hosts: ['cci'],
-      cci_runner_groups: Object.fromEntries(
-        Array.from({ length: 501 }, (_, at) => [`g${at}`, { max_runners: 1, resource_type: 'default' }]),
-      ),
-    },
-    messages: [
-      'This deployment needs more than a new account has: 501 Auto Scaling groups per region (default 500). Request',
     ],
   },
   unencrypted: {

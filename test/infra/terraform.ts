@@ -14,14 +14,21 @@ export type Workspace = {
   run(folder: string, ...args: string[]): SpawnSyncReturns<string>;
   /** Runs terraform like `run`, and throws with its output if it fails. */
   must(folder: string, ...args: string[]): string;
+  /** The value of an expression of the module in a folder, as `terraform console` prints it. */
+  asked(folder: string, expression: string): string;
   path: string;
   remove(): void;
 };
 
 /** Runs terraform in a folder and returns the result, including failures. */
 export function terraformIn(folder: string, ...args: string[]): SpawnSyncReturns<string> {
+  return terraformWith('', folder, ...args);
+}
+
+function terraformWith(input: string, folder: string, ...args: string[]): SpawnSyncReturns<string> {
   const done = spawnSync(program, [`-chdir=${folder}`, ...args], {
     encoding: 'utf8',
+    input,
     maxBuffer: 256 * 1024 * 1024,
     env: { ...process.env, TF_IN_AUTOMATION: '1', AWS_EC2_METADATA_DISABLED: 'true' },
   });
@@ -57,6 +64,11 @@ export function workspace(options: { bundles?: boolean } = {}): Workspace {
     must(folder, ...args) {
       const { status, stdout, stderr } = run(folder, ...args);
       if (status !== 0) throw new Error(`terraform ${args.join(' ')} in ${folder}: ${stdout}\n${stderr}`);
+      return stdout;
+    },
+    asked(folder, expression) {
+      const { status, stdout, stderr } = terraformWith(expression, join(path, 'infra', folder), 'console');
+      if (status !== 0) throw new Error(`terraform console in ${folder}: ${stdout}\n${stderr}`);
       return stdout;
     },
     remove: () => rmSync(path, { recursive: true, force: true }),

@@ -267,7 +267,7 @@ export function aboutRunners(made: Applied): void {
       const tags = group?.values.tag as { key: string; value: string; propagate_at_launch: boolean }[];
       expect(Object.fromEntries(tags.map(({ key, value }) => [key, value]))).toMatchObject(wanted);
       const kept = tags.filter(({ propagate_at_launch }) => !propagate_at_launch).map(({ key }) => key);
-      expect(kept).toEqual([ROLE_ID_TAG, WARMING_SET_TAG]);
+      expect(kept).toEqual(['hearth:deployment', ROLE_ID_TAG, WARMING_SET_TAG]);
       expect(tags.find(({ key }) => key === WARMING_SET_TAG)?.value).toBe('default');
       const limited = of('aws_autoscaling_group').find(({ values }) => values.name === 'aw-gha-small-jobs');
       expect(limited?.values.tag).toContainEqual({
