@@ -56,8 +56,6 @@ const REPLACED: Readonly<Record<string, string>> = {
   createBufferedReadable: uncalled('createBufferedReadable'),
   /** The region of an EC2 instance. Lambda sets AWS_REGION (Lambda Developer Guide, "Defined runtime environment variables"). */
   getInstanceMetadataRegion: 'export const getInstanceMetadataRegion = async () => undefined;',
-  /** For the adaptive mode of retries, which only AWS_RETRY_MODE or a profile chooses. Lambda sets neither, and the module does not. */
-  DefaultRateLimiter: unused('DefaultRateLimiter'),
   /** For a Node without built-in hashes. Node in Lambda has them. */
   Sha1Js: unused('Sha1Js'),
   Sha256Js: unused('Sha256Js'),
