@@ -56,6 +56,12 @@ const REPLACED: Readonly<Record<string, string>> = {
   createBufferedReadable: uncalled('createBufferedReadable'),
   /** The region of an EC2 instance. Lambda sets AWS_REGION (Lambda Developer Guide, "Defined runtime environment variables"). */
   getInstanceMetadataRegion: 'export const getInstanceMetadataRegion = async () => undefined;',
+  /** For the signatures of messages within streams of events. Each signer makes one. */
+  HeaderFormatter: `
+    export class HeaderFormatter {
+      format() { throw new Error('this bundle was built without event streams'); }
+    }
+  `,
   /** For a Node without built-in hashes. Node in Lambda has them. */
   Sha1Js: unused('Sha1Js'),
   Sha256Js: unused('Sha256Js'),
