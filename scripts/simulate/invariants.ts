@@ -16,7 +16,7 @@ export const INVARIANTS = {
   'tree-follows': 'no parameter of a capacity is wrong for an hour without a write',
   'runner-has-agent': 'no instance is in service for an hour without an agent while its provider answers',
   'grows-with-backlog':
-    'no job waits for 15 minutes (where jobs are only counted: 45) beside a group that could take it, is below its maximum, and has had all it needs for as long',
+    'no job waits for 15 minutes beside a group that could take it, is below its maximum, and has had all it needs for as long',
   'jobs-end': 'every job that a group can take runs exactly once',
 } as const;
 export type InvariantName = keyof typeof INVARIANTS;

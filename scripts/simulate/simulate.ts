@@ -1,7 +1,5 @@
 import type { GroupCapacity } from '../../functions/parameters/ports.ts';
-import { TRIAL_MS } from '../../functions/scaling/unmatched.ts';
 import { watchStep } from '../../infra/runner/src/watch-step.ts';
-import type { CiProvider } from '../../shared/fleet/names.ts';
 import { type Report, reportSource } from '../../shared/fleet/report.ts';
 import { scheduleSource } from '../../shared/runtime/envelope.ts';
 import type { TimelineEvent } from '../timeline/events.ts';
@@ -62,12 +60,8 @@ type Live = {
   silentSince: number | undefined;
 };
 
-/**
- * Time that a job may wait beside a group that can grow. Buildkite and CircleCI only count the jobs of a queue: where some are held, a new
- * one cannot be told from them, and waits for the next trial.
- */
+/** Time that a job may wait beside a group that can grow. */
 const PATIENCE_MS = 15 * MINUTE;
-const patienceFor = (provider: CiProvider) => (provider === 'gha' ? PATIENCE_MS : PATIENCE_MS + TRIAL_MS);
 
 /** Groups above which the events about capacities are left out: the schedule of `parameters` alone makes it write all the time. */
 const LARGE_FLEET = 200;
@@ -498,8 +492,7 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
       );
     for (const { job, takers } of ci.oldest()) {
       const waited = kernel.now - job.queuedAt;
-      const patience = patienceFor(job.pool.provider);
-      if (waited < patience || !faults.isCalm(job.pool.provider, 2 * patience)) continue;
+      if (waited < PATIENCE_MS || !faults.isCalm(job.pool.provider, 2 * PATIENCE_MS)) continue;
       const growing = takers.find((id) => {
         const group = autoScaling.entries.get(nameById.get(id) ?? '')?.group;
         return group && group.desired < group.max;
