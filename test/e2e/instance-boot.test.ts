@@ -111,8 +111,8 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
     await expect.poll(log, soon).toContain('warming: sh with');
 
     // systemd starts it again, and the first command is stopped before the second one starts.
-    const [runner] = (await processes()).filter(({ argv }) =>
-      argv.includes('/usr/local/lib/aw-runner/aw-runner.mjs'),
+    const [runner] = (await processes()).filter(
+      ({ argv }) => argv.includes('/usr/local/lib/aw-runner/aw-runner.mjs') && argv.includes('run'),
     );
     process.kill(runner?.pid ?? 0, 'SIGKILL');
     await expect.poll(() => manifests().length, soon).toBe(1);
