@@ -18,7 +18,7 @@ import type { CiProvider } from '../../../shared/fleet/names.ts';
 import type { RegistrationRequest } from '../../../shared/fleet/registration.ts';
 import type { RestoreOutcome } from '../../../shared/fleet/report.ts';
 import type { Ci, Job, JobEnd, Listener, Pool } from '../cloud/ci.ts';
-import { HOUR, type Kernel, MINUTE, type Random, SECOND } from '../kernel.ts';
+import { type Kernel, MINUTE, type Random, SECOND } from '../kernel.ts';
 import { InstanceTimes } from '../measures.ts';
 import { simulatedKind, simulatedProgram } from './agent.ts';
 
@@ -353,7 +353,7 @@ export class SimulatedInstance {
   private releaseDue({ release, agent }: ChainRecord): number {
     if (!release || !agent?.listened || this.reclaimedAt !== undefined) return 0;
     if (release.removedAt !== undefined) return release.removedAt + 15 * SECOND;
-    return Math.min(release.notBefore, release.since + 3 * HOUR);
+    return Math.min(release.notBefore, release.since + 10 * MINUTE);
   }
 
   private current(): ChainRecord {

@@ -46,13 +46,8 @@ const UPDATE_MS = 30_000;
  */
 const QUIET_MS = 70_000;
 
-/**
- * Longest time of the tries to release an idle agent, in milliseconds. As long as the function `registration` does not answer, the agent still
- * takes jobs, and a signal can come in the second in which it gets one. So an outage of some hours ends no agent.
- */
-const RELEASE_MS = 3 * 3_600_000;
-
-/** Time after the removal of an agent's registration in which it ends by itself, in milliseconds. */
+/** Longest time of the tries to release an idle agent; its end without an answer; both in milliseconds. */
+const RELEASE_MS = 600_000;
 const LEAVE_MS = 15_000;
 
 /** Before a Spot interruption: the last moment for a release, and for the end of a job; in milliseconds. */
