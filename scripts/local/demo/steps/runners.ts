@@ -48,7 +48,8 @@ export async function occupy(
   const command = `until (exec 3<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.2; done; sleep ${seconds}`;
   const jobs = Array.from({ length: runners }, () => demo.cloud.providers.queueJob(group, command));
   await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
-    seconds: 60,
+    // The outage of Buildkite in the second act can come at the same time, and its agents then start again after up to a minute.
+    seconds: 180,
     state: () => jobs.map(({ now }) => now.state),
   });
   createServer((socket) => socket.destroy())
