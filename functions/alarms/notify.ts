@@ -17,9 +17,9 @@ export type SeriesState = Series & { inAlarm(): Promise<readonly string[]> };
 
 /**
  * Opens the incident of an alarm, or adds to it if it is open. Where many alarms of its series are in ALARM, they have one incident
- * together, unless the runner group has a route of its own: its incidents concern other people. A key that PagerDuty refuses may have been rotated since it was
- * read, so the secret is read again. If the key is the same, the next matching route is used: a page through the default route
- * is better than no page.
+ * together, unless the runner group has a route of its own: its incidents concern other people. A key that PagerDuty refuses may
+ * have been rotated since it was read, so the secret is read again. If the key is the same, the next matching route is used: a page
+ * through the default route is better than no page.
  *
  * @throws {PermanentError} if PagerDuty refuses every key
  */
