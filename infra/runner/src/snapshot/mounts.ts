@@ -130,10 +130,11 @@ export async function bind(from: string, to: string): Promise<void> {
  * Unmounts an image everywhere in this namespace and waits until its loop device is gone. Until then its blocks are in use.
  * Never lazily: a tree that something holds must not look free.
  *
- * @throws {TreeHeld} with the names of what holds it, after ten seconds
+ * @param limit milliseconds for which something may hold it
+ * @throws {TreeHeld} with the names of what holds it
  */
-export async function unmountImage(file: string, point: string): Promise<void> {
-  let until = performance.now() + RELEASE_MS;
+export async function unmountImage(file: string, point: string, limit = RELEASE_MS): Promise<void> {
+  let until = performance.now() + limit;
   for (;;) {
     // Each time anew: a device that is free can be that of another image by now.
     const loop = await deviceOf(file);

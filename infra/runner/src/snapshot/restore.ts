@@ -13,7 +13,7 @@ import { BadImage, isCleanImage } from './image.ts';
 import { type LazyBaseOptions, obtainLazily } from './lazy/lazy-base.ts';
 import { LazyStartFailed, lazyHealth, removeLazyImage } from './lazy/lazy-image.ts';
 import { lockFile } from './lock.ts';
-import { isMounted } from './mounts.ts';
+import { isMounted, TreeHeld, unmountImage } from './mounts.ts';
 import { type Directories, type Paths, snapshotPaths } from './paths.ts';
 import { patiently } from './patience.ts';
 import { emptyPlain, extractImage, linkPaths, NeedsRoot } from './plain.ts';
@@ -33,6 +33,9 @@ import { makePaths } from './warm-paths.ts';
 
 /** Time for which a restore repeats calls that fail, in milliseconds, unless its signal ends it earlier. */
 const PATIENCE_MS = 600_000;
+
+/** Time for the write-back of a tree that a killed program had begun to unmount, in milliseconds: at most some GB are unwritten. */
+const WRITE_BACK_MS = 60_000;
 
 export type RestoreOptions = {
   s3: Pick<S3Client, 'send'>;
@@ -224,7 +227,7 @@ async function showTree(
   warn: (line: string) => void,
 ): Promise<void> {
   const before = await readRestored(paths);
-  const kept = await keptTree(paths, before, set, snapshot);
+  const kept = await keptTree(paths, before, set, snapshot, warn);
   if (!kept) await forgetRestored(paths);
   await sweepTrees(paths, kept?.name, warn);
   await sweepBases(paths, new Set(snapshot ? [snapshot.id] : []));
@@ -271,12 +274,21 @@ async function keptTree(
   before: Restored | undefined,
   set: string,
   snapshot: Vouched | null,
+  warn: (line: string) => void,
 ): Promise<Tree | undefined> {
   if (before?.mode !== 'mounted' || before.tree === undefined || before.set !== set) return undefined;
   if (before.snapshot?.manifestSha256 !== snapshot?.manifestSha256) return undefined;
-  const point = paths.treeMount(before.tree);
+  const [image, point] = [paths.tree(before.tree), paths.treeMount(before.tree)];
   if (await isMounted(point)) return { name: before.tree, point, isTight: false };
-  if (!(await isCleanImage(paths.tree(before.tree)))) return undefined;
+  try {
+    // The kernel completes what a killed umount or mount had begun. Until then the image is not clean, and is mounted nowhere.
+    await unmountImage(image, point, WRITE_BACK_MS);
+  } catch (error) {
+    if (!(error instanceof TreeHeld)) throw error;
+    warn(error.message);
+    return undefined;
+  }
+  if (!(await isCleanImage(image))) return undefined;
   return openTree(paths, before.tree);
 }
 
