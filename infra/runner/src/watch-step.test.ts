@@ -123,6 +123,15 @@ describe('an instance that drains', () => {
       expect(step(draining(600), { ...leaving, agent })).toEqual([]);
   });
 
+  test('sends heartbeats for an idle agent whose registration is not removed yet: it can still get a job', () => {
+    const facts = { ...none, isReleasing: true };
+    const releasing = (seconds: number, agent: Observation['agent']) =>
+      heartbeat(draining(seconds), { now: NOW, agent, facts }, times);
+    expect(releasing(600, idle)).toEqual({ phase: 'drain', seconds: { drain: 600 } });
+    expect(releasing(3_601, idle)).toBeUndefined();
+    expect(releasing(600, gone)).toBeUndefined();
+  });
+
   test('counts an agent without an answer as busy', () => {
     expect(due(600, undefined)).toEqual({ phase: 'drain', seconds: { drain: 600 } });
     expect(step(draining(600), { ...leaving, agent: undefined })).toEqual([]);

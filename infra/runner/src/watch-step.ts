@@ -76,19 +76,20 @@ export function watchStep(
 }
 
 /**
- * The heartbeat that is due, if any. An agent without an answer counts as busy. An agent that is idle in a drain is about to end:
- * if it never does, the timeout of the hook ends the wait.
+ * The heartbeat that is due, if any. An agent without an answer counts as busy. An agent that is idle in a drain, and whose
+ * registration is removed, is about to end: if it never does, the timeout of the hook ends the wait.
  */
 export function heartbeat(
   state: RunnerState,
   observation: Pick<Observation, 'now' | 'agent' | 'facts'>,
   times: WatchTimes,
 ): { phase: 'boot' } | { phase: 'drain'; job?: string; seconds: { drain: number } } | undefined {
-  const { now, agent } = observation;
+  const { now, agent, facts } = observation;
   if (state.phase === 'draining') {
     const drain = (now - state.since) / 1000;
     const limit = times.drainTimeoutSeconds ?? Number.POSITIVE_INFINITY;
-    if (!canHaveJob(agent) || drain > limit) return undefined;
+    const canGetJob = agent?.state === 'idle' && facts.isReleasing === true;
+    if (!(canHaveJob(agent) || canGetJob) || drain > limit) return undefined;
     return { phase: 'drain', seconds: { drain }, ...(agent?.state === 'busy' && { job: agent.job }) };
   }
   return state.phase === 'ready' && isLaunching(state, observation) ? { phase: 'boot' } : undefined;

@@ -1,5 +1,5 @@
 import { AgentChain } from '../../../infra/runner/src/agents/chain.ts';
-import type { ChainRecord } from '../../../infra/runner/src/agents/chain-record.ts';
+import { type ChainRecord, releaseEndsAt } from '../../../infra/runner/src/agents/chain-record.ts';
 import type { AgentFacts, AgentStatus } from '../../../infra/runner/src/agents/driver.ts';
 import type { PlacedUnits } from '../../../infra/runner/src/agents/placed-units.ts';
 import type { RegistrationResult } from '../../../infra/runner/src/agents/registration-client.ts';
@@ -353,7 +353,7 @@ export class SimulatedInstance {
   private releaseDue({ release, agent }: ChainRecord): number {
     if (!release || !agent?.listened || this.reclaimedAt !== undefined) return 0;
     if (release.removedAt !== undefined) return release.removedAt + 15 * SECOND;
-    return Math.min(release.notBefore, release.since + 10 * MINUTE);
+    return Math.min(release.notBefore, releaseEndsAt(release));
   }
 
   private current(): ChainRecord {

@@ -87,12 +87,10 @@ export type AgentEnd = {
 export type StopControl = {
   /** Milliseconds until EC2 takes the instance away; infinite elsewhere. */
   leftMs: number;
-  /** For how long the release of this agent has been tried, in milliseconds. */
-  triedMs: number;
   /** Milliseconds since the provider has removed the registration. */
   removedMs: number | undefined;
-  /** The provider cannot remove an idle agent. */
-  isUnsupported: boolean;
+  /** The registration of an idle agent cannot be removed: the provider does not do that, or has not done it for long. */
+  isReleaseOver: boolean;
   /** Sends a signal once in the life of the agent's process. */
   signalOnce(signal: NodeJS.Signals): Promise<void>;
   /** Requests the release of the registration in the background. */

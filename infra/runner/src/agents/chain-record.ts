@@ -78,6 +78,8 @@ const recordSchema = v.object({
       /** No call before this time. */
       notBefore: time,
       tries: v.number(),
+      /** First answer that has not removed it. */
+      answeredAt: v.exactOptional(time),
       removedAt: v.exactOptional(time),
       unsupported: v.boolean(),
     }),
@@ -85,6 +87,23 @@ const recordSchema = v.object({
 });
 
 export type ChainRecord = v.InferOutput<typeof recordSchema>;
+
+/**
+ * Longest time of the tries to remove the registration of an idle agent, in milliseconds: from the first answer of the provider, and
+ * without one. In an outage the agent can still get a job at any moment, so most outages must be shorter.
+ */
+const ANSWERED_MS = 600_000;
+const UNANSWERED_MS = 3 * 3_600_000;
+
+/** When the tries end, in milliseconds since 1970. */
+export function releaseEndsAt({
+  since,
+  answeredAt,
+  unsupported,
+}: NonNullable<ChainRecord['release']>): number {
+  if (unsupported) return since;
+  return Math.min(since + UNANSWERED_MS, (answeredAt ?? Number.POSITIVE_INFINITY) + ANSWERED_MS);
+}
 export type AgentRecord = v.InferOutput<typeof agentSchema>;
 
 function newRecord(instanceId: string): ChainRecord {

@@ -347,14 +347,37 @@ describe('a drain', () => {
     expect(unit.signals).toEqual(['SIGINT']);
   });
 
-  test('tries to release for 10 minutes, then ends an agent that was idle for 70 s', async () => {
+  test('tries for 10 minutes to release an agent that its provider does not remove, then ends it', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.units.onSignal((unit) => one.units.end(unit));
+    await one.pass(chain, 12);
+    expect(chain.facts().isReleasing).toBe(false);
+    one.registration.onRelease('busy');
+    expect(await one.pass(chain, 595, true)).toEqual({ state: 'idle' });
+    expect(chain.facts().isReleasing).toBe(true);
+    expect(await one.pass(chain, 15, true)).toEqual({ state: 'gone' });
+  });
+
+  test('tries it for 3 hours without an answer, and for 10 minutes after the first one', async () => {
     const one = instance();
     const chain = one.restart();
     one.units.onSignal((unit) => one.units.end(unit));
     await one.pass(chain, 12);
     one.registration.setFault(() => 'unavailable');
-    expect(await one.pass(chain, 595, true)).toEqual({ state: 'idle' });
-    expect(await one.pass(chain, 10, true)).toEqual({ state: 'gone' });
+    expect(await one.pass(chain, 10_700, true)).toEqual({ state: 'idle' });
+    expect(chain.facts().isReleasing).toBe(true);
+    const other = instance();
+    const next = other.restart();
+    await other.pass(next, 12);
+    other.registration.setFault(() => 'unavailable');
+    await other.pass(next, 3_600, true);
+    other.registration.setFault(() => undefined);
+    other.registration.onRelease('busy');
+    // Idle for an hour, and the answer can be true: the job is on its way.
+    expect(await other.pass(next, 300, true)).toEqual({ state: 'idle' });
+    expect(await one.pass(chain, 120, true)).toEqual({ state: 'gone' });
+    expect(chain.facts().isReleasing).toBe(false);
   });
 
   test('does not end an agent that has taken a job meanwhile', async () => {

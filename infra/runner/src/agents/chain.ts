@@ -3,7 +3,13 @@ import { MAX_RETRY_AFTER_SECONDS, type Registration } from '../../../../shared/f
 import { errorText } from '../../../../shared/runtime/errors.ts';
 import { childrenOf, isSameProcess, type ProcessIdentity } from '../processes.ts';
 import type { AgentKind, EndedAgent, Launch, RunningAgent } from './agent-kind.ts';
-import { type AgentRecord, type ChainRecord, type ChainRecordFile, chainRecordFile } from './chain-record.ts';
+import {
+  type AgentRecord,
+  type ChainRecord,
+  type ChainRecordFile,
+  chainRecordFile,
+  releaseEndsAt,
+} from './chain-record.ts';
 import type { AgentContext, AgentDriver, AgentStatus } from './driver.ts';
 import type { AgentProgram } from './program-files.ts';
 import type { RegistrationClient } from './registration-client.ts';
@@ -99,8 +105,13 @@ export class AgentChain implements AgentDriver {
   }
 
   facts() {
-    const { inServiceAt, lastJobEnd, problem } = this.#record ?? {};
-    return { registers: true, inServiceAt, lastJobEnd, problem };
+    const { inServiceAt, lastJobEnd, problem, release } = this.#record ?? {};
+    const isReleasing =
+      release !== undefined &&
+      release.tries > 0 &&
+      release.removedAt === undefined &&
+      this.#context.now() < releaseEndsAt(release);
+    return { registers: true, inServiceAt, lastJobEnd, problem, isReleasing };
   }
 
   start(): Promise<void> {
@@ -487,9 +498,8 @@ export class AgentChain implements AgentDriver {
     return {
       /** Milliseconds until EC2 takes the instance away. */
       leftMs: this.#endsAt === undefined ? Number.POSITIVE_INFINITY : this.#endsAt - now(),
-      triedMs: now() - release.since,
       removedMs: release.removedAt === undefined ? undefined : now() - release.removedAt,
-      isUnsupported: release.unsupported,
+      isReleaseOver: now() >= releaseEndsAt(release),
       signalOnce: (signal: NodeJS.Signals) => this.#signalOnce(agent, signal),
       release: () => {
         this.#releasing ??= this.#releaseIdle(record, agent).finally(() => {
@@ -518,6 +528,7 @@ export class AgentChain implements AgentDriver {
     if (result.outcome === 'refused') release.notBefore = now() + result.retryAfterSeconds * 1000;
     if (result.outcome === 'released') {
       if (result.result === 'removed') release.removedAt = now();
+      else release.answeredAt ??= now();
       if (result.result === 'unsupported') release.unsupported = true;
       if (result.result === 'watch') release.notBefore = now() + (result.afterSeconds ?? 70) * 1000;
       this.#report(`release of ${name}: ${result.result}`);

@@ -28,6 +28,8 @@ export type AgentFacts = {
   lastJobEnd?: number | undefined;
   /** Why no further job should run on this instance. */
   problem?: string | undefined;
+  /** Whether the registration of an idle agent is still to be removed in a drain: until then the provider can assign a job to it. */
+  isReleasing?: boolean;
 };
 
 /**

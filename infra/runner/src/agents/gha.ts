@@ -46,8 +46,7 @@ const UPDATE_MS = 30_000;
  */
 const QUIET_MS = 70_000;
 
-/** Longest time of the tries to release an idle agent; its end without an answer; both in milliseconds. */
-const RELEASE_MS = 600_000;
+/** Time between the removal of an agent's registration and the signal that ends it if it does not end by itself, in milliseconds. */
 const LEAVE_MS = 15_000;
 
 /** Before a Spot interruption: the last moment for a release, and for the end of a job; in milliseconds. */
@@ -219,12 +218,12 @@ export function ghaAgent(options: {
     },
 
     async stop({ children, isIdle, idleMs }: RunningAgent, control: StopControl) {
-      const { leftMs, removedMs, triedMs, isUnsupported, signalOnce, release } = control;
+      const { leftMs, removedMs, isReleaseOver, signalOnce, release } = control;
       // The provider then reports a cancelled job at once, and not a lost one after ten minutes.
       if (leftMs < SPOT_END_MS) return signalOnce('SIGINT');
       if (!isIdle || children.some(isWorker)) return;
       if (removedMs !== undefined) return removedMs > LEAVE_MS ? signalOnce('SIGINT') : undefined;
-      if (isUnsupported || triedMs > RELEASE_MS || leftMs < SPOT_RELEASE_MS)
+      if (isReleaseOver || leftMs < SPOT_RELEASE_MS)
         return idleMs >= QUIET_MS ? signalOnce('SIGINT') : undefined;
       release();
     },
