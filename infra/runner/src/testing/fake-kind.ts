@@ -54,8 +54,7 @@ export function fakeKind(units: Units, change: Partial<AgentKind> = {}): AgentKi
       if (!isIdle || children.length > 0) return;
       if (control.removedMs !== undefined)
         return control.removedMs > 15_000 ? control.signalOnce('SIGINT') : undefined;
-      if (control.isReleaseOver)
-        return idleMs >= 70_000 ? control.signalOnce('SIGINT') : undefined;
+      if (control.isReleaseOver) return idleMs >= 70_000 ? control.signalOnce('SIGINT') : undefined;
       control.release();
     },
     async cleanUp() {},
