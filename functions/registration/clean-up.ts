@@ -82,12 +82,15 @@ async function registrationsOf(
   const now = clock.now().getTime();
   let list = lists.get(removable.scope);
   if (!list || now - list.at >= LIST_MS) {
-    list = { at: now, registrations: collect(removable) };
+    list = { at: now, ofInstances: collect(removable).then(byInstance) };
     lists.set(removable.scope, list);
-    list.registrations.catch(() => lists.delete(removable.scope));
+    list.ofInstances.catch(() => lists.delete(removable.scope));
   }
-  const registrations = await list.registrations;
-  return registrations.filter(({ name }) => parseRegistrationName(name)?.instanceId === instanceId);
+  return (await list.ofInstances).get(instanceId) ?? [];
+}
+
+function byInstance(registrations: readonly KnownRegistration[]): Map<string, KnownRegistration[]> {
+  return Map.groupBy(registrations, ({ name }) => parseRegistrationName(name)?.instanceId ?? '');
 }
 
 /** Every registration of a provider's list. */
