@@ -3,9 +3,11 @@ import { defineConfig } from 'vitest/config';
 /**
  * Tests that start programs, clouds or mounts. They run one file at a time: each needs two cores. The limits end what hangs, and are far above
  * what a busy computer needs.
+ *
+ * @param retry how often a failed test runs again. `npm test` names each test that passes only then, with its failure
  */
-const slow = (name: string, include: string[], exclude: string[] = []) => ({
-  test: { name, include, exclude, testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
+const slow = (name: string, include: string[], exclude: string[] = [], retry = 0) => ({
+  test: { name, include, exclude, retry, testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
 });
 
 /** Unit tests that replace a module of Node. The replacement must not reach other files. */
@@ -52,10 +54,10 @@ export default defineConfig({
           maxWorkers: 2,
         },
       },
-      slow('e2e', ['test/e2e/**/*.test.ts'], AGENTS),
+      slow('e2e', ['test/e2e/**/*.test.ts'], AGENTS, 1),
       // Judges the calls that the end-to-end tests have made.
       slow('permissions', ['test/permissions/**/*.test.ts']),
-      slow('agents', AGENTS),
+      slow('agents', AGENTS, [], 1),
     ],
   },
 });

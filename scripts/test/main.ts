@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Step, steps } from './steps.ts';
-import { failures, stepTally, sum, type Tally, tallyText, vitestTally } from './tally.ts';
+import { failures, stepTally, sum, type Tally, tallyText, unstable, vitestTally } from './tally.ts';
 
 /**
  * `npm test`: every check and every test, each step in its own process. A failed step does not stop the later ones, so
@@ -40,6 +40,9 @@ async function main(chosen: readonly string[]): Promise<number> {
     }
   }
 
+  for (const { step, repeated } of results)
+    for (const text of repeated)
+      console.log(`\n--- passed only when it was repeated, in ${step.name}: ${text}`);
   for (const { step, failed } of results)
     for (const text of failed) console.log(`\n--- failed in ${step.name}: ${text}`);
   const total = sum(results.map((result) => result.tally));
@@ -51,7 +54,14 @@ async function main(chosen: readonly string[]): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-type Result = { step: Step; tally: Tally; failed: string[]; seconds: number; output: string };
+type Result = {
+  step: Step;
+  tally: Tally;
+  failed: string[];
+  repeated: string[];
+  seconds: number;
+  output: string;
+};
 
 /** Each step with those that run beside it. */
 function groups(all: readonly Step[]): Step[][] {
@@ -67,10 +77,12 @@ async function timed(step: Step, stdio: 'inherit' | 'pipe'): Promise<Result> {
   const started = performance.now();
   const { exitCode, output } = await run(step, stdio);
   const seconds = (performance.now() - started) / 1000;
-  if (!step.counts) return { step, tally: stepTally(exitCode), failed: [], seconds, output };
+  const facts = { step, seconds, output };
+  if (!step.counts) return { ...facts, tally: stepTally(exitCode), failed: [], repeated: [] };
   const file = `${REPORTS}/${step.name}.json`;
   const report = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
-  return { step, tally: vitestTally(report, exitCode), failed: failures(report), seconds, output };
+  const tally = vitestTally(report, exitCode);
+  return { ...facts, tally, failed: failures(report), repeated: unstable(report) };
 }
 
 function run(step: Step, stdio: 'inherit' | 'pipe'): Promise<{ exitCode: number; output: string }> {

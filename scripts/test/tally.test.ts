@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { failures, stepTally, sum, tallyText, vitestTally } from './tally.ts';
+import { failures, stepTally, sum, tallyText, unstable, vitestTally } from './tally.ts';
 
 const report = (counts: object) =>
   JSON.stringify({
@@ -54,6 +54,17 @@ describe('the failures of npm test', () => {
       assertionResults: [],
     };
     expect(failures(text([file]))).toEqual(['/x/b.test.ts\nCannot find module']);
+  });
+
+  test('are apart from tests that passed when they were repeated, which are named with their first failure', () => {
+    const assertionResults = [
+      { status: 'passed', fullName: 'a b', failureMessages: ['Error: seed 7'] },
+      { status: 'passed', fullName: 'a c', failureMessages: [] },
+    ];
+    const repeated = text([{ name: '/x/a.test.ts', status: 'passed', assertionResults }]);
+    expect(failures(repeated)).toEqual([]);
+    expect(unstable(repeated)).toEqual(['/x/a.test.ts > a b\nError: seed 7']);
+    expect(unstable(undefined)).toEqual([]);
   });
 
   test('are none without a report and in a green one', () => {

@@ -47,15 +47,31 @@ const FAILURE_LENGTH = 2_000;
 
 /** The failed tests of a vitest report, each with its file and what it printed: they are named again at the end of a long run. */
 export function failures(report: string | undefined): string[] {
-  if (report === undefined) return [];
-  const { testResults } = v.parse(reportSchema, JSON.parse(report));
-  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+  return testFiles(report).flatMap(({ name, status, message, assertionResults }) => {
     const failed = assertionResults.filter((result) => result.status === 'failed');
     if (failed.length === 0) return status === 'failed' ? [failure(name, message)] : [];
-    return failed.map(({ fullName, failureMessages }) =>
-      failure(`${name} > ${fullName}`, failureMessages?.[0] ?? ''),
-    );
+    return failed.map((result) => testFailure(name, result));
   });
+}
+
+/** The tests that passed only when they were repeated, each with its first failure. They do not fail a run, and each has a cause. */
+export function unstable(report: string | undefined): string[] {
+  return testFiles(report).flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status, failureMessages }) => status === 'passed' && (failureMessages?.length ?? 0) > 0)
+      .map((result) => testFailure(name, result)),
+  );
+}
+
+function testFiles(report: string | undefined) {
+  return report === undefined ? [] : v.parse(reportSchema, JSON.parse(report)).testResults;
+}
+
+function testFailure(
+  file: string,
+  { fullName, failureMessages }: { fullName: string; failureMessages?: string[] | null | undefined },
+): string {
+  return failure(`${file} > ${fullName}`, failureMessages?.[0] ?? '');
 }
 
 const failure = (title: string, text: string) => `${title}\n${text.slice(0, FAILURE_LENGTH)}`.trimEnd();

@@ -10,7 +10,7 @@ import { isWarm } from '../../infra/runner/src/snapshot/restore.ts';
 import { verifyContent } from '../../infra/runner/src/snapshot/verify-content.ts';
 import { whyMissing } from '../support/packages.ts';
 import { seeded } from '../support/random.ts';
-import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
+import { BUCKET, expectSame, listing, SET, startWorld, type World } from '../support/snapshots.ts';
 import { loopsBelow, mountsBelow } from '../support/xfs.ts';
 
 const reason = await whyMissing({
@@ -117,7 +117,7 @@ describe.skipIf(reason !== undefined)(
           expect(problem, `seed ${chance.seed}, kill ${kill}`).toBeUndefined();
         }
         expect((await program('restore')).code).toBe(0);
-        expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}`).toBe(expected);
+        expectSame(listing(directories.warm), expected, `seed ${chance.seed}, kill ${kill}`);
       }
       expect(killed, 'saves that were killed in the middle').toBeGreaterThan(KILLS / 4);
 
@@ -129,7 +129,7 @@ describe.skipIf(reason !== undefined)(
       world.makeCurrent(last);
       const other = world.instance('other');
       expect(await world.restore(other)).toMatchObject({ outcome: 'restored', id: last });
-      expect(listing(other.warm)).toBe(before);
+      expectSame(listing(other.warm), before);
     });
 
     test('of a restore and its clone: the next one continues, and nothing exists twice', async () => {
@@ -158,7 +158,7 @@ describe.skipIf(reason !== undefined)(
           resumed += 1;
         // Only a complete tree counts as warm.
         if (await isWarm(directories)) {
-          expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}: ${output}`).toBe(expected);
+          expectSame(listing(directories.warm), expected, `seed ${chance.seed}, kill ${kill}: ${output}`);
         }
       }
       expect(world.server.objects.size).toBe(size);
@@ -168,7 +168,7 @@ describe.skipIf(reason !== undefined)(
         code: 0,
         output: expect.stringContaining('"restored"'),
       });
-      expect(listing(directories.warm)).toBe(expected);
+      expectSame(listing(directories.warm), expected);
       expectClean();
     });
 
@@ -192,8 +192,10 @@ describe.skipIf(reason !== undefined)(
         await program('restore', 150 + chance.next() * 500);
         if (await isWarm(directories)) expect([old, fresh]).toContain(listing(directories.warm));
         expect((await program('restore')).code).toBe(0);
-        expect(listing(directories.warm), `seed ${chance.seed}, kill ${kill}`).toBe(
+        expectSame(
+          listing(directories.warm),
           kill % 2 === 0 ? old : fresh,
+          `seed ${chance.seed}, kill ${kill}`,
         );
         expectClean();
       }

@@ -29,7 +29,7 @@ import { framesKey } from '../../shared/snapshot/layout.ts';
 import { CGROUPS } from '../support/job-space.ts';
 import { whyMissing } from '../support/packages.ts';
 import { localS3 } from '../support/s3-client.ts';
-import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
+import { BUCKET, expectSame, listing, SET, startWorld, type World } from '../support/snapshots.ts';
 import { loopsBelow, mountsBelow } from '../support/xfs.ts';
 
 const reason = await whyMissing({
@@ -115,7 +115,7 @@ describe.skipIf(reason !== undefined)('faults', () => {
       expect(restored).toMatchObject({ outcome: 'restored', id });
       // Only what a dropped connection had begun is fetched again.
       expect(restored.fetchedBytes).toBeLessThan(21.5 * MIB);
-      expect(listing(runner.warm)).toBe(listing(maker.warm));
+      expectSame(listing(runner.warm), listing(maker.warm));
     });
   });
 

@@ -9,7 +9,7 @@ import { MAX_OBJECTS } from '../../shared/snapshot/manifest.ts';
 import { UNIT_BYTES } from '../../shared/snapshot/units.ts';
 import { whyMissing } from '../support/packages.ts';
 import { seeded } from '../support/random.ts';
-import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
+import { BUCKET, expectSame, listing, SET, startWorld, type World } from '../support/snapshots.ts';
 
 const reason = await whyMissing({
   'mkfs.xfs': 'xfsprogs',
@@ -82,7 +82,7 @@ describe.skipIf(reason !== undefined)(`random changes (HEARTH_SEED=${chance.seed
       const followers = generation % 3 === 2 ? [always, fresh, rarely] : [always, fresh];
       for (const directories of followers) {
         expect(await world.restore(directories)).toMatchObject({ outcome: 'restored', id: saved.id });
-        expect(listing(directories.warm), `seed ${chance.seed}, generation ${generation}`).toBe(expected);
+        expectSame(listing(directories.warm), expected, `seed ${chance.seed}, generation ${generation}`);
       }
     }
     expect(kinds).toContain('difference');

@@ -30,7 +30,7 @@ import { framesKey, indexKey, manifestKey } from '../../shared/snapshot/layout.t
 import type { Manifest } from '../../shared/snapshot/manifest.ts';
 import { UNIT_BYTES, unitsOf } from '../../shared/snapshot/units.ts';
 import { whyMissing } from '../support/packages.ts';
-import { BUCKET, listing, SET, startWorld, type World } from '../support/snapshots.ts';
+import { BUCKET, expectSame, listing, SET, startWorld, type World } from '../support/snapshots.ts';
 import { loopsBelow, mountsBelow } from '../support/xfs.ts';
 
 const reason = await whyMissing({
@@ -75,7 +75,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
 
     const second = world.instance('second');
     expect(await world.restore(second)).toMatchObject({ outcome: 'restored', id: full.id });
-    expect(listing(second.warm)).toBe(listing(first.warm));
+    expectSame(listing(second.warm), listing(first.warm));
     rmSync(join(second.warm, 'folder-3'), { recursive: true });
     writeFileSync(join(second.warm, 'new'), 'file');
     const next = await world.saveAndPromote(second);
@@ -84,7 +84,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
 
     const third = world.instance('third');
     expect(await world.restore(third)).toMatchObject({ outcome: 'restored', id: next.id });
-    expect(listing(third.warm)).toBe(listing(second.warm));
+    expectSame(listing(third.warm), listing(second.warm));
   });
 
   test('whatever a file system holds is the same afterwards', async () => {
@@ -107,7 +107,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     expect(saved.uploadedBytes).toBeLessThan(2_000_000);
     const second = world.instance('second');
     expect(await world.restore(second)).toMatchObject({ outcome: 'restored' });
-    expect(listing(second.warm)).toBe(expected);
+    expectSame(listing(second.warm), expected);
     expect(shell(second.warm, 'lsattr frozen')).toContain('i');
     expect(shell(second.warm, 'du -k sparse').split('\t')[0]).toBe('4');
   });
@@ -132,7 +132,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     expect(next.uploadedBytes).toBeLessThan(full.uploadedBytes * 0.02);
     const second = world.instance('second');
     await world.restore(second);
-    expect(listing(second.warm)).toBe(listing(first.warm));
+    expectSame(listing(second.warm), listing(first.warm));
   });
 
   test('an instance with an older snapshot fetches the difference, also where files became zeros', async () => {
@@ -150,7 +150,7 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     const again = await world.restore(runner);
     expect(again.outcome).toBe('restored');
     expect(again.fetchedBytes).toBeLessThan(full.uploadedBytes * 0.1);
-    expect(listing(runner.warm)).toBe(listing(first.warm));
+    expectSame(listing(runner.warm), listing(first.warm));
     const fresh = world.instance('fresh');
     await world.restore(fresh);
     expect(await contentOf(runner.images)).toEqual(await contentOf(fresh.images));

@@ -107,6 +107,23 @@ export async function startWorld({ withDisk = true, size = '30G' } = {}): Promis
   return world;
 }
 
+/**
+ * Compares two listings of trees.
+ *
+ * @throws with the first lines that only one of them has
+ */
+export function expectSame(found: string, expected: string, context = ''): void {
+  if (found === expected) return;
+  const [ours, theirs] = [found, expected].map((text) => new Set(text.split(/[\0\n]/))) as [
+    Set<string>,
+    Set<string>,
+  ];
+  const only = (sign: string, lines: Set<string>, other: Set<string>) =>
+    [...lines].flatMap((line) => (other.has(line) ? [] : `${sign} ${line}`)).slice(0, 8);
+  const lines = [...only('+', ours, theirs), ...only('-', theirs, ours)];
+  throw new Error(`the trees differ ${context}\n${lines.join('\n')}`);
+}
+
 /** Every entry of a tree with all that a restore keeps, in one order: kind, owner, mode, times, attributes, links, content. */
 export function listing(path: string): string {
   const facts = "find . -printf '%y %U:%G %m %n %i %T@ %C@ %s %l %p\\0' | LC_ALL=C sort -z";
