@@ -1,7 +1,7 @@
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { ChildProcessFailed, execute } from '../child-process.ts';
+import { execute } from '../child-process.ts';
+import { startTransientUnit } from '../transient-unit.ts';
 import { CACHE_NODE_OPTIONS, CACHE_PROCESS_ENVIRONMENT } from './cache-program.ts';
 import { CACHE_BAZELRC, cacheBazelRc } from './client-settings.ts';
 import type { CacheUnitFactory } from './job-cache.ts';
@@ -15,10 +15,6 @@ const SETTINGS = '/run/aw-runner/cache.json';
 
 /** Only the user of the cache and root reach the socket. */
 const CONTROL = '/run/aw-cache/control';
-
-/** Longest wait until systemd has removed the unit before, and the time between two tries; in milliseconds. */
-const REMOVAL_MS = 10_000;
-const REMOVAL_POLL_MS = 100;
 
 /**
  * Properties of the unit (systemd.exec(5), systemd.service(5), systemd.resource-control(5)). It is in `system.slice`, whose
@@ -59,25 +55,18 @@ export const systemdCacheUnit: CacheUnitFactory = ({ log }) => ({
     if (await isActive()) return;
     await prepare(settings, log);
     const [program = '', script = ''] = [process.execPath, process.argv[1]];
-    const start = [
-      ...['--quiet', '--no-ask-password', `--unit=${UNIT}`, '--description=Build cache of the instance'],
+    const options = [
+      '--description=Build cache of the instance',
       ...[...PROPERTIES, `ReadWritePaths=${settings.directory}`].map((property) => `--property=${property}`),
       ...Object.entries(CACHE_PROCESS_ENVIRONMENT).map(([name, value]) => `--setenv=${name}=${value}`),
-      ...['--', program, ...CACHE_NODE_OPTIONS, script, 'serve-cache', SETTINGS],
     ];
-    for (const end = performance.now() + REMOVAL_MS; ; await sleep(REMOVAL_POLL_MS)) {
-      // Of a unit that is about to start again, or has failed.
-      await execute('systemctl', ['stop', UNIT]).catch(() => undefined);
-      await execute('systemctl', ['reset-failed', UNIT]).catch(() => undefined);
-      try {
-        await execute('systemd-run', start);
-        return;
-      } catch (error) {
-        // systemd removes a unit some time after its end.
-        const isLeft = error instanceof ChildProcessFailed && /already loaded/.test(error.output);
-        if (!isLeft || performance.now() > end) throw error;
-      }
-    }
+    await startTransientUnit(UNIT, options, [
+      program,
+      ...CACHE_NODE_OPTIONS,
+      script,
+      'serve-cache',
+      SETTINGS,
+    ]);
   },
 
   async restart() {

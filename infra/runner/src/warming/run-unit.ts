@@ -20,6 +20,9 @@ const GRACE_MS = 10_000;
 /** Longest time from a kill to the end of all processes, where there is no cgroup, in milliseconds. */
 const KILL_MS = 10_000;
 
+/** Longest wait until systemd has removed the unit of an earlier run, in milliseconds. */
+const REMOVAL_MS = 10_000;
+
 export type RunUnitOptions = {
   units: PlacedUnits;
   /** The user of the program; created if the instance does not have it. */
@@ -43,6 +46,7 @@ export async function runInUnit(program: WarmingProgram, options: RunUnitOptions
   const { units, user, warm, state, signal, log } = options;
   signal.throwIfAborted();
   await endUnit(units, log);
+  await removed(units);
   await units.ensureUser(user);
   await units.prepare(UNIT);
   const logFile = join(state, 'warming.log');
@@ -105,6 +109,12 @@ async function endUnit(units: PlacedUnits, log: (line: string) => void): Promise
     await units.remove(UNIT);
   }
   await units.discard(UNIT);
+}
+
+/** systemd removes a unit some time after its end, and starts no other one of its name before. */
+async function removed(units: PlacedUnits): Promise<void> {
+  const until = performance.now() + REMOVAL_MS;
+  while ((await units.state(UNIT)) && performance.now() < until) await sleep(POLL_MS);
 }
 
 /** Where there are no cgroups, which no instance lacks: on laptops. */

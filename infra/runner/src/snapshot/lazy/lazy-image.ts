@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute } from '../../child-process.ts';
 import { isSameProcess, signalProcess } from '../../processes.ts';
+import { startTransientUnit } from '../../transient-unit.ts';
 import { endMetadataReader, startMetadataReader } from './metadata-reader.ts';
 import { mountLower, mountOverlay, unmountLazy } from './mounts.ts';
 import {
@@ -44,7 +45,7 @@ const ENVIRONMENT = { MALLOC_ARENA_MAX: '2' };
 /** Characters of the log of a process that has ended before it served. */
 const MAX_LOG = 1_000;
 
-const UNIT = 'aw-image';
+const UNIT = 'aw-image.service';
 
 /** What jobs and boots must know of an image that is served. */
 export type LazyHealth =
@@ -230,17 +231,13 @@ async function launch(
       `StandardOutput=append:${paths.log}`,
       `StandardError=append:${paths.log}`,
     ];
-    await execute('systemd-run', [
-      '--quiet',
+    const options = [
       '--collect',
-      '--no-ask-password',
       '--description=Image of a lazy start',
-      `--unit=${UNIT}`,
       ...Object.entries(ENVIRONMENT).map(([key, value]) => `--setenv=${key}=${value}`),
-      ...properties.flatMap((property) => ['--property', property]),
-      program,
-      ...args,
-    ]);
+      ...properties.map((property) => `--property=${property}`),
+    ];
+    await startTransientUnit(UNIT, options, [program, ...args]);
     return () =>
       execute('systemctl', ['--quiet', 'is-active', UNIT]).then(
         () => true,
