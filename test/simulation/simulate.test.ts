@@ -67,6 +67,17 @@ describe('an installation that needs more registrations than GitHub allows', () 
   });
 });
 
+test('an hour without the function registration: idle agents of GitHub that drain stay until it is back, and no hook times out', async () => {
+  const { summary, violations } = await simulate({
+    ...SMALL,
+    ...{ seed: 3, length: 8 * HOUR, providers: ['gha'], groups: 6, runners: 60 },
+    ...{ faults: ['registration'], outage: 0, spot: 0 },
+  });
+  expect(violations).toEqual([]);
+  expect(summary.jobs).toMatchObject({ done: summary.jobs.queued, killed: 0 });
+  expect(summary.hooksTimedOut).toBe(0);
+});
+
 describe('a decision that is wrong is noticed:', () => {
   const QUIET: Options = {
     ...SMALL,
