@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { fetchFailure, readAnswer, retryAfterSeconds } from '../runtime/http-answer.ts';
 import { redactText } from '../runtime/redact.ts';
 import { type CallOptions, ProviderError, type RateLimit } from './provider.ts';
 
@@ -65,25 +66,14 @@ async function send(
       redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
     });
-    return { response, text: await textOf(response) };
+    const { text, isWhole } = await readAnswer(response, MAX_ANSWER);
+    if (!isWhole) throw new Error(`its answer has more than ${MAX_ANSWER} bytes`);
+    return { response, text };
   } catch (cause) {
-    // The message of fetch's own error is "fetch failed". Its cause has the reason. Neither contains headers or body.
-    const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    const reason = inner instanceof Error ? inner.message : String(inner);
-    throw new ProviderError('unavailable', `${place(request)} gave no answer: ${reason}`, { cause });
+    throw new ProviderError('unavailable', `${place(request)} gave no answer: ${fetchFailure(cause)}`, {
+      cause,
+    });
   }
-}
-
-/** @throws if the answer is too large: the memory of a function is small */
-async function textOf({ body }: Response): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of body ?? []) {
-    bytes += piece.length;
-    if (bytes > MAX_ANSWER) throw new Error(`its answer has more than ${MAX_ANSWER} bytes`);
-    pieces.push(piece);
-  }
-  return new TextDecoder().decode(Buffer.concat(pieces));
 }
 
 function parse(request: ProviderRequest, status: number, text: string): unknown {
@@ -120,7 +110,7 @@ function refusal(
     return new ProviderError('rate-limited', message, { status, afterSeconds: waitSeconds(headers, clock) });
   }
   if (status >= 500 || status === 408) {
-    const after = retryAfter(headers, clock);
+    const after = retryAfterSeconds(headers, clock);
     return new ProviderError('unavailable', message, {
       status,
       ...(after !== undefined && { afterSeconds: after }),
@@ -140,19 +130,11 @@ function isRateRefusal(headers: Headers, message: string): boolean {
 
 /** The wait after a refusal for the rate: `retry-after`, else the reset of a spent limit, else a minute. */
 function waitSeconds(headers: Headers, clock: Clock): number {
-  const after = retryAfter(headers, clock);
+  const after = retryAfterSeconds(headers, clock);
   if (after !== undefined) return after;
   const rate = rateLimit(headers, clock);
   if (rate?.remaining !== 0) return DEFAULT_WAIT_SECONDS;
   return Math.max(1, Math.ceil((rate.resetAt.getTime() - clock.now().getTime()) / 1000));
-}
-
-/** `Retry-After` in seconds, from either of its two forms. */
-function retryAfter(headers: Headers, clock: Clock): number | undefined {
-  const header = headers.get('retry-after');
-  if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - clock.now().getTime()) / 1000;
-  return Number.isFinite(seconds) ? Math.max(1, Math.ceil(seconds)) : undefined;
 }
 
 /** The limit in `x-ratelimit-*` (GitHub) or `ratelimit-*` (Buildkite). GitHub's reset is a time, Buildkite's a number of seconds. */

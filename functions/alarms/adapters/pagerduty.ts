@@ -1,5 +1,6 @@
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { PermanentError, RetryableError } from '../../../shared/runtime/errors.ts';
+import { fetchFailure, readAnswer, retryAfterSeconds } from '../../../shared/runtime/http-answer.ts';
 import { redactText } from '../../../shared/runtime/redact.ts';
 import type { Pager } from '../ports.ts';
 
@@ -28,11 +29,11 @@ export function pagerDuty(baseUrl: string, clock: Clock): Pager {
       if (answer.status === 202) return;
       const message = `PagerDuty answered ${answer.status}: ${redactText(answer.text).slice(0, MAX_REFUSAL)}`;
       if (answer.status === 429 || answer.status === 408 || answer.status >= 500) {
-        const after = retryAfter(answer.retryAfter, clock);
+        const after = retryAfterSeconds(answer.headers, clock);
         throw new RetryableError(
           answer.status === 429 ? 'pagerduty-throttled' : 'pagerduty-unavailable',
           message,
-          after === undefined ? {} : { afterSeconds: after },
+          after === undefined ? {} : { afterSeconds: Math.min(MAX_RETRY_AFTER, after) },
         );
       }
       throw new PermanentError('pagerduty-refused', message);
@@ -51,33 +52,12 @@ async function post(url: URL, body: object) {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     const { status, headers } = response;
-    return { status, retryAfter: headers.get('retry-after'), text: await beginOf(response) };
+    return { status, headers, ...(await readAnswer(response, MAX_READ)) };
   } catch (cause) {
-    // The message of fetch's own error is "fetch failed". Its cause has the reason. Neither contains the body.
-    const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    const reason = inner instanceof Error ? inner.message : String(inner);
-    throw new RetryableError('pagerduty-unreachable', `${url.host} could not be reached: ${reason}`, {
-      cause,
-    });
+    throw new RetryableError(
+      'pagerduty-unreachable',
+      `${url.host} could not be reached: ${fetchFailure(cause)}`,
+      { cause },
+    );
   }
-}
-
-/** The first bytes of an answer. The rest, which can be of any length, is not received. */
-async function beginOf({ body }: Response): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of body ?? []) {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes >= MAX_READ) break;
-  }
-  return Buffer.concat(pieces).toString('utf8', 0, MAX_READ);
-}
-
-/** `Retry-After` in seconds, from either of its two forms. */
-function retryAfter(header: string | null, clock: Clock): number | undefined {
-  if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - clock.now().getTime()) / 1000;
-  if (!Number.isFinite(seconds)) return undefined;
-  return Math.min(MAX_RETRY_AFTER, Math.max(1, Math.ceil(seconds)));
 }
