@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { freePort } from '../free-port.ts';
+import { lowPort } from '../free-port.ts';
 import { installFakeAgent } from './agents/install.ts';
 import { endPrograms, type Program, startProgram, temporaryFolder, until } from './testing/program.ts';
 
@@ -27,7 +27,7 @@ const value = (program: Program, name: string) =>
 
 describe('the printed lines work', () => {
   test('github', async () => {
-    const port = await freePort();
+    const port = await lowPort();
     const program = run('--provider', 'github', '--port', String(port), '--repository', 'o/r');
     await until('the start', () => program.output().includes('Ctrl-C'));
     expect(program.output()).toContain(`github at http://127.0.0.1:${port}\n`);
@@ -86,7 +86,7 @@ describe('the printed lines work', () => {
 });
 
 test('a killed server continues from its state file', async () => {
-  const port = String(await freePort());
+  const port = String(await lowPort());
   const args = [
     '--provider',
     'buildkite',

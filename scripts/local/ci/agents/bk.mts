@@ -46,8 +46,13 @@ const IGNORED_SWITCHES =
 
 /** A job that is cancelled gets its signal, and SIGKILL after this time. */
 const SIGNAL_GRACE_MS = 9_000;
-/** After the second signal the agent ends within this time in any case. */
-const HARD_EXIT_MS = 11_000;
+/**
+ * After the second signal the agent ends within this time in any case. The real one: 11 s, which leaves 2 s after SIGKILL for the log and the
+ * report; a busy computer takes longer.
+ */
+const HARD_EXIT_MS = 60_000;
+/** Limit of the report of a stop. */
+const STOP_MS = 10_000;
 const SEND_WITHIN_SECONDS = 600;
 /** A registration is tried 30 times, every 10 s. */
 const REGISTER_WITHIN_SECONDS = 300;
@@ -132,6 +137,7 @@ async function start(settings: Settings): Promise<number> {
 
   let stops = 0;
   let job: { id: string; cancel(reason: string): void } | undefined;
+  let stopped: Promise<unknown> = Promise.resolve();
   const stopping = new AbortController();
   const disconnected = new AbortController();
 
@@ -148,7 +154,7 @@ async function start(settings: Settings): Promise<number> {
     if (stops > 2) process.exit(1);
     if (stops === 1 && !cancels) {
       log('Gracefully stopping agent. Waiting for current job to finish before disconnecting...');
-      call('POST', 'stop', {}, agent.access_token, AbortSignal.timeout(5_000)).catch(() => {
+      stopped = call('POST', 'stop', {}, agent.access_token, AbortSignal.timeout(STOP_MS)).catch(() => {
         // Best effort: the disconnect follows.
       });
     } else {
@@ -183,6 +189,8 @@ async function start(settings: Settings): Promise<number> {
   const code = await work();
   disconnected.abort();
   await heartbeats;
+  // On two connections the disconnect can be the first to arrive.
+  await stopped;
   log('Disconnecting...');
   await persist(() => call('POST', 'disconnect'), 3);
   log('Disconnected');

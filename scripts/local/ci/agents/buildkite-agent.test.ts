@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { freePort } from '../../free-port.ts';
+import { lowPort } from '../../free-port.ts';
 import { type Buildkite, startBuildkite } from '../buildkite/server.ts';
 import {
   childrenOf,
@@ -45,7 +45,7 @@ describe.each([
     folder = temporaryFolder();
   });
   afterEach(async () => {
-    endPrograms();
+    await endPrograms();
     await buildkite.close();
   });
 
@@ -62,6 +62,10 @@ describe.each([
 
   const hook = (name: string, script: string) =>
     writeFileSync(join(folder, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+  /** A command that waits until the test opens its gate: jobs must not end while the test is slow. */
+  const gate = () => join(folder, 'gate');
+  const waiting = () => `until [ -e '${gate()}' ]; do sleep 0.1; done`;
+  const openGate = () => writeFileSync(gate(), '');
   const paths = () => buildkite.requests().map(({ method, path }) => `${method} ${path}`);
 
   /** Starts the agent and a job, and waits until the command of the job runs. */
@@ -76,12 +80,14 @@ describe.each([
     const jobs = [
       'echo "first from $BUILDKITE_AGENT_NAME"; env',
       'echo second; exit 3',
-      'echo begun; sleep 3; echo over',
+      `echo begun; ${waiting()}; echo over`,
     ].map((command) => buildkite.queueJob({ command }));
     const program = start();
     await until('the third job', () => jobs[2]?.startedAt !== undefined);
-    const waiting = buildkite.queueJob({ command: 'echo never' });
+    const late = buildkite.queueJob({ command: 'echo never' });
     program.kill('SIGTERM');
+    await until('the stop', () => paths().includes('POST /v3/stop'));
+    openGate();
     expect(await program.exit).toBe(0);
     expect(jobs).toMatchObject([
       { result: 'succeeded', exitStatus: 0, starts: 1 },
@@ -91,7 +97,7 @@ describe.each([
     expect(jobs[0]?.log).toContain('first from a');
     expect(jobs[0]?.log).not.toContain('BUILDKITE_AGENT_TOKEN');
     expect(jobs[2]?.log).toContain('over');
-    expect(waiting).toMatchObject({ state: 'queued', starts: 0 });
+    expect(late).toMatchObject({ state: 'queued', starts: 0 });
     expect(buildkite.registrations()).toMatchObject([
       { name: 'a', state: 'disconnected', version: expect.stringMatching(/^3\./) },
     ]);
@@ -115,7 +121,7 @@ describe.each([
     async () => {
       const job = buildkite.queueJob({ command: 'true' });
       buildkite.behave({
-        faults: [{ path: '/ping$', effect: { kind: 'slow-answer', milliseconds: 1_500 } }],
+        faults: [{ path: '/ping$', effect: { kind: 'slow-answer', milliseconds: 5_000 } }],
       });
       const program = start();
       await until('the assignment', () => job.state === 'assigned');
@@ -177,7 +183,7 @@ describe.each([
   });
 
   test.runIf(exists)('/status.json has its state', async () => {
-    const port = await freePort();
+    const port = await lowPort();
     const status = async () => {
       try {
         const response = await fetch(`http://127.0.0.1:${port}/status.json`);
@@ -194,7 +200,7 @@ describe.each([
     });
     buildkite.cancelJob(job.id);
     await until('its end', () => job.state === 'finished');
-    await expect.poll(async () => (await status())?.aggregate_status).toBe('idle');
+    await expect.poll(async () => (await status())?.aggregate_status, { timeout: 300_000 }).toBe('idle');
   });
 
   test.runIf(exists)(
@@ -307,11 +313,12 @@ describe.each([
   test.runIf(exists)(
     'an agent that is killed is lost after its heartbeats stop, and its job can be repeated',
     async () => {
-      buildkite.behave({ lostSeconds: 4 });
       const job = buildkite.queueJob({ command: 'echo begun; sleep 60', retries: 1 });
       const program = start();
       await until('the command', () => job.log.includes('begun'));
       program.kill('SIGKILL');
+      // Not before: heartbeats come every 3 s, and one can be late.
+      buildkite.behave({ lostSeconds: 4 });
       await until('the loss', () => job.state === 'finished');
       expect(job).toMatchObject({ result: 'lost', exitStatus: -1 });
       expect(buildkite.registrations()).toMatchObject([{ state: 'lost' }]);

@@ -156,7 +156,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
   const code = await poll(opened);
   if (running) await finishJob(running);
   // The service may be gone; the listener does not wait for it.
-  await persist(() => call('DELETE', `sessions/${opened}`, undefined, token, AbortSignal.timeout(5_000)), 1);
+  await persist(() => call('DELETE', `sessions/${opened}`, undefined, token, AbortSignal.timeout(30_000)), 1);
   return code;
 
   /** The id of the session, or the exit code. */
@@ -171,7 +171,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
           'sessions',
           { version },
           token,
-          AbortSignal.any([stopped.signal, AbortSignal.timeout(10_000)]),
+          AbortSignal.any([stopped.signal, AbortSignal.timeout(30_000)]),
         );
         const text = await response.text();
         if (response.ok) {
@@ -279,7 +279,7 @@ async function listen(settings: Settings, token: string): Promise<number> {
         );
         return undefined;
       }
-      const response = await persist(() => call('POST', `jobs/${message.jobId}/acquire`), 10, stopped.signal);
+      const response = await persist(() => call('POST', `jobs/${message.jobId}/acquire`), 60, stopped.signal);
       if (response?.status !== 200) {
         // The job belongs to another runner by now. The real listener continues to poll too, even if its registration is used up.
         trace('Runner', `Skipping message Job. Job message not found '${message.jobId}'.`);

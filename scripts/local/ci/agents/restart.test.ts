@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { freePort } from '../../free-port.ts';
+import { lowPort } from '../../free-port.ts';
 import type { Job } from '../stand-in.ts';
 import { endPrograms, type Program, startProgram, temporaryFolder } from '../testing/program.ts';
 import { installFakeAgent } from './install.ts';
@@ -16,7 +16,7 @@ let port: number;
 let url: string;
 let stateFile: string;
 beforeEach(async () => {
-  port = await freePort();
+  port = await lowPort();
   url = `http://127.0.0.1:${port}`;
   stateFile = join(temporaryFolder(), 'state.json');
 });
@@ -47,7 +47,10 @@ async function serve(args: readonly string[], behaviour: object): Promise<Progra
     stateFile,
     ...args,
   ]);
-  while (!(await call('/_control/behave', behaviour))) await sleep(20);
+  while (!(await call('/_control/behave', behaviour))) {
+    if (server.child.exitCode !== null) throw new Error(`the stand-in has ended: ${server.output()}`);
+    await sleep(20);
+  }
   return server;
 }
 
@@ -71,6 +74,14 @@ async function survive(args: readonly string[], behaviour: object, job: object):
   }
 }
 
+/** Whether an agent of GitHub gets no job any more, because its registration is used up or there are no more jobs. */
+async function isUsedUp(agent: string, isOver: () => boolean): Promise<boolean> {
+  const registrations =
+    await call<{ name: string; ghost: boolean; jobId?: string }[]>('/_control/registrations');
+  const own = registrations?.find(({ name }) => name === agent);
+  return own !== undefined && (own.ghost || (isOver() && own.jobId === undefined));
+}
+
 const eachOnce = (jobs: readonly Job[]) => {
   expect(jobs).toHaveLength(JOBS);
   for (const job of jobs)
@@ -84,7 +95,7 @@ test('Buildkite: every job runs once', async () => {
   const agent = startProgram(installFakeAgent('bk', temporaryFolder()), ['start', ...settings]);
   const jobs = await survive(
     ['--provider', 'buildkite', '--queue', 'q', '--token', 't'],
-    { acceptSeconds: 1 },
+    { acceptSeconds: 3 },
     { queue: 'q' },
   );
   eachOnce(jobs);
@@ -110,18 +121,22 @@ test('GitHub: every job runs once, with a chain of one-job listeners', async () 
         RUNNER_ALLOW_RUNASROOT: '1',
         ACTIONS_RUNNER_INPUT_JITCONFIG: registered.encoded_jit_config,
       });
-      // Its registration may be used up by an assignment whose message was lost: it then waits for ever.
-      const timer = setInterval(() => {
-        if (!program.output().includes('Running job')) program.kill('SIGINT');
-      }, 5_000);
-      await program.exit;
-      clearInterval(timer);
+      // Its registration may be used up by an assignment whose message was lost: it then waits for ever. Only then is it ended: SIGINT
+      // while it picks a job up would cancel the job.
+      let hasEnded = false;
+      const ended = program.exit.then(() => {
+        hasEnded = true;
+      });
+      while (!hasEnded) {
+        await Promise.race([ended, sleep(500)]);
+        if (await isUsedUp(`a-${number}`, () => isOver)) program.kill('SIGINT');
+      }
     }
   };
   const running = chain();
   const jobs = await survive(
     ['--provider', 'github', '--token', 't'],
-    { assignmentLagSeconds: 0, pickupSeconds: 1, pollSeconds: 2 },
+    { assignmentLagSeconds: 0, pickupSeconds: 3, pollSeconds: 2 },
     { labels: ['x'] },
   );
   isOver = true;

@@ -12,6 +12,9 @@ export type Program = {
   kill(signal: NodeJS.Signals): void;
 };
 
+/** Longest wait for the rest of the output of a program that has ended, in milliseconds. */
+const OUTPUT_MS = 5_000;
+
 const started = new Set<ChildProcess>();
 const folders = new Set<string>();
 
@@ -35,10 +38,19 @@ export function startProgram(
     });
   }
   const exit = new Promise<number | NodeJS.Signals>((resolve, reject) => {
-    child.once('error', reject);
+    child.once('error', (error) => {
+      started.delete(child);
+      reject(error);
+    });
     child.once('exit', (code, signal) => {
       started.delete(child);
-      resolve(code ?? signal ?? -1);
+      // Its last output can still be on its way. What it left running may keep the pipes open.
+      const ended = () => resolve(code ?? signal ?? -1);
+      const late = setTimeout(ended, OUTPUT_MS);
+      child.once('close', () => {
+        clearTimeout(late);
+        ended();
+      });
     });
   });
   return { child, output: () => output, exit, kill: (signal) => void child.kill(signal) };
@@ -52,15 +64,21 @@ export function temporaryFolder(): string {
 }
 
 /** To be called after each test. */
-export function endPrograms(): void {
+export async function endPrograms(): Promise<void> {
+  const ended = [...started].map((child) => new Promise((resolve) => child.once('exit', resolve)));
   for (const child of started) child.kill('SIGKILL');
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  await Promise.all(ended);
+  // What a program has started can still write for a moment.
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   folders.clear();
 }
 
-/** Waits for a condition. @throws with `what` after 20 s. */
+/** Longest wait of `until`, in milliseconds: it only ends what hangs. */
+const UNTIL_MS = 300_000;
+
+/** Waits for a condition. @throws with `what` after five minutes. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + UNTIL_MS;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`timeout: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -73,6 +91,15 @@ export function isAlive(pid: number): boolean {
     return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return false;
+  }
+}
+
+/** Sends a signal to a process. One that has ended is no error. */
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
