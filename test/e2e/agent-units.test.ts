@@ -19,6 +19,8 @@ if (reason) console.warn(`the tests of agents as units of systemd are skipped: $
 
 const NODE = '/usr/local/lib/aw-runner/node';
 const SECRET = 'not-for-anybody-else';
+/** What follows an event a moment later. The limit ends what hangs. */
+const soon = { timeout: 200_000, interval: 200 };
 const program = resolve(import.meta.dirname, 'programs/agent-units.ts');
 
 describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
@@ -34,7 +36,7 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
       ...(root.startsWith('/tmp/') && { [root]: root }),
     });
     instance.boot();
-    for (const end = performance.now() + 60_000; ; await sleep(200)) {
+    for (const end = performance.now() + soon.timeout; ; await sleep(200)) {
       if (/running|degraded/.test(shell('systemctl is-system-running'))) break;
       if (performance.now() > end) throw new Error('systemd of the container does not start');
     }
@@ -76,10 +78,12 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     secrets: { SECRET },
     logFile: `/var/log/${name}.log`,
   });
-  const until = (name: string) => expect.poll(() => state(name)?.ended, { timeout: 10_000 }).toBeDefined();
+  const until = (name: string) => expect.poll(() => state(name)?.ended, soon).toBeDefined();
 
-  test('runs as its user in a cgroup below hearth-jobs.slice, and every process of it is found', () => {
-    call('start', unit('gha-1', 'echo "$(id -un) $PLAIN $HOME $SECRET"; sleep 300 & exec sleep 301'));
+  test('runs as its user in a cgroup below hearth-jobs.slice, and every process of it is found', async () => {
+    // Longer than all tests of this file take.
+    call('start', unit('gha-1', 'echo "$(id -un) $PLAIN $HOME $SECRET"; sleep 30000 & exec sleep 30001'));
+    await expect.poll(() => shell("ps -eo args | grep -c '^sleep 3000[01]$'"), soon).toBe('2');
     const { main, pids, ended } = state('gha-1') ?? {};
     expect(ended).toBeUndefined();
     expect(pids).toHaveLength(2);
@@ -111,7 +115,7 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
   });
 
   test('outlives a restart of the service that has started it, and is found by the next one', async () => {
-    const spec = JSON.stringify(unit('gha-2', 'exec sleep 302')).replaceAll('"', '\\"');
+    const spec = JSON.stringify(unit('gha-2', 'exec sleep 30002')).replaceAll('"', '\\"');
     instance.run(
       ...[
         'systemd-run',
@@ -120,9 +124,9 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
         '--property=Restart=always',
         '--',
       ],
-      ...['sh', '-c', `${NODE} ${program} start "${spec}" || true; exec sleep 1000`],
+      ...['sh', '-c', `${NODE} ${program} start "${spec}" || true; exec sleep 30003`],
     );
-    await expect.poll(() => state('gha-2')?.main?.pid ?? 0, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => state('gha-2')?.main?.pid ?? 0, soon).toBeGreaterThan(0);
     const before = state('gha-2')?.main;
     expect(shell('systemctl restart aw-runner && systemctl is-active aw-runner')).toBe('active');
     shell('systemctl kill --signal=KILL --kill-whom=main aw-runner');
@@ -212,21 +216,23 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     test('a signal reaches its agent once, and its cgroup is empty after a kill', async () => {
       start(
         'gha-21',
-        `trap 'echo got TERM' TERM; setsid sleep 303 & echo ready; i=0; while [ $i -lt 30 ]; do sleep 0.1; i=$((i + 1)); done; setsid sleep 303 & exec sleep 300`,
+        `got=; trap 'echo got TERM; got=1' TERM; setsid sleep 30300 & echo ready; until [ -n "$got" ]; do sleep 0.1; done; sleep 1; setsid sleep 30300 & exec sleep 30301`,
       );
-      await expect.poll(() => shell('cat /var/log/gha-21.log'), { timeout: 10_000 }).toBe('ready');
+      await expect.poll(() => shell('cat /var/log/gha-21.log'), soon).toBe('ready');
       // The agent is the child of the first process of the namespaces: the one that has its number.
       const number = shell('cat /var/lib/tree/agent-pid');
       const agent = (state('gha-21')?.pids ?? []).find((pid) =>
         new RegExp(`^NSpid:\\s.*\\s${number}$`, 'm').test(shell(`cat /proc/${pid}/status`)),
       );
       shell(`kill -TERM ${agent}`);
-      await expect.poll(() => shell('cat /var/log/gha-21.log'), { timeout: 10_000 }).toBe('ready\ngot TERM');
+      await expect.poll(() => shell('cat /var/log/gha-21.log'), soon).toBe('ready\ngot TERM');
+      await expect.poll(() => shell("ps -eo args | grep -c '^sleep 3030[01]$'"), soon).toBe('3');
+      expect(shell('cat /var/log/gha-21.log')).toBe('ready\ngot TERM');
       const cgroup = String(call('cgroup', 'gha-21'));
       shell(`echo 1 >${cgroup}/cgroup.kill`);
       await until('gha-21');
-      expect(state('gha-21')).toMatchObject({ ended: { code: null }, pids: [] });
-      expect(shell("ps -eo args | grep -c '[s]leep 303'")).toBe('0');
+      await expect.poll(() => state('gha-21'), soon).toMatchObject({ ended: { code: null }, pids: [] });
+      expect(shell("ps -eo args | grep -c '^sleep 3030[01]$'")).toBe('0');
       call('remove', 'gha-21');
     });
 
@@ -238,7 +244,9 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     });
   });
 
-  test('a secret with two lines is refused, and no unit is left', () => {
+  test('a secret with two lines is refused, and no unit is left', async () => {
+    // A start that an earlier test has interrupted removes its pipe.
+    await expect.poll(() => shell('ls -A /run/aw-runner'), soon).toBe('');
     expect(() => call('start', { ...unit('gha-9', 'true'), secrets: { A: 'x\nPATH=/evil' } })).toThrow(
       /not one line/,
     );

@@ -24,6 +24,7 @@ import { bytesOf } from '../../shared/snapshot/units.ts';
 import { whyMissing } from '../support/packages.ts';
 import { BUCKET, SET, startWorld, type World } from '../support/snapshots.ts';
 import { storeImage } from '../support/stored-image.ts';
+import { unmountImageFile } from '../support/xfs.ts';
 
 const reason = await whyMissing({ 'mkfs.xfs': 'xfsprogs', mke2fs: 'e2fsprogs', setpriv: 'util-linux' });
 if (reason) console.warn(`the tests of hostile snapshots are skipped: ${reason}`);
@@ -53,7 +54,7 @@ async function publish(
   try {
     fill(point);
   } finally {
-    execFileSync('umount', [point]);
+    unmountImageFile(point, image);
   }
   patch(image);
   const pieces: Uint8Array[] = [];

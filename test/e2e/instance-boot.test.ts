@@ -62,7 +62,7 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
       bucket_name: 'b',
       reports: { url: `${services.url}/aw-reports` },
       runner: { key: KEY, sha256 },
-      warming: { command, timeoutSeconds: 60 },
+      warming: { command, timeoutSeconds: 600 },
     }).replace('\\"version\\":1', `\\"version\\":1,\\"metadataEndpoint\\":\\"${services.url}\\"`);
     instance.write('/var/lib/cloud/seed/nocloud/user-data', userData);
     instance.write('/var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${INSTANCE}\n`);
@@ -96,25 +96,31 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
   const times = (words: string) => log().split(words).length - 1;
   const manifests = () => [...s3.objects.keys()].filter((key) => parseSetKey(key)?.kind === 'manifest');
   const reported = (report: string) => services.reports.filter((each) => each.report === report);
-  const soon = { timeout: 60_000, interval: 100 };
+  /** The limit ends what hangs. */
+  const soon = { timeout: 200_000, interval: 100 };
 
   test('boots from user data to Ready and a snapshot, through a crash, and makes no second snapshot after a reboot', async () => {
     prepare([
       'sh',
       '-c',
-      'grep hearth /proc/self/cgroup; echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 50',
+      'grep hearth /proc/self/cgroup; echo x >>starts; test "$(wc -l <starts)" -gt 1 || sleep 500',
     ]);
     instance.boot();
     await expect.poll(() => reported('Runner Ready').length, soon).toBe(1);
     expect(reported('Runner Ready')[0]).toMatchObject({ instanceId: INSTANCE, group: 'gha/default' });
     expect(log()).toContain('bootstrap: /mnt/ephemeral is on the root volume');
     await expect.poll(log, soon).toContain('warming: sh with');
+    // The first command waits, and the second one does not.
+    await expect
+      .poll(() => instance.run('sh', '-c', 'cat /mnt/ephemeral/aw/warm/starts').stdout, soon)
+      .toBe('x\n');
 
     // systemd starts it again, and the first command is stopped before the second one starts.
     const [runner] = (await processes()).filter(
       ({ argv }) => argv.includes('/usr/local/lib/aw-runner/aw-runner.mjs') && argv.includes('run'),
     );
-    process.kill(runner?.pid ?? 0, 'SIGKILL');
+    if (!runner) throw new Error('aw-runner does not run');
+    process.kill(runner.pid, 'SIGKILL');
     await expect.poll(() => manifests().length, soon).toBe(1);
     expect(log()).toContain('warming: the run is killed');
     // As the user of jobs, in a unit of its own, without the metadata service.
@@ -122,6 +128,10 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
     expect(instance.read('/var/log/nft.rules')).toContain('reject');
     expect(log()).toContain('/hearth.slice/hearth-jobs.slice/hearth-agent-warming.service');
 
+    // The snapshot is visible before its run is over.
+    await expect
+      .poll(() => instance.read('/var/lib/aw-runner/runner.json'), soon)
+      .toMatch(/"warmingRun":\s*"saved"/);
     const before = reported('Runner Ready').length;
     // Reports and the snapshot survive a halt.
     await instance.halt();

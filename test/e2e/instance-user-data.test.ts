@@ -129,7 +129,7 @@ describe.skipIf(reason !== undefined)('shell scripts of an instance', () => {
       spawnSync('bash', [join(root, 'infra/runner/image/check.sh')], {
         encoding: 'utf8',
         env: { PATH: path },
-        timeout: 60_000,
+        timeout: 300_000,
       });
     const here = check(`${dirname(process.execPath)}:${process.env.PATH}`).stdout;
     for (const what of [

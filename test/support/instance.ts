@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { unmountBelow } from './xfs.ts';
 
 const script = resolve(import.meta.dirname, '../../infra/runner/bootstrap.sh');
 
@@ -111,7 +112,7 @@ export class Instance {
       encoding: 'utf8',
       stdio: ['ignore', 'ignore', output],
       env: { PATH: join(this.root, 'bin'), AW_BOOTSTRAP_ROOT: this.root },
-      timeout: 60_000,
+      timeout: 300_000,
     });
     if (output !== 'pipe') closeSync(output);
     return { status, log: stderr ?? '' };
@@ -150,7 +151,7 @@ export class Instance {
   }
 
   #unmount(): void {
-    while (this.mountedFrom() !== undefined) execFileSync('umount', [this.ephemeral]);
+    unmountBelow(this.ephemeral);
   }
 
   end(): void {

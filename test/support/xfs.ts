@@ -1,5 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Longest time until what a test has ended gives its mounts and loop devices back, in milliseconds. */
+const RELEASE_MS = 120_000;
+const POLL_MS = 50;
 
 /**
  * A disk as an instance has it: XFS with reflink, in a sparse file beside its mount point. Needs root.
@@ -47,5 +52,46 @@ export function loopsBelow(path: string): string[] {
 
 /** Unmounts all that is at or below a path, latest first. */
 export function unmountBelow(path: string): void {
-  for (const point of mountsBelow(path).reverse()) execFileSync('umount', [point]);
+  for (const point of mountsBelow(path).reverse()) {
+    retried(() => execFileSync('umount', [point], { stdio: 'pipe' }));
+  }
+}
+
+/** Unmounts a file system when nothing holds it any more: the kernel ends killed processes a moment after their kill. */
+export async function unmountFree(point: string): Promise<void> {
+  for (const end = performance.now() + RELEASE_MS; ; await sleep(POLL_MS)) {
+    try {
+      execFileSync('umount', [point], { stdio: 'pipe' });
+      return;
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+  }
+}
+
+/**
+ * Unmounts the image that is mounted at a point, and returns when its file is complete. A mount namespace that another program has
+ * made meanwhile has the image mounted too, until that program ends.
+ */
+export function unmountImageFile(point: string, file: string): void {
+  execFileSync('umount', [point]);
+  retried(() => {
+    const device = execFileSync('losetup', ['--noheadings', '--output', 'NAME', '--associated', file], {
+      encoding: 'utf8',
+    }).trim();
+    if (device !== '') throw new Error(`${device} still has ${file}`);
+  });
+}
+
+/** Repeats what fails, for some time. The callers are synchronous. */
+function retried(attempt: () => void): void {
+  for (const end = performance.now() + RELEASE_MS; ; ) {
+    try {
+      attempt();
+      return;
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);
+    }
+  }
 }
