@@ -90,7 +90,7 @@ const DOCKER = `if command -v dockerd >/dev/null && command -v systemd-socket-ac
   (exec systemd-socket-activate --listen=/run/docker.sock dockerd --host=fd:// --exec-opt=native.cgroupdriver=cgroupfs \
     </dev/null >/var/log/docker.log 2>&1 4>&-) &
   tries=0
-  until [ -S /run/docker.sock ] || [ $tries -ge 500 ]; do sleep 0.01; tries=$((tries + 1)); done
+  until [ -S /run/docker.sock ] || [ $tries -ge 6000 ] || ! kill -0 $! 2>/dev/null; do sleep 0.01; tries=$((tries + 1)); done
   chmod 0660 /run/docker.sock
   if getent group docker >/dev/null; then chgrp docker /run/docker.sock; fi
 fi
