@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChildProcessFailed, execute } from '../../infra/runner/src/child-process.ts';
 import { parseCheckout } from '../../infra/runner/src/config.ts';
@@ -143,9 +144,24 @@ wait $daemon
 exit $code`;
 }
 
+/** How often something is fetched, and the pause in between in milliseconds: a registry can fail once. */
+const TRIES = 4;
+const PAUSE_MS = 5_000;
+
+async function withNetwork<T>(fetches: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await fetches();
+    } catch (error) {
+      if (tries === TRIES) throw error;
+    }
+    await sleep(PAUSE_MS);
+  }
+}
+
 /** Why nothing can be fetched for the first run, or undefined. */
 async function whyOffline(): Promise<string | undefined> {
-  const answers = await execute('npm', ['ping', '--fetch-retries=1']).then(
+  const answers = await withNetwork(() => execute('npm', ['ping', '--fetch-retries=1'])).then(
     () => true,
     () => false,
   );
@@ -176,7 +192,9 @@ describe('recipes', () => {
     rmSync(FOLDER, { recursive: true, force: true });
     mkdirSync(path('tools'), { recursive: true });
     if (!reasons.has('pnpm'))
-      await execute('npm', ['install', '--silent', '--prefix', path('tools'), 'pnpm@10.34.9']);
+      await withNetwork(() =>
+        execute('npm', ['install', '--silent', '--prefix', path('tools'), 'pnpm@10.34.9']),
+      );
   });
   afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 
@@ -184,7 +202,6 @@ describe('recipes', () => {
     test.skipIf(reasons.has(recipe.name))(
       `${recipe.name}: nothing to do after a restore, a small night, one edited file costs what it costs`,
       () => follow(recipe, SAMPLES[recipe.name] as Sample),
-      900_000,
     );
 });
 
@@ -232,9 +249,11 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
     expect([program, option]).toEqual(['sh', '-c']);
     const text = `${before}\n${recipe.name === 'docker' ? withDaemon(placed(script)) : placed(script)}`;
     const log = path('output');
+    rmSync(log, { force: true });
     const isolate = isOffline ? ['unshare', '--net', '--'] : ['env'];
-    const [start = '', ...rest] = [...isolate, 'sh', '-c', `exec >"$0" 2>&1\n${text}`, log];
-    await execute(start, rest, { env }).catch((error: unknown) => {
+    const [start = '', ...rest] = [...isolate, 'sh', '-c', `exec >>"$0" 2>&1\n${text}`, log];
+    const run = () => execute(start, rest, { env });
+    await (isOffline ? run() : withNetwork(run)).catch((error: unknown) => {
       if (!(error instanceof ChildProcessFailed)) throw error;
       expect.fail(readFileSync(log, 'utf8').slice(-2000));
     });
@@ -242,7 +261,7 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
   }
   async function warmingRun(): Promise<{ work: number; bytes: number }> {
     const settings = parseCheckout({ directory, repository: `file://${origin}` });
-    const run = { provider: 'gha', user: undefined, signal: AbortSignal.timeout(600_000), log: () => {} };
+    const run = { provider: 'gha', user: undefined, signal: AbortSignal.timeout(1_800_000), log: () => {} };
     await checkOut(settings, run);
     const work = sample.work(await command(''));
     await resetCheckout(settings, run);
@@ -269,7 +288,8 @@ async function follow(recipe: Recipe, sample: Sample): Promise<void> {
       '.gitignore': 'target\nnode_modules\n*.o\n',
     });
     if (recipe.name === 'docker') copyFileSync('/bin/busybox', join(origin, 'busybox'));
-    if (sample.prepare) await execute('sh', ['-c', sample.prepare], { cwd: origin, env });
+    const { prepare } = sample;
+    if (prepare) await withNetwork(() => execute('sh', ['-c', prepare], { cwd: origin, env }));
     git('add', '-A');
     git('commit', '-qm', 'prepared', '--allow-empty');
 
