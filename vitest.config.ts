@@ -7,7 +7,15 @@ import { defineConfig } from 'vitest/config';
  * @param retry how often a failed test runs again. `npm test` names each test that passes only then, with its failure
  */
 const slow = (name: string, include: string[], exclude: string[] = [], retry = 0) => ({
-  test: { name, include, exclude, retry, testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
+  test: {
+    name,
+    include,
+    exclude,
+    retry,
+    testTimeout: 1_800_000,
+    hookTimeout: 1_800_000,
+    fileParallelism: false,
+  },
 });
 
 /** Unit tests that replace a module of Node. The replacement must not reach other files. */
@@ -49,8 +57,8 @@ export default defineConfig({
           name: 'infra',
           include: ['test/infra/**/*.test.ts'],
           // Several plans and applies in one hook, beside the tests of agents.
-          testTimeout: 900_000,
-          hookTimeout: 900_000,
+          testTimeout: 1_800_000,
+          hookTimeout: 1_800_000,
           maxWorkers: 2,
         },
       },

@@ -76,7 +76,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
   /** Nothing of an instance is left when the next one begins: no process, no mount, no file, no checkout. */
   async function endMachine(): Promise<void> {
     try {
-      await endBazelServers(folder, 10_000);
+      await endBazelServers(folder, 300_000);
     } finally {
       // All have the same warm directory; the latest one is bound to it.
       for (const directories of [...instances].reverse()) await removeEverything(directories);
@@ -204,7 +204,7 @@ describe.skipIf(reason !== undefined)('with Bazel', () => {
     expect(fourth.restored).toMatchObject({ outcome: 'restored', id: night.id });
     appendFileSync(join(places().checkout, 'label.txt'), 'fragile\n');
     expect(actionsRun(fourth.bazel.build())).toBe(0);
-  }, 400_000);
+  });
 
   test("a set's own command may leave its server running, and what it has built is whole", async () => {
     const first = await bootMachine();

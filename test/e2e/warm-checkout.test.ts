@@ -128,7 +128,7 @@ describe.skipIf(reason !== undefined)('a checkout in a snapshot', () => {
       credentialCommand: [helper],
       ...change,
     });
-    const run = { provider, user: USER, signal: AbortSignal.timeout(60_000), log: () => {} };
+    const run = { provider, user: USER, signal: AbortSignal.timeout(600_000), log: () => {} };
     await checkOut(settings, run);
     command();
     await resetCheckout(settings, run);

@@ -48,7 +48,7 @@ const kernel: KernelPort = {
 
 describe.skipIf(reason !== undefined)('a warming run', () => {
   beforeEach(async () => {
-    mkdirSync(FOLDER);
+    mkdirSync(FOLDER, { recursive: true });
     vi.stubEnv('TMPDIR', FOLDER);
     world = await startWorld();
     chmodSync(world.folder, 0o755);

@@ -18,7 +18,7 @@ describe.skipIf(reason !== undefined)('the module', () => {
   });
 
   // A hundred plans of the whole module, one after the other.
-  test('passes its own tests', { timeout: 900_000 }, () => {
+  test('passes its own tests', () => {
     expect(space.must('.', 'test', '-no-color')).toMatch(/Success! \d+ passed, 0 failed/);
   });
 

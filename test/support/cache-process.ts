@@ -4,12 +4,12 @@ import { join, resolve } from 'node:path';
 import { CACHE_NODE_OPTIONS, CACHE_PROCESS_ENVIRONMENT } from '../../infra/runner/src/cache/cache-program.ts';
 import { controlClient } from '../../infra/runner/src/cache/control.ts';
 import type { CacheProcessSettings } from '../../infra/runner/src/cache/serve-cache.ts';
-import { freePort } from '../../scripts/local/free-port.ts';
+import { lowPort } from '../../scripts/local/free-port.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../infra/runner/src/main.ts');
 
 /** Longest time until the process serves, in milliseconds. */
-const START_MS = 150_000;
+const START_MS = 300_000;
 
 /** The process of the build cache of one instance, as aw-runner starts it. */
 export type CacheProcess = {
@@ -34,7 +34,7 @@ export async function startCache(
   change: Partial<CacheProcessSettings> = {},
   program: readonly string[] = [PROGRAM],
 ): Promise<CacheProcess> {
-  const port = await freePort();
+  const port = await lowPort();
   const settings: CacheProcessSettings = {
     region: 'us-east-1',
     bucket: 'b',

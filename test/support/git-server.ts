@@ -76,6 +76,8 @@ function serve(
     },
     stdio: ['pipe', 'pipe', 'ignore'],
   });
+  // Git can end before it has read the whole request, and a client can go.
+  child.stdin.on('error', () => request.unpipe(child.stdin));
   request.pipe(child.stdin);
   let head = Buffer.alloc(0);
   child.stdout.on('data', (piece: Buffer) => {
