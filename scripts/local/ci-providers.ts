@@ -15,6 +15,7 @@ import {
   targetOf,
   WEBHOOK_SECRETS,
 } from './deploy/settings.ts';
+import { lowPort } from './free-port.ts';
 
 /** The stand-ins of the three CI providers, with credentials of this run. */
 export type CiProviders = {
@@ -53,7 +54,7 @@ export type ProviderEvents = {
 const newKeyPair = promisify(generateKeyPair);
 
 /**
- * Starts the stand-ins on free ports.
+ * Starts the stand-ins on free ports, which no client can get while one restarts.
  *
  * @param folder of the run; the state of the stand-ins is there
  * @param groups the runner groups whose queues and resource classes they have
@@ -108,7 +109,11 @@ export async function startCiProviders(
     cci: (port: number) =>
       startCircleci({ port, stateFile: stateFile('circleci'), resourceClasses, apiTokens: [apiToken] }),
   };
-  const running = { gha: await start.gha(0), bk: await start.bk(0), cci: await start.cci(0) };
+  const running = {
+    gha: await start.gha(await lowPort()),
+    bk: await start.bk(await lowPort()),
+    cci: await start.cci(await lowPort()),
+  };
 
   function queue(group: Group, command: string, retries: number): Job {
     const target = targetOf(group);

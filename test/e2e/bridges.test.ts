@@ -12,9 +12,11 @@ import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { ROUTING_SECRET } from '../../scripts/local/deploy/settings.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /** What the local cloud adds to the emulator, from one end to the other. */
 let cloud: Cloud;
+const patience = { seconds: PATIENCE_SECONDS };
 
 const DEPLOYMENT = '/aw/deployment';
 
@@ -26,7 +28,16 @@ beforeAll(async () => {
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle', 'alarms', 'parameters'],
     instances: 'none',
-    groups: [{ provider: 'gha', name: 'default', min: 0, max: 2 }],
+    groups: [
+      // Nothing completes the hook of one of its instances.
+      {
+        provider: 'gha',
+        name: 'default',
+        min: 0,
+        max: 2,
+        heartbeatTimeout: { boot: 3_600, drain: 3_600 },
+      },
+    ],
     replicaRegions: ['eu-west-1'],
     alarms: [
       {
@@ -95,19 +106,17 @@ function outcomeOf(messageId: string | undefined) {
   return waitFor(
     `the outcome of ${messageId}`,
     () => cloud.gateway.functions.outcomes.all.find((outcome) => outcome.messageId === messageId),
-    { seconds: 20 },
+    patience,
   );
 }
 
 test('what is declared is in the tree, here and in the replica region; a hand edit is repaired', async () => {
-  const declared = await waitFor('the declared parameter', () => parameter(DEPLOYMENT), { seconds: 20 });
-  await waitFor('its replica', async () => (await parameter(DEPLOYMENT, 'eu-west-1')) === declared, {
-    seconds: 20,
-  });
+  const declared = await waitFor('the declared parameter', () => parameter(DEPLOYMENT), patience);
+  await waitFor('its replica', async () => (await parameter(DEPLOYMENT, 'eu-west-1')) === declared, patience);
   await cloud.clients.ssm.send(
     new PutParameterCommand({ Name: DEPLOYMENT, Value: 'edited', Overwrite: true }),
   );
-  await waitFor('the repair', async () => (await parameter(DEPLOYMENT)) === declared, { seconds: 30 });
+  await waitFor('the repair', async () => (await parameter(DEPLOYMENT)) === declared, patience);
 });
 
 test('SQS stamps the sender of a report: only the instance itself completes its hook', async () => {
@@ -137,12 +146,14 @@ test('a message in a dead-letter queue raises an alarm, and the alarm an inciden
   const incident = await waitFor(
     'an incident',
     () => cloud.pagerDuty.incidents().find(({ summary }) => summary.includes('lifecycle-dead-letters')),
-    { seconds: 30, state: () => cloud.pagerDuty.calls() },
+    { ...patience, state: () => cloud.pagerDuty.calls() },
   );
   expect(incident.status).toBe('triggered');
 });
 
-test('an alarm of each of many groups raises some incidents and a common one, and all are resolved', async () => {
+test('an alarm of each of many groups raises some incidents and a common one, and all are resolved', {
+  timeout: 1_800_000,
+}, async () => {
   const measure = (Value: number) =>
     cloud.clients.cloudWatch.send(
       new PutMetricDataCommand({
@@ -163,25 +174,31 @@ test('an alarm of each of many groups raises some incidents and a common one, an
   const common = await waitFor(
     'the common incident',
     () => incidents().find(({ dedupKey }) => dedupKey.endsWith(':aw-old-jobs-*')),
-    { seconds: 60, state },
+    { ...patience, state },
   );
   expect(common.summary).toMatch(/^At least \d+ alarms aw-old-jobs-\* are in ALARM/);
   expect(incidents().length).toBeLessThanOrEqual(11);
   // The minimum of the period counts.
   await measure(0);
   await waitFor('the end of all', () => incidents().every(({ status }) => status === 'resolved'), {
-    seconds: 300,
+    seconds: 2 * PATIENCE_SECONDS,
     state,
   });
 });
 
 test('a schedule that fires puts its input into the inbox, with id and time filled in', async () => {
+  // Events about the parameters of the tests before are handled by then.
+  await waitFor(
+    'an empty inbox',
+    async () => (await messagesIn(cloud, cloud.queues.inbox('parameters'))) === 0,
+    patience,
+  );
   const before = cloud.gateway.functions.outcomes.all.length;
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-parameters-reconcile');
   const outcome = await waitFor(
     'the outcome of the schedule',
     () => cloud.gateway.functions.outcomes.all.slice(before).find((one) => one.function === 'parameters'),
-    { seconds: 20 },
+    patience,
   );
   expect(outcome.outcome).toBe('done');
 });

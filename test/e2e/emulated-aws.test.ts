@@ -29,8 +29,15 @@ import { type Served, serve } from '../../scripts/local/testing/serve.ts';
 
 const HOME = { account: '210987654321', region: 'us-west-2' };
 const GROUP = 'aw-gha-default';
-/** A heartbeat timeout of 30 s lasts half a second, the two minutes of a Spot notice last two seconds. */
-const TIME_SCALE = 60;
+/** A period of an alarm of 60 s lasts a second, the two minutes of a Spot notice last 15 seconds. */
+const TIME_SCALE = { cloudWatch: 60, autoScaling: 8 };
+
+/** Heartbeat timeout of the hooks in seconds, and how long it lasts here in milliseconds: a computer may stand still for some seconds. */
+const HEARTBEAT_SECONDS = 48;
+const HEARTBEAT_MS = (HEARTBEAT_SECONDS * 1000) / TIME_SCALE.autoScaling;
+
+/** Limit of a wait: it only ends what hangs. */
+const patience = { seconds: 120 };
 
 let events: OutgoingEvent[];
 let launched: LaunchedInstance[];
@@ -55,9 +62,9 @@ beforeEach(async () => {
     onError,
     onLaunch: (instance) => void launched.push(instance),
     onTerminate: ({ id }) => void terminated.push(id),
-    behaviour: { timeScale: TIME_SCALE, hasCapacity: () => hasCapacity },
+    behaviour: { timeScale: TIME_SCALE.autoScaling, hasCapacity: () => hasCapacity },
   });
-  cloudWatch = createCloudWatch({ home: HOME, publish, onError, timeScale: TIME_SCALE });
+  cloudWatch = createCloudWatch({ home: HOME, publish, onError, timeScale: TIME_SCALE.cloudWatch });
   metadata = await startMetadataServer((id) => autoScaling.facts(id));
   served = [await serve(autoScaling), await serve(cloudWatch)];
   scaling = new AutoScalingClient({ ...served[0]?.client });
@@ -77,7 +84,7 @@ async function createFleet(): Promise<string> {
   const hook = (name: string, transition: string) => ({
     LifecycleHookName: name,
     LifecycleTransition: `autoscaling:EC2_INSTANCE_${transition}`,
-    HeartbeatTimeout: 30,
+    HeartbeatTimeout: HEARTBEAT_SECONDS,
     NotificationMetadata: '{"host":"gha"}',
   });
   await scaling.send(
@@ -122,17 +129,15 @@ const stateOf = (id: string) =>
 describe('the emulated services on the real clock', () => {
   it('keeps a runner while heartbeats arrive, and terminates it within one timeout of the last', async () => {
     const id = await createFleet();
-    for (let beats = 0; beats < 4; beats += 1) {
-      await new Promise((resolve) => setTimeout(resolve, 250));
+    for (const end = Date.now() + 1.2 * HEARTBEAT_MS; Date.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, HEARTBEAT_MS / 20));
       await scaling.send(new RecordLifecycleActionHeartbeatCommand(action('aw-boot', id)));
     }
     expect(stateOf(id)).toBe('Pending:Wait');
     expect(await see(id, 'autoscaling/target-lifecycle-state')).toBe('InService');
-    await waitFor('the silent runner to be given up', () => stateOf(id) === 'Terminating:Wait', {
-      seconds: 3,
-    });
+    await waitFor('the silent runner to be given up', () => stateOf(id) === 'Terminating:Wait', patience);
     expect(await see(id, 'autoscaling/target-lifecycle-state')).toBe('Terminated');
-    await waitFor('it to be gone', () => terminated.includes(id), { seconds: 3 });
+    await waitFor('it to be gone', () => terminated.includes(id), patience);
   });
 
   it('announces the reclaim of a runner, and then stops it', async () => {
@@ -143,8 +148,8 @@ describe('the emulated services on the real clock', () => {
     autoScaling.reclaim(id);
     const notice: unknown = JSON.parse((await see(id, 'spot/instance-action')) ?? 'null');
     expect(notice).toMatchObject({ action: 'terminate' });
-    await waitFor('the instance to be taken', () => terminated.includes(id), { seconds: 5 });
-    expect(Date.now() - noticedAt).toBeGreaterThanOrEqual(1900);
+    await waitFor('the instance to be taken', () => terminated.includes(id), patience);
+    expect(Date.now() - noticedAt).toBeGreaterThanOrEqual((0.95 * 120_000) / TIME_SCALE.autoScaling);
     expect(await see(id, 'instance-id')).toBeUndefined();
   });
 });
@@ -215,17 +220,24 @@ describe('events', () => {
     };
     await watching.send(new PutMetricAlarmCommand(alarm));
     await watching.send(new PutMetricAlarmCommand({ ...alarm, Threshold: 2 }));
-    const becomes = (value: string) => () => cloudWatch.alarms()[0]?.state.value === value;
-    await waitFor('the alarm to be quiet', becomes('OK'), { seconds: 10 });
-    const MetricData = [{ MetricName: 'LaunchFailures', Dimensions: alarm.Dimensions, Value: 3 }];
-    await watching.send(new PutMetricDataCommand({ Namespace: 'Hearth', MetricData }));
-    await waitFor('the alarm to sound', becomes('ALARM'), { seconds: 10 });
-    await waitFor('the alarm to be quiet again', becomes('OK'), { seconds: 10 });
-    await watching.send(new DeleteAlarmsCommand({ AlarmNames: ['aw-gha-default-bootstrap-failures'] }));
-    await cloudWatch.settled();
     const state = (value: string) => (event: OutgoingEvent) =>
       Object(event.detail.state).value === value &&
       Object(event.detail.previousState).value !== 'INSUFFICIENT_DATA';
+    const becomes = (value: string) => () => cloudWatch.alarms()[0]?.state.value === value;
+    await waitFor('the alarm to be quiet', becomes('OK'), patience);
+    const MetricData = [{ MetricName: 'LaunchFailures', Dimensions: alarm.Dimensions, Value: 3 }];
+    // Again and again: the period of one sample can be over before the alarm is evaluated.
+    await waitFor(
+      'the alarm to sound',
+      async () => {
+        await watching.send(new PutMetricDataCommand({ Namespace: 'Hearth', MetricData }));
+        return events.some(state('ALARM'));
+      },
+      patience,
+    );
+    await waitFor('the alarm to be quiet again', () => events.some(state('OK')), patience);
+    await watching.send(new DeleteAlarmsCommand({ AlarmNames: ['aw-gha-default-bootstrap-failures'] }));
+    await cloudWatch.settled();
     const operation = (name: string) => (event: OutgoingEvent) => event.detail.operation === name;
     await expectShape('cloudwatch-alarm-state-change-metric-ok-to-alarm', state('ALARM'));
     await expectShape('cloudwatch-alarm-state-change-metric-alarm-to-ok', state('OK'));

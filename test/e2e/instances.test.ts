@@ -7,8 +7,10 @@ import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
 import type { Cloud } from '../../scripts/local/cloud.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 let cloud: Cloud;
+const patience = { seconds: PATIENCE_SECONDS };
 
 beforeAll(async () => {
   cloud = await startCloud({
@@ -40,7 +42,7 @@ function inService(count: number) {
       const ready = instances().filter(({ state }) => state === 'InService');
       return ready.length === count && ready.map(({ id }) => id);
     },
-    { seconds: 60, state: () => instances().map(({ id, state }) => `${id} ${state}`) },
+    { ...patience, state: () => instances().map(({ id, state }) => `${id} ${state}`) },
   );
 }
 
@@ -48,11 +50,11 @@ test('an instance whose aw-runner crashes while a job runs drains all the same, 
   await setDesired(1);
   const [id = ''] = await inService(1);
   const job = cloud.providers.queueJob({ provider: 'gha', name: 'default' }, 'sleep 4');
-  await waitFor('the job runs', () => job.now.state === 'running', { seconds: 20 });
+  await waitFor('the job runs', () => job.now.state === 'running', patience);
 
   cloud.runners.crash(id);
   await setDesired(0);
-  await waitFor('the instance is gone', () => instances().length === 0, { seconds: 60 });
+  await waitFor('the instance is gone', () => instances().length === 0, patience);
 
   expect(job.now).toMatchObject({ result: 'succeeded', agent: `${id}-1`, starts: 1 });
   expect(cloud.endedActions.all.filter(({ instanceId }) => instanceId === id)).toEqual([
@@ -75,13 +77,13 @@ test('an instance that is gone leaves no process, no mount and no disk', async (
     () =>
       buildkite.registrations().some(({ state }) => state === 'connected') &&
       circleci.registrations().length > 0,
-    { seconds: 30 },
+    patience,
   );
   const folders = ids.map((id) => cloud.runners.folderOf(id));
   for (const folder of folders) expect((await startedFor(folder)).length).toBeGreaterThanOrEqual(2);
   await setDesired(0, 'aw-bk-default');
   await setDesired(0, 'aw-cci-default');
-  await waitFor('the instances are gone', () => instances().length === 0, { seconds: 60 });
+  await waitFor('the instances are gone', () => instances().length === 0, patience);
   await cloud.autoScaling.settled();
   for (const folder of folders) {
     expect(await startedFor(folder)).toEqual([]);

@@ -14,6 +14,7 @@ import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 import type { Sweep } from '../../shared/fleet/registration-record.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /**
  * Instances that are to be replaced, with the built functions. Time passes by dating records back: the functions read ages from
@@ -23,7 +24,7 @@ let cloud: Cloud;
 
 const GROUP = 'aw-bk-default';
 const SIZE = 3;
-const settled = { seconds: 120 };
+const settled = { seconds: PATIENCE_SECONDS };
 
 beforeAll(async () => {
   cloud = await startCloud({
@@ -38,6 +39,8 @@ beforeAll(async () => {
         max: 2 * SIZE,
         maxInstanceLifetimeSeconds: 86_400,
         replaceOutdated: true,
+        // No instance sends heartbeats.
+        heartbeatTimeout: { boot: 3_600, drain: 3_600 },
       },
     ],
   });
@@ -99,19 +102,30 @@ async function write(Key: string, value: unknown): Promise<void> {
   await cloud.clients.s3.send(new PutObjectCommand({ Bucket: cloud.deployment.bucket, Key, Body }));
 }
 
-/** Fires a schedule and waits for the outcome of its message. */
-async function run(name: string, functionName: string) {
-  const before = cloud.gateway.functions.outcomes.all.length;
+/**
+ * Fires a schedule and waits for the outcome of its message.
+ *
+ * @param finding a detail that only this outcome has: events of Auto Scaling go to the same inbox
+ */
+async function run(name: string, functionName: string, finding: string) {
+  const outcomes = () => cloud.gateway.functions.outcomes.all;
+  const before = outcomes().length;
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, name);
   const inbox = cloud.queues.inbox(functionName);
-  const outcome = await waitFor(
+  await waitFor(
     `the outcome of ${name}`,
-    () => cloud.gateway.functions.outcomes.all.slice(before).find(({ queue }) => queue === inbox),
-    settled,
+    () =>
+      outcomes()
+        .slice(before)
+        .some(
+          ({ queue, outcome, detail }) =>
+            queue === inbox && outcome === 'done' && detail !== undefined && finding in detail,
+        ),
+    { ...settled, state: () => outcomes().slice(before) },
   );
-  expect(outcome.outcome).toBe('done');
 }
-const reconcile = () => run('aw-lifecycle-reconcile', 'lifecycle');
+const reconcile = () => run('aw-lifecycle-reconcile', 'lifecycle', 'held');
+const sweep = () => run('aw-registration-sweep', 'registration', 'kept');
 
 /** The instance that drains; its job ends, and its replacement boots. */
 async function drainOne(): Promise<string> {
@@ -138,7 +152,7 @@ const replaced = () =>
 
 test('a sound group stays as it is', async () => {
   const before = inService();
-  await run('aw-registration-sweep', 'registration');
+  await sweep();
   await reconcile();
   expect(inService()).toEqual(before);
   expect(replaced()).toEqual([]);
@@ -148,13 +162,13 @@ test('an instance that no provider knows drains and is replaced', async () => {
   const [silent = ''] = inService();
   const Key = `registrations/${silent}.json`;
   await cloud.clients.s3.send(new DeleteObjectCommand({ Bucket: cloud.deployment.bucket, Key }));
-  await run('aw-registration-sweep', 'registration');
-  const sweep = await read<Sweep>('registrations/sweep.json');
-  expect(sweep.silent).toEqual([silent]);
+  await sweep();
+  const found = await read<Sweep>('registrations/sweep.json');
+  expect(found.silent).toEqual([silent]);
   await reconcile();
   expect(inService()).toHaveLength(SIZE);
   const since = new Date(Date.now() - 900_000).toISOString();
-  await write('registrations/sweep.json', { ...sweep, withoutAgent: { [silent]: since } });
+  await write('registrations/sweep.json', { ...found, withoutAgent: { [silent]: since } });
   await reconcile();
   expect(await drainOne()).toBe(silent);
   expect(replaced()).toEqual(['no-agent']);

@@ -11,9 +11,11 @@ import type { AccessKey } from '../../scripts/local/gateway/callers.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 import { callFunctionUrl } from '../../scripts/local/testing/call-function-url.ts';
 import type { RegistrationRequest } from '../../shared/fleet/registration.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /** The door of the function `registration`: the built bundle behind its URL, with instances that are no processes. */
 let cloud: Cloud;
+const patience = { seconds: PATIENCE_SECONDS };
 
 const GROUPS = [
   { provider: 'gha', name: 'default', min: 0, max: 20 },
@@ -73,8 +75,16 @@ test('an instance gets a registration once it is in service, and leaves none beh
   });
 
   await report(id, key, 'Runner Ready');
-  await waitFor('the instance in service', () => instances()[0]?.state === 'InService', { seconds: 20 });
-  const answer = await call(key);
+  await waitFor('the instance in service', () => instances()[0]?.state === 'InService', patience);
+  // An execution environment remembers for a second that it was not.
+  const answer = await waitFor(
+    'the registration',
+    async () => {
+      const given = await call(key);
+      return given.status === 200 && given;
+    },
+    patience,
+  );
   expect(answer).toMatchObject({
     status: 200,
     body: { outcome: 'registered', registration: { provider: 'gha', name: `${id}-1` } },
@@ -86,15 +96,24 @@ test('an instance gets a registration once it is in service, and leaves none beh
 
   await setDesired(0);
   await report(id, key, 'Runner Drained');
-  await waitFor('the termination', () => instances().length === 0, { seconds: 20 });
-  await waitFor('the clean-up', () => cloud.providers.github.registrations().length === 0, { seconds: 20 });
+  await waitFor('the termination', () => instances().length === 0, patience);
+  await waitFor('the clean-up', () => cloud.providers.github.registrations().length === 0, patience);
+  // It may call GitHub again after the removal.
+  await waitFor(
+    'the outcome of the clean-up',
+    () =>
+      cloud.gateway.functions.outcomes.all.some(
+        (one) => one.function === 'registration' && one.outcome === 'done',
+      ),
+    { ...patience, state: () => cloud.gateway.functions.outcomes.all },
+  );
 });
 
 test('nobody but the instance itself gets its registration', async () => {
   await setDesired(1);
   const id = instances()[0]?.id ?? '';
   await report(id, keyOf(id), 'Runner Ready');
-  await waitFor('the instance in service', () => instances()[0]?.state === 'InService', { seconds: 20 });
+  await waitFor('the instance in service', () => instances()[0]?.state === 'InService', patience);
   const before = cloud.providers.github.requests().length;
 
   // The role of another group, a role of no group, a session that is no instance, and no signature.

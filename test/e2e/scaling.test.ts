@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Cloud } from '../../scripts/local/cloud.ts';
+import { makeGate } from '../../scripts/local/demo/gate.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
-import { localFleet } from '../support/local-fleet.ts';
+import { localFleet, PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /** Groups that follow the queues of the three stand-ins: the built functions, the real aw-runner, and polls that the test fires. */
 let cloud: Cloud;
@@ -41,7 +42,7 @@ const polls = () => cloud.gateway.functions.outcomes.all.filter((one) => one.fun
 async function poll(): Promise<void> {
   const before = polls().length;
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-scaling-poll');
-  await waitFor('the end of a poll', () => polls().length > before, { seconds: 60 });
+  await waitFor('the end of a poll', () => polls().length > before, { seconds: PATIENCE_SECONDS });
 }
 
 test('queued jobs on three providers make their groups grow from zero, and run', async () => {
@@ -53,17 +54,21 @@ test('queued jobs on three providers make their groups grow from zero, and run',
   // The instances boot. A further poll does not launch others for the same jobs.
   await poll();
   expect(desired()).toEqual({ 'aw-gha-default': 1, 'aw-bk-default': 1, 'aw-cci-default': 1 });
-  for (const job of jobs) expect(await fleet.untilEnded(job, 120)).toMatchObject(OK);
+  for (const job of jobs) expect(await fleet.untilEnded(job)).toMatchObject(OK);
 });
 
 test('without polls jobs wait and none is lost; the next poll continues', async () => {
-  const jobs = [1, 2].map(() => cloud.providers.queueJob(GROUPS.gha, 'sleep 8'));
-  await waitFor('a job to run', () => jobs.some(({ now }) => now.state === 'running'), { seconds: 60 });
+  const gate = await makeGate();
+  const jobs = [1, 2].map(() => cloud.providers.queueJob(GROUPS.gha, gate.wait));
+  await waitFor('a job to run', () => jobs.some(({ now }) => now.state === 'running'), {
+    seconds: PATIENCE_SECONDS,
+  });
   expect(jobs.filter(({ now }) => now.state === 'running')).toHaveLength(1);
   expect(desired()['aw-gha-default']).toBe(1);
   await poll();
   expect(desired()['aw-gha-default']).toBe(2);
-  for (const job of jobs) expect(await fleet.untilEnded(job, 120)).toMatchObject(OK);
+  await gate.open();
+  for (const job of jobs) expect(await fleet.untilEnded(job)).toMatchObject(OK);
 });
 
 test('an outage of registration, and of the lists of jobs, costs no job and launches nothing beyond the queue', async () => {
@@ -82,11 +87,11 @@ test('an outage of registration, and of the lists of jobs, costs no job and laun
   expect(held).toEqual([expect.stringContaining('answered 503')]);
   expect(desired()).toEqual(before);
   cloud.providers.github.behave({ faults: [] });
-  for (const job of jobs) expect(await fleet.untilEnded(job, 150)).toMatchObject(OK);
+  for (const job of jobs) expect(await fleet.untilEnded(job)).toMatchObject(OK);
 });
 
 test('without the function registration jobs wait, a group grows to its queue and no further, and the jobs run afterwards', {
-  timeout: 600_000,
+  timeout: 1_800_000,
 }, async () => {
   const restore = cloud.gateway.faults.add({
     service: 'lambda',
@@ -101,7 +106,7 @@ test('without the function registration jobs wait, a group grows to its queue an
   expect(desired()['aw-bk-default']).toBeLessThanOrEqual(3);
   expect(jobs.filter(({ now }) => now.state === 'queued').length).toBeGreaterThanOrEqual(2);
   expect(restore()).toBeGreaterThan(0);
-  for (const job of jobs) expect(await fleet.untilEnded(job, 170)).toMatchObject(OK);
+  for (const job of jobs) expect(await fleet.untilEnded(job)).toMatchObject(OK);
   expect(desired()['aw-bk-default']).toBeLessThanOrEqual(3);
 });
 

@@ -18,6 +18,7 @@ import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 import type { Report } from '../../shared/fleet/report.ts';
 import { readFunctionSpecs } from '../../shared/runtime/function-spec.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /**
  * Two deployments with groups, sets and alarms of the same names, in one account and region, as the local cloud has them: with one
@@ -28,6 +29,7 @@ let cloud: Cloud;
 let second: { deployment: Deployment; schedules: readonly MadeSchedule[] };
 
 const root = resolve(import.meta.dirname, '../..');
+const settled = { seconds: PATIENCE_SECONDS };
 const FUNCTIONS = ['lifecycle', 'warming', 'alarms', 'parameters'];
 const GROUPS = [
   { provider: 'gha', name: 'default', min: 0, max: 2, warmingSet: 'default' },
@@ -101,7 +103,7 @@ async function instanceOf(group: string): Promise<string> {
   return waitFor(
     `an instance of ${group}`,
     () => cloud.autoScaling.groups().find(({ name }) => name === group)?.instances[0]?.id,
-    { seconds: 60 },
+    settled,
   );
 }
 
@@ -123,13 +125,11 @@ async function report(prefix: string, group: string, instanceId: string, body: o
         ({ messageId, outcome }) => messageId === MessageId && outcome !== 'retry',
       ),
     {
-      seconds: 120,
+      ...settled,
       state: () => cloud.gateway.functions.outcomes.all.filter((one) => one.messageId === MessageId),
     },
   );
 }
-
-const settled = { seconds: 120 };
 
 test('each has its own tree of parameters, and repairs no other', async () => {
   for (const prefix of ['aw', 'ci']) {
@@ -175,10 +175,10 @@ describe('while both make a snapshot', () => {
     const entry = { Source: 'aw.lifecycle', DetailType: 'Runner Unhealthy', Detail: JSON.stringify(detail) };
     await cloud.clients.events.send(new PutEventsCommand({ Entries: [entry] }));
     // What the inbox of warming gets after it has been handled, and nothing else.
-    await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-warming-check-default');
     const handled = () =>
       cloud.gateway.functions.outcomes.all.filter((one) => one.queue === 'aw-warming-inbox').length;
     const before = handled();
+    await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-warming-check-default');
     await waitFor('the check', () => handled() > before, settled);
     expect(await runOf(cloud.deployment.bucket)).toMatchObject({ state: 'running' });
   });
@@ -190,7 +190,8 @@ describe('while both make a snapshot', () => {
     const { bucket } = second.deployment;
     await waitFor('the end of the run', async () => (await runOf(bucket)).state === 'failed', settled);
     expect(await runOf(cloud.deployment.bucket)).toMatchObject({ state: 'running' });
-    expect(await sizes()).toMatchObject({ 'aw-gha-warming': 1, 'ci-gha-warming': 0 });
+    await waitFor('the end of its capacity', async () => (await sizes())['ci-gha-warming'] === 0, settled);
+    expect(await sizes()).toMatchObject({ 'aw-gha-warming': 1 });
   });
 });
 
@@ -220,8 +221,13 @@ test('a failed launch counts for its own deployment, starts its own alarm, and p
     .map(({ dimensions }) => dimensions.Deployment);
   expect(deployments).toEqual(['ci']);
   expect(cloud.pagerDuty.incidents()).toHaveLength(1);
-  const states = cloud.cloudWatch.alarms().map(({ settings, state }) => [settings.AlarmName, state.value]);
-  expect(Object.fromEntries(states)).toMatchObject({ 'aw-launch-failures-gha-default': 'OK' });
+  const states = () =>
+    cloud.cloudWatch.alarms().map(({ settings, state }) => [settings.AlarmName, state.value] as const);
+  await waitFor(
+    'the alarm of the other deployment',
+    () => states().some(([name, value]) => name === 'aw-launch-failures-gha-default' && value === 'OK'),
+    { ...settled, state: states },
+  );
 });
 
 test('no function had a message of the other deployment', async () => {

@@ -5,6 +5,9 @@ import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { autoScalingGroupName, type Group } from '../../shared/fleet/names.ts';
 import { parseRegistrationName } from '../../shared/fleet/registration.ts';
 
+/** Longest wait for what follows by itself, in seconds. It only ends what hangs: a busy computer takes minutes for what else takes seconds. */
+export const PATIENCE_SECONDS = 300;
+
 /** What tests do with the runners of a local cloud, and what they wait for. */
 export function localFleet(cloud: Cloud) {
   const nameOf = (group: Group) => autoScalingGroupName(cloud.deployment.prefix, group);
@@ -29,7 +32,7 @@ export function localFleet(cloud: Cloud) {
   }
 
   /** @returns ids of the instances in service, as soon as there are so many */
-  async function inService(group: Group, count: number, seconds = 60): Promise<string[]> {
+  async function inService(group: Group, count: number, seconds = PATIENCE_SECONDS): Promise<string[]> {
     return waitFor(
       `${count} instances of ${nameOf(group)} in service`,
       () => {
@@ -45,7 +48,7 @@ export function localFleet(cloud: Cloud) {
     return inService(group, count);
   }
 
-  async function untilGone(group: Group, seconds = 60): Promise<void> {
+  async function untilGone(group: Group, seconds = PATIENCE_SECONDS): Promise<void> {
     await waitFor(`no instance of ${nameOf(group)}`, () => instances(group).length === 0, {
       seconds,
       state: () => state(group),
@@ -57,7 +60,7 @@ export function localFleet(cloud: Cloud) {
     return parseRegistrationName(job.now.agent ?? '')?.instanceId;
   }
 
-  async function untilRunning(job: QueuedJob, seconds = 40): Promise<void> {
+  async function untilRunning(job: QueuedJob, seconds = PATIENCE_SECONDS): Promise<void> {
     await waitFor(`the job ${job.now.name} runs`, () => job.now.state === 'running', {
       seconds,
       state: () => job.now,
@@ -65,7 +68,7 @@ export function localFleet(cloud: Cloud) {
   }
 
   /** @returns what the provider knows about the job. The caller looks at its result. */
-  async function untilEnded(job: QueuedJob, seconds = 60) {
+  async function untilEnded(job: QueuedJob, seconds = PATIENCE_SECONDS) {
     await waitFor(`the job ${job.now.name} ends`, () => job.now.state === 'finished', {
       seconds,
       state: () => job.now,
@@ -79,11 +82,20 @@ export function localFleet(cloud: Cloud) {
     return cloud.providers.github.registrations().filter(({ name }) => name.startsWith(`${instanceId}-`));
   }
 
-  async function untilListening(instanceId: string, seconds = 40): Promise<void> {
+  async function untilListening(instanceId: string, seconds = PATIENCE_SECONDS): Promise<void> {
     await waitFor(
       `the agent of ${instanceId} listens`,
       () => registrationsOf(instanceId).some(({ online, ghost }) => online && !ghost),
       { seconds, state: () => [registrationsOf(instanceId), linesOf(instanceId).slice(-5)] },
+    );
+  }
+
+  /** The aw-runner of an instance has begun its drain. */
+  async function untilDraining(instanceId: string): Promise<void> {
+    await waitFor(
+      `the drain of ${instanceId}`,
+      () => linesOf(instanceId).some((line) => line.includes('draining: the instance is')),
+      { seconds: PATIENCE_SECONDS, state: () => linesOf(instanceId).slice(-5) },
     );
   }
 
@@ -110,6 +122,7 @@ export function localFleet(cloud: Cloud) {
     untilEnded,
     registrationsOf,
     untilListening,
+    untilDraining,
     issuedTo,
     state,
   };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, openSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentUnits } from '../../infra/runner/src/agents/units.ts';
 import { identify, type ProcessIdentity } from '../../infra/runner/src/processes.ts';
 
@@ -23,8 +24,8 @@ export function processUnits(state: string): { port: AgentUnits; killAll(): Prom
     const sessions = await Promise.all(
       pids.map(async (pid) => {
         const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-        const [, , , session] = text.slice(text.lastIndexOf(')') + 2).split(' ');
-        return Number(session) === child.pid ? [pid] : [];
+        const [state, , , session] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+        return state !== 'Z' && Number(session) === child.pid ? [pid] : [];
       }),
     );
     return sessions.flat();
@@ -69,13 +70,17 @@ export function processUnits(state: string): { port: AgentUnits; killAll(): Prom
     },
   };
 
+  /** Returns when no process is left: one that is killed still writes for a moment. */
   async function killOne(unit: Unit): Promise<void> {
-    for (const pid of await pidsOf(unit)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended meanwhile.
+    for (let pids = await pidsOf(unit); pids.length > 0; pids = await pidsOf(unit)) {
+      for (const pid of pids) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It has ended meanwhile.
+        }
       }
+      await sleep(10);
     }
   }
 

@@ -183,6 +183,8 @@ export async function startServer(
   });
   // A long poll may be open for as long as the provider keeps it.
   http.requestTimeout = 0;
+  // Longer than clients keep a connection: a request on one that the server closes meanwhile fails.
+  http.keepAliveTimeout = 120_000;
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
     http.listen(port, address, resolve);

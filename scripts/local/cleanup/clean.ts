@@ -5,7 +5,7 @@ import { spawnText } from './spawn-text.ts';
 import { mountsBelow, type RunningProcess, runningProcesses } from './system.ts';
 
 /** How long a process may take to be gone after SIGKILL, in milliseconds. */
-const GONE_MS = 5_000;
+const GONE_MS = 60_000;
 
 /**
  * Ends every process that was started for a run, unmounts what is mounted below its folder and removes the folder.

@@ -5,7 +5,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RUN_VARIABLE } from '../cleanup/system.ts';
-import { freePort } from '../free-port.ts';
+import { lowPort } from '../free-port.ts';
 import type { Home } from '../service.ts';
 
 /** What the local cloud uses of MiniStack; the rest stays unloaded. */
@@ -23,7 +23,7 @@ const SERVICES = [
 ];
 
 /** Seconds until a start that gives no answer counts as failed. */
-const START_SECONDS = 30;
+const START_SECONDS = 180;
 
 /** Lines of its log that are shown when it died. */
 const LOG_LINES = 10;
@@ -57,7 +57,7 @@ export async function startMiniStack(options: {
   await mkdir(temp, { recursive: true });
   // Functions are unpacked below here. As in Lambda, no package.json above them sets their module type.
   await writeFile(join(temp, 'package.json'), '{}');
-  const port = await freePort();
+  const port = await lowPort();
   const logFile = join(options.folder, 'ministack.log');
   const child = spawn(python, [join(import.meta.dirname, 'serve.py'), `${options.folder}/`], {
     cwd: options.folder,

@@ -42,7 +42,7 @@ describe.each(KINDS)('an agent on a laptop, %s', (_, below) => {
   });
   const log = () => readFile(join(folder, 'agent.log'), 'utf8');
   const untilEnded = (name = 'agent-1') =>
-    waitFor('its end', async () => (await units.state(name))?.ended, { seconds: 5 });
+    waitFor('its end', async () => (await units.state(name))?.ended, { seconds: 25 });
 
   test('runs in a process tree of its own, and is found by the next aw-runner', async () => {
     await units.start(unit('sleep 60 & sleep 60'));
@@ -54,7 +54,7 @@ describe.each(KINDS)('an agent on a laptop, %s', (_, below) => {
         const found = (await next.state('agent-1'))?.pids ?? [];
         return found.length === 3 && found;
       },
-      { seconds: 5 },
+      { seconds: 25 },
     );
     const state = await next.state('agent-1');
     expect(state).toMatchObject({ main: { pid: expect.any(Number) }, ended: undefined });
@@ -74,7 +74,7 @@ describe.each(KINDS)('an agent on a laptop, %s', (_, below) => {
 
   test('a signal reaches the main process alone', async () => {
     await units.start(unit("trap 'exit 3' TERM; sleep 60 & wait $!"));
-    await waitFor('the job', async () => (await units.state('agent-1'))?.pids.length === 2, { seconds: 5 });
+    await waitFor('the job', async () => (await units.state('agent-1'))?.pids.length === 2, { seconds: 25 });
     await units.signal('agent-1', 'SIGTERM');
     expect(await untilEnded()).toEqual({ code: 3 });
     const state = await units.state('agent-1');
@@ -97,7 +97,7 @@ describe.each(KINDS)('an agent on a laptop, %s', (_, below) => {
         env: { PLAIN: 'x' },
       }),
     );
-    await waitFor('its output', async () => (await log()) !== '', { seconds: 5 });
+    await waitFor('its output', async () => (await log()) !== '', { seconds: 25 });
     expect(await log()).toBe(`${secrets.JIT} x \n`);
     const commands = (await startedFor(folder)).map(({ command }) => command).join('\n');
     expect(commands).toContain('sleep 60');
@@ -118,7 +118,7 @@ describe.each(KINDS)('an agent on a laptop, %s', (_, below) => {
     // A job that hides: its own session, and nothing of the agent in its environment.
     await units.start(unit('env -i setsid sleep 61 & sleep 60'));
     const cgroup = await cgroupOf(folder);
-    await waitFor('the job', async () => (await units.state('agent-1'))?.pids.length ?? 0, { seconds: 5 });
+    await waitFor('the job', async () => (await units.state('agent-1'))?.pids.length ?? 0, { seconds: 25 });
     const pids = (await units.state('agent-1'))?.pids ?? [];
     await cleanRun(folder);
     expect(await startedFor(folder)).toEqual([]);

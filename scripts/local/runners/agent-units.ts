@@ -46,8 +46,8 @@ wait $!
 echo $? >"$unit/exit.new" && mv "$unit/exit.new" "$unit/exit"
 `;
 
-/** Longest time until the program of a unit runs, in milliseconds. */
-const START_MS = 10_000;
+/** Longest time until the program of a unit runs, in milliseconds: much longer than on a busy computer. */
+const START_MS = 60_000;
 const POLL_MS = 10;
 
 /** Variables of the instance that an agent gets, besides those of its unit. Not the access key of the instance. */

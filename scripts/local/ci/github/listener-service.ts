@@ -54,6 +54,7 @@ export function listenerService(model: GithubModel, settings: () => GithubBehavi
       throw new Refused(409, 'SessionConflict', { body: { retrySeconds: settings().sessionRetrySeconds } });
     }
     runner.version = version;
+    runner.idleSince = Date.now();
     runner.session = { id: randomUUID(), lastPollAt: Date.now() };
     return { status: 200, body: { sessionId: runner.session.id } };
   }

@@ -41,7 +41,7 @@ const settingsSchema = v.strictObject({
   offlineSeconds: seconds,
   /** How long a poll of the listener stays open. */
   pollSeconds: seconds,
-  /** Idle runners are removed after this time; null: never. Reports name 2 to 6 min. */
+  /** Idle runners are removed after this time, counted from their first connection; null: never. Reports name 2 to 6 min. */
   idleRemovalSeconds: v.nullable(seconds),
   /** `busy` is false and DELETE succeeds while a job runs. */
   busyLies: v.boolean(),
@@ -137,6 +137,7 @@ export type Runner = {
   version: string | null;
   token: string;
   createdAt: number;
+  /** Of the last connection. */
   idleSince: number;
   session?: { id: string; lastPollAt: number };
   jobId?: string;
@@ -314,7 +315,7 @@ export function githubModel(
     }
     if (idleRemovalSeconds === null) return;
     for (const runner of state.runners) {
-      const isIdle = runner.jobId === undefined && !runner.ghost;
+      const isIdle = runner.version !== null && runner.jobId === undefined && !runner.ghost;
       if (isIdle && now - runner.idleSince > idleRemovalSeconds * 1000) remove(runner);
     }
   }

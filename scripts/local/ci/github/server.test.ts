@@ -366,10 +366,12 @@ describe('jobs', () => {
     expect((await runner.message()).status).toBe(404);
   });
 
-  test('idle runners are removed after their time', async () => {
+  test('idle runners are removed after their time, and none that has not connected yet', async () => {
     github.behave({ idleRemovalSeconds: 0.3 });
+    await jit('b');
     const runner = await listener('a');
-    await until('the removal', () => github.registrations().length === 0);
+    await until('the removal', () => github.registrations().every(({ name }) => name === 'b'));
+    expect(github.registrations()).toHaveLength(1);
     expect((await runner.message()).status).toBe(404);
   });
 
