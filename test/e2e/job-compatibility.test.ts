@@ -121,7 +121,7 @@ docker run --rm -v "$PWD:/w" base /busybox sh -c 'read x </w/in; echo "$x" in a 
       const job = await space.run(
         `set -e; ${image}
 docker run -d --name service -p 127.0.0.1:5432:80 base /busybox httpd -f -p 80 -h / >/dev/null
-for i in 1 2 3 4 5 6 7 8 9 10; do curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:5432/busybox && break; sleep 0.3; done`,
+until curl -sf -o /tmp/answer -w '%{http_code}\\n' http://127.0.0.1:5432/busybox >/tmp/code; do sleep 0.3; done; cat /tmp/code`,
         docker,
       );
       expect(job).toEqual({ code: 0, output: '200\n' });

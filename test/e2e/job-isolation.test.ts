@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeMetadata, openMetadata } from '../../infra/runner/src/isolation/metadata-access.ts';
 import { childrenOf, processes } from '../../infra/runner/src/processes.ts';
+import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { CGROUPS, type JobSpace, networkOf, openJobSpace } from '../support/job-space.ts';
 import { whyMissing } from '../support/packages.ts';
 
@@ -23,6 +24,12 @@ const HOST = { env: { ...process.env } };
 const FOLDER = `/var/tmp/hearth-isolation-${process.pid}`;
 /** A text that a job leaves behind, wherever it can. */
 const MARK = `left-by-a-job-${process.pid}`;
+/** Network namespace of the metadata service. */
+const IMDS = `hearth-imds-${process.pid}`;
+/** Beginning of a number of seconds that no other test sleeps for. */
+const SLEEP = `7${process.pid}`;
+/** The limit ends what hangs. */
+const soon = { timeout: 200_000, interval: 100 };
 
 describe.skipIf(missing !== undefined)('a job in its own root', () => {
   let space: JobSpace;
@@ -43,15 +50,19 @@ describe.skipIf(missing !== undefined)('a job in its own root', () => {
     rmSync(FOLDER, { recursive: true, force: true });
   });
 
-  /** The turnover after each job: nothing of it is on the instance. */
-  function expectNothingLeft(): void {
-    expect(space.inventory()).toBe(before);
-    expect(
-      execFileSync('sh', ['-c', `ps -eo args | grep -c '[l]eft-by-a-job-${process.pid}' || :`])
-        .toString()
-        .trim(),
-    ).toBe('0');
+  /** The turnover after each job: nothing of it is on the instance. The kernel removes what was ended a moment later. */
+  async function expectNothingLeft(): Promise<void> {
+    await expect.poll(() => space.inventory(), soon).toBe(before);
+    const marked = () =>
+      execFileSync('sh', ['-c', `ps -eo args | grep -c '[l]eft-by-a-job-${process.pid}' || :`]);
+    await expect.poll(() => marked().toString().trim(), soon).toBe('0');
   }
+
+  /** Waits for a file that a job has written to `/opt/warm`. */
+  const fromJob = (name: string) =>
+    waitFor(`the file ${name} of the job`, () => existsSync(join(FOLDER, 'space/tree/warm', name)), {
+      seconds: 200,
+    });
 
   test.each([
     ['exits', 'exit 7', 7],
@@ -59,7 +70,7 @@ describe.skipIf(missing !== undefined)('a job in its own root', () => {
     ['succeeds', 'exit 0', 0],
   ])('a program that %s ends the command with its code', async (_, script, code) => {
     expect(await space.run(script)).toMatchObject({ code });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('the warm directory is there, and its changes are gone in the next job', async () => {
@@ -69,7 +80,7 @@ describe.skipIf(missing !== undefined)('a job in its own root', () => {
     expect(first).toEqual({ code: 0, output: 'warm' });
     const second = await space.run('cat /opt/warm/cache; ls /opt/warm/repository/.git/hooks');
     expect(second).toEqual({ code: 0, output: 'warm' });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test.each(['nobody', 'root'])('files of %s in every writable place are gone', async (user) => {
@@ -91,19 +102,20 @@ for d in /dev /tmp /var/tmp /dev/shm /run /run/lock /var/log /opt/warm "$HOME"; 
       `find / /tmp /dev/shm /run -xdev -name ${MARK} 2>/dev/null || :`,
     ]).toString();
     expect(left).toBe('');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('processes that a job leaves are gone: double fork, setsid, nohup, stopped, ignoring every signal', async () => {
     const job = await space.run(
-      `(setsid sleep 1000 >/dev/null 2>&1 &) ; (nohup sleep 1001 >/dev/null 2>&1 &)
-(trap "" TERM INT HUP QUIT; sleep 1002 >/dev/null 2>&1) & (sleep 1003 >/dev/null 2>&1 & ) ; sleep 1004 >/dev/null 2>&1 & sleep 0.2; kill -STOP $!
- ps -e -o args= | grep -c '^sleep 100'`,
+      `(setsid sleep ${SLEEP}0 >/dev/null 2>&1 &) ; (nohup sleep ${SLEEP}1 >/dev/null 2>&1 &)
+(trap "" TERM INT HUP QUIT; sleep ${SLEEP}2 >/dev/null 2>&1) & (sleep ${SLEEP}3 >/dev/null 2>&1 & ) ; sleep ${SLEEP}4 >/dev/null 2>&1 &
+ until [ "$(ps -e -o args= | grep -c '^sleep ${SLEEP}')" -ge 5 ]; do sleep 0.1; done; kill -STOP $!
+ ps -e -o args= | grep -c '^sleep ${SLEEP}'`,
     );
     expect(Number(job.output.trim())).toBe(5);
-    const after = execFileSync('sh', ['-c', "ps -eo args | grep -c '[s]leep 100[0-4]' || :"]).toString();
-    expect(after.trim()).toBe('0');
-    expectNothingLeft();
+    const after = () => execFileSync('sh', ['-c', `ps -eo args | grep -c '^sleep ${SLEEP}' || :`]).toString();
+    await expect.poll(() => after().trim(), soon).toBe('0');
+    await expectNothingLeft();
   });
 
   test('jobs for cron and at reach no daemon of the instance', async () => {
@@ -118,15 +130,16 @@ for d in /dev /tmp /var/tmp /dev/shm /run /run/lock /var/log /opt/warm "$HOME"; 
       expect(existsSync(join(folder, MARK))).toBe(false);
     const crontab = '/var/spool/cron/crontabs/root';
     expect(existsSync(crontab) ? readFileSync(crontab, 'utf8') : '').not.toContain(MARK);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a fork bomb ends with its job', async () => {
-    const bomb = await space.run('bomb() { bomb | bomb & }; bomb; sleep 1; exit 3', {
+    // A shell that cannot start a process ends.
+    const bomb = await space.run("trap 'exit 3' EXIT; bomb() { bomb | bomb & }; bomb; sleep 1; exit 3", {
       mostProcesses: 500,
     });
     expect(bomb.code).toBe(3);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('memory that a job takes is taken from its job only, and free after it', async () => {
@@ -137,7 +150,7 @@ for d in /dev /tmp /var/tmp /dev/shm /run /run/lock /var/log /opt/warm "$HOME"; 
     // Shared memory is a part of the tree, so it is bounded by the disk and not by the memory of the instance.
     expect(hog).toEqual({ code: 0, output: expect.stringMatching(/ended with 137\nfull\n$/) });
     expect((await space.run('ls -A /dev/shm')).output).not.toContain('hog');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a tree without free inodes is ENOSPC in its job only', async () => {
@@ -153,15 +166,15 @@ except OSError as error: print(errno.errorcode[error.errno])'`,
       code: 0,
       output: 'room\n',
     });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a job that kills its agent ends with it, and so does all that it has started', async () => {
     const job = await space.run(
-      `(setsid sh -c 'sleep 0.3; kill -9 '$$'; sleep 1000 # ${MARK}' >/dev/null 2>&1 &); sleep 30; echo late`,
+      `(setsid sh -c 'sleep 0.3; kill -9 '$$'; sleep 1000 # ${MARK}' >/dev/null 2>&1 &); sleep 500; echo late`,
     );
     expect(job).toEqual({ code: 137, output: expect.not.stringContaining('late') });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   /** Ends a job as the end of its unit does. */
@@ -175,25 +188,22 @@ except OSError as error: print(errno.errorcode[error.errno])'`,
 PTRACE_ATTACH = 16
 libc = ctypes.CDLL(None, use_errno=True)
 attached = libc.ptrace(PTRACE_ATTACH, ctypes.c_long(int(os.environ["AGENT"])), None, None)
-print("attached" if attached == 0 else os.strerror(ctypes.get_errno()), flush=True); time.sleep(1000)`;
+print("attached" if attached == 0 else os.strerror(ctypes.get_errno()), flush=True); open("/opt/warm/printed", "w"); time.sleep(1000)`;
     const stopped = () =>
       execFileSync('sh', ['-c', `ps -eo stat,args | grep '^t.*${MARK}' || :`], { encoding: 'utf8' });
-    let state = '';
+    let state: string | undefined;
     const job = await space.run(`AGENT=$$ setsid python3 -c '${trace}' & sleep 1000; sleep 1000 # ${MARK}`, {
       user: 'root',
       async meanwhile(pid) {
-        for (let tries = 0; tries < 100 && state === ''; tries += 1) {
-          await sleep(100);
-          state = stopped();
-        }
+        state = await waitFor('the stop of the agent', () => stopped() || undefined, { seconds: 200 });
         // The tracer prints its result after the stop.
-        await sleep(500);
+        await fromJob('printed');
         endUnit(pid);
       },
     });
     expect(state).toMatch(/^t/);
     expect(job).toEqual({ code: null, output: 'attached\n' });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a process that has the name of a worker is no child of the agent', async () => {
@@ -201,7 +211,8 @@ print("attached" if attached == 0 else os.strerror(ctypes.get_errno()), flush=Tr
     let children: string[] | undefined;
     await space.run(`cp /bin/sleep ${worker}; (setsid ${worker} 1000 >/dev/null 2>&1 &); sleep 1001; :`, {
       async meanwhile(pid) {
-        for (let tries = 0; tries < 100 && children?.join() !== 'sleep 1001'; tries += 1) {
+        for (const end = performance.now() + soon.timeout; children?.join() !== 'sleep 1001'; ) {
+          if (performance.now() > end) break;
           await sleep(100);
           const all = await processes();
           const pids = all.map((each) => each.pid);
@@ -215,7 +226,7 @@ print("attached" if attached == 0 else os.strerror(ctypes.get_errno()), flush=Tr
       },
     });
     expect(children).toEqual(['sleep 1001']);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('queues, shared memory and semaphores of System V and POSIX are those of one job', async () => {
@@ -226,7 +237,7 @@ ipcs | grep -c '^0x'; ls /dev/mqueue /dev/shm | grep -c ${MARK}`;
     expect(first.output).toMatch(/^3\n[12]\n$/);
     expect((await space.run(make)).output).toBe(first.output);
     expect(execFileSync('ipcs').toString()).toBe(those);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('an abstract socket ends with its job, although the jobs share a network', async () => {
@@ -238,7 +249,7 @@ while [ ! -e /tmp/bound ]; do sleep 0.05; done; grep -c @${MARK} /proc/net/unix`
     );
     expect(job.output).toBe('1\n');
     expect((await space.run(`grep -c @${MARK} /proc/net/unix`)).output).toBe('0\n');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('threads of the kernel that poll for a job end with it', async () => {
@@ -248,13 +259,16 @@ while [ ! -e /tmp/bound ]; do sleep 0.05; done; grep -c @${MARK} /proc/net/unix`
 import ctypes, struct, time
 p = ctypes.create_string_buffer(120); struct.pack_into("<II", p, 8, 2, 0); struct.pack_into("<I", p, 16, 100000)
 fd = ctypes.CDLL(None).syscall(425, 8, p); open("/tmp/made", "w").write(str(fd)); time.sleep(1000)' >/dev/null 2>&1 &)
-while [ ! -s /tmp/made ]; do sleep 0.05; done; cat /proc/[0-9]*/task/*/comm | grep -c iou-sqp; cat /tmp/made`,
+while [ ! -s /tmp/made ]; do sleep 0.05; done; fd=$(cat /tmp/made)
+# A thread gives itself its name when it begins.
+until [ "$fd" -lt 0 ] || cat /proc/[0-9]*/task/*/comm | grep -q iou-sqp; do sleep 0.05; done
+cat /proc/[0-9]*/task/*/comm | grep -c iou-sqp; echo "$fd"`,
       { user: 'root' },
     );
     const [threads, fd] = job.output.split('\n').map(Number);
     // A kernel can have io_uring switched off.
     expect(threads).toBe((fd ?? -1) >= 0 ? 1 : 0);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('setuid files and device nodes have no effect outside of their job', async () => {
@@ -270,7 +284,7 @@ setpriv --reuid=65534 --clear-groups /opt/warm/sh -p -c 'id -u'`,
     const next = await space.run('ls /srv/sh /srv/null /opt/warm/sh /opt/warm/mem 2>/dev/null; :');
     expect(next.output).toBe('');
     for (const path of ['/srv/sh', '/srv/null']) expect(existsSync(path)).toBe(false);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('mounts and loop devices of a job are gone', async () => {
@@ -281,7 +295,7 @@ truncate -s 64M /tmp/image; mkfs.ext4 -q -F /tmp/image; mkdir /mnt/c; mount -o l
     );
     expect(job).toEqual({ code: 0, output: 'mounted\n' });
     expect(space.restored.some((line) => /^loop device \/dev\/loop\d+ detached$/.test(line))).toBe(true);
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a job sees no process, no log and no image of the instance', async () => {
@@ -295,7 +309,7 @@ truncate -s 64M /tmp/image; mkfs.ext4 -q -F /tmp/image; mkdir /mnt/c; mount -o l
     expect(Number(job.output.split('\n')[0])).toBeLessThan(10);
     const entered = await space.run('nsenter -t 1 -m -p cat /proc/1/comm; :', { user: 'root' });
     expect(entered.output.trim()).toBe('sh');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('systemd and D-Bus of the instance are not reachable', async () => {
@@ -324,7 +338,7 @@ nft add table inet evil; nft add chain inet evil c '{ type filter hook output pr
         'sysctl kernel/core_pattern restored',
       ]),
     );
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a warm directory below a hidden one is there, and nothing else of the hidden one', async () => {
@@ -337,7 +351,7 @@ nft add table inet evil; nft add chain inet evil c '{ type filter hook output pr
       },
     );
     expect(job.output).toBe('warmwarm\n1\n');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a file that is passed on is in the job, and only there; a directory can be read only, and its sockets are used', async () => {
@@ -354,7 +368,7 @@ s = socket.socket(socket.AF_UNIX); s.connect("socket"); print(s.recv(100).decode
     server.close();
     expect(job.output).toBe('for this job1\nan answer\n');
     expect((await space.run('ls /run/aw-runner 2>/dev/null; :')).output).toBe('');
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('a full tree is ENOSPC in its job only', async () => {
@@ -367,18 +381,19 @@ s = socket.socket(socket.AF_UNIX); s.connect("socket"); print(s.recv(100).decode
       code: 0,
       output: 'next\n',
     });
-    expectNothingLeft();
+    await expectNothingLeft();
   });
 
   test('one signal to the first process reaches the program once', async () => {
     const job = await space.run(
-      `trap 'echo got TERM' TERM; trap 'echo got QUIT' QUIT; i=0; while [ $i -lt 20 ]; do sleep 0.1; i=$((i+1)); done; echo end`,
+      `trap 'echo got TERM; touch /opt/warm/term' TERM; trap 'echo got QUIT; quit=1' QUIT; quit=; touch /opt/warm/traps
+until [ -n "$quit" ]; do sleep 0.1; done; sleep 1; echo end`,
       {
         async meanwhile(pid) {
-          await sleep(700);
+          await fromJob('traps');
           const [init] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
           process.kill(Number(init), 'SIGTERM');
-          await sleep(300);
+          await fromJob('term');
           process.kill(Number(init), 'SIGQUIT');
         },
       },
@@ -398,24 +413,24 @@ s = socket.socket(socket.AF_UNIX); s.connect("socket"); print(s.recv(100).decode
         'sh',
         [
           '-ec',
-          `ip netns add hearth-imds; ip -n ${network} link add imds type veth peer name v0 netns hearth-imds
+          `ip netns add ${IMDS}; ip -n ${network} link add imds type veth peer name v0 netns ${IMDS}
 ip -n ${network} link set imds up; ip -n ${network} addr add 169.254.169.1/24 dev imds
-ip -n hearth-imds addr add 169.254.169.254/24 dev v0; ip -n hearth-imds link set v0 up`,
+ip -n ${IMDS} addr add 169.254.169.254/24 dev v0; ip -n ${IMDS} link set v0 up`,
         ],
         HOST,
       );
       await space.accept();
-      const serve = ['netns', 'exec', 'hearth-imds', 'python3', '-m', 'http.server', '80'];
+      const serve = ['netns', 'exec', IMDS, 'python3', '-m', 'http.server', '80'];
       server = spawn('ip', serve, { ...HOST, stdio: 'ignore', cwd: FOLDER });
-      for (let tries = 0; tries < 100 && run(ask) !== '200'; tries += 1) await sleep(50);
+      await waitFor('the metadata service', () => run(ask) === '200', { seconds: 200 });
     });
     afterAll(async () => {
       await openMetadata();
       server?.kill();
-      execFileSync('ip', ['netns', 'del', 'hearth-imds'], HOST);
+      execFileSync('ip', ['netns', 'del', IMDS], HOST);
     });
 
-    const ask = 'curl -s -m 2 -o /dev/null -w "%{http_code}" http://169.254.169.254/ || :';
+    const ask = 'curl -s -m 60 -o /dev/null -w "%{http_code}" http://169.254.169.254/ || :';
 
     test('is closed to jobs of every user and open to the services of the system', async () => {
       const allowed = `hearth-test-system-${process.pid}`;

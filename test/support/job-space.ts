@@ -1,6 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { emptyCgroup } from '../../infra/runner/src/isolation/job-cgroup.ts';
 import { type JobRoot, jobCommand } from '../../infra/runner/src/isolation/job-root.ts';
 import {
@@ -8,7 +10,7 @@ import {
   readKernelState,
   restoreKernelState,
 } from '../../infra/runner/src/isolation/kernel-state.ts';
-import { mountXfs } from './xfs.ts';
+import { mountXfs, unmountFree, unmountImageFile } from './xfs.ts';
 
 /** What a job printed, and how it ended. */
 export type JobEnd = { code: number | null; output: string };
@@ -25,7 +27,7 @@ export type JobOptions = {
   environment?: Readonly<Record<string, string>>;
   /** The tree of the job becomes the image of later jobs, as that of a warming run does. */
   becomesBase?: boolean;
-  /** Runs beside the job, with the process id of the command. */
+  /** Runs beside the job, with the process id of the command. What it throws ends the job. */
   meanwhile?: (pid: number) => Promise<void>;
 };
 
@@ -46,6 +48,9 @@ export type JobSpace = {
   inventory(): string;
   close(): Promise<void>;
 };
+
+/** Longest time until the kernel has ended the processes of a job, in milliseconds. */
+const RELEASE_MS = 120_000;
 
 /** Where version 2 of the cgroups is: alone, or beside version 1. */
 export const CGROUPS = existsSync('/sys/fs/cgroup/unified') ? '/sys/fs/cgroup/unified' : '/sys/fs/cgroup';
@@ -70,11 +75,19 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
   const tree = path('tree');
   for (const name of ['tree', 'root']) mkdirSync(path(name), { recursive: true });
   const endDisk = mountXfs(mnt, '2G');
-  mkdirSync(images);
-  execFileSync('truncate', ['-s', '512M', base]);
-  execFileSync('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-m', '0', base]);
-  const close = enterOwnNetwork(folder);
-  let state: KernelState = await readKernelState();
+  let close = () => {};
+  let state: KernelState;
+  try {
+    mkdirSync(images);
+    execFileSync('truncate', ['-s', '512M', base]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-m', '0', base]);
+    close = enterOwnNetwork(folder);
+    state = await readKernelState();
+  } catch (error) {
+    close();
+    endDisk();
+    throw error;
+  }
   let jobs = 0;
   const space: JobSpace = {
     restored: [],
@@ -83,7 +96,7 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
       try {
         write(tree);
       } finally {
-        execFileSync('umount', [tree]);
+        unmountImageFile(tree, base);
       }
     },
     async run(script, options = {}) {
@@ -119,10 +132,10 @@ export async function openJobSpace(folder: string): Promise<JobSpace> {
           ...options.root,
         });
       } finally {
-        await emptyCgroup(cgroup);
-        for (const each of cgroups) rmdirSync(each);
+        await emptyCgroup(cgroup, RELEASE_MS);
+        for (const each of cgroups) await removeCgroup(each);
         space.restored = await restoreKernelState(state, tree);
-        execFileSync('umount', [tree]);
+        await unmountFree(tree);
         if (options.becomesBase) renameSync(image, base);
         else rmSync(image);
       }
@@ -182,9 +195,9 @@ function enterOwnNetwork(folder: string): () => void {
   };
 }
 
-/** Name of the network namespace of a space. */
+/** Name of the network namespace of a space of this process. */
 export function networkOf(folder: string): string {
-  return `hearth-${basename(folder)}`;
+  return `hearth-${basename(folder)}-${process.pid}`;
 }
 
 function runIn(
@@ -210,9 +223,27 @@ function runIn(
       output += piece;
     });
   }
-  if (child.pid !== undefined) void options.meanwhile?.(child.pid);
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<JobEnd>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => resolve({ code, output }));
   });
+  if (child.pid === undefined || !options.meanwhile) return ended;
+  // The caller kills the rest of the job then.
+  const beside = options.meanwhile(child.pid).catch((error: unknown) => {
+    child.kill('SIGKILL');
+    throw error;
+  });
+  return Promise.all([ended, beside]).then(([end]) => end);
+}
+
+/** The kernel can still count a process that has just ended, for a moment. */
+async function removeCgroup(path: string): Promise<void> {
+  for (const end = performance.now() + RELEASE_MS; ; await sleep(20)) {
+    try {
+      await rmdir(path);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || performance.now() > end) throw error;
+    }
+  }
 }
