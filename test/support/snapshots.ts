@@ -96,12 +96,16 @@ export async function startWorld({ withDisk = true, size = '30G' } = {}): Promis
         return parsed?.kind === 'manifest' ? [parsed.id] : [];
       }),
     async close() {
-      for (const directories of instances) await removeEverything(directories);
+      // What something holds fails the test, and the rest is removed all the same.
+      const errors: unknown[] = [];
+      for (const directories of instances)
+        await removeEverything(directories).catch((error: unknown) => errors.push(error));
       for (const end of ends.reverse()) end();
       unmountBelow(folder);
       await rm(folder, { recursive: true, force: true });
       s3.destroy();
       await server.close();
+      if (errors.length > 0) throw errors[0];
     },
   };
   return world;
