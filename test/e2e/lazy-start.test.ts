@@ -49,6 +49,9 @@ const PROGRAM = resolve(import.meta.dirname, '../../infra/runner/src/main.ts');
 const KEY = 'sets/default/frames/one';
 const IMAGE_BYTES = 128 * 1024 * 1024;
 
+/** Ends a wait for what never comes, in milliseconds. */
+const LIMIT_MS = 200_000;
+
 const canServe = process.getuid?.() === 0 && existsSync('/dev/fuse') && existsSync('/dev/loop-control');
 
 /** A file of the image, and the sha256 of its content. */
@@ -107,7 +110,7 @@ beforeAll(async () => {
       objects: [{ bytes: frames.length }],
     },
     image: { file: '', bytes: IMAGE_BYTES },
-    patienceSeconds: 60,
+    patienceSeconds: 600,
   };
   s3 = await startS3Server();
   Object.assign(process.env, {
@@ -125,7 +128,7 @@ async function removeStarted(): Promise<void> {
   s3.fault = undefined;
   for (const directory of started.splice(0)) {
     await removeLazyImage(directory);
-    expect(await leftovers(directory)).toEqual([]);
+    await expectNothingLeft(directory);
   }
 }
 
@@ -153,6 +156,29 @@ async function startAndMount(changed: Partial<LazyRequest> = {}) {
   const lazy = await fresh(changed);
   await startLazyImage({ directory: lazy.directory, request: lazy.request, program: PROGRAM });
   await mountLazyImage(lazy.directory);
+  return lazy;
+}
+
+/** A process can have ended meanwhile. */
+async function killServer(directory: string): Promise<void> {
+  for (const pid of await serversOf(directory)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
+/** Starts and mounts an image of which S3 gives the first frames only, and then lets the fault decide about the others. */
+async function startThen(
+  fault: (call: S3Call) => S3Fault | undefined,
+  changed: Partial<LazyRequest> = {},
+): ReturnType<typeof startAndMount> {
+  let isMounted = false;
+  holdBack((call) => (isMounted ? fault(call) : refuse));
+  const lazy = await startAndMount(changed);
+  isMounted = true;
   return lazy;
 }
 
@@ -187,7 +213,7 @@ async function expectAll(root: string): Promise<void> {
 }
 
 async function untilState(directory: string, state: LazyHealth['state']): Promise<LazyHealth> {
-  for (const deadline = performance.now() + 60_000; performance.now() < deadline; await sleep(20)) {
+  for (const deadline = performance.now() + LIMIT_MS; performance.now() < deadline; await sleep(20)) {
     const health = await lazyHealth(directory);
     if (health.state === state) return health;
   }
@@ -202,6 +228,14 @@ async function pidOf(directory: string): Promise<number> {
 
 async function expectEqualToOriginal(image: string): Promise<void> {
   await execute('cmp', [image, original]);
+}
+
+/** The kernel ends killed processes, and removes loop devices, a moment after the call that asks for it. */
+async function expectNothingLeft(directory: string): Promise<void> {
+  for (const deadline = performance.now() + LIMIT_MS; performance.now() < deadline; await sleep(50)) {
+    if ((await leftovers(directory)).length === 0) return;
+  }
+  expect(await leftovers(directory)).toEqual([]);
 }
 
 /** Mounts, loop devices and processes of a lazy start. */
@@ -249,8 +283,8 @@ function holder(path: string): { child: ChildProcess; read(): Promise<string> } 
 
 describe.skipIf(!canServe)('lazy start', () => {
   it('shows all files before the image is complete, and completes it', async () => {
-    holdBack(() => ({ delayMs: 300 }));
-    const { directory, image, lower } = await startAndMount();
+    let isHeld = true;
+    const { directory, image, lower } = await startThen(() => (isHeld ? refuse : { delayMs: 300 }));
     expect((await lazyHealth(directory)).state).toBe('filling');
     const listed = await execute('find', [
       lower,
@@ -263,6 +297,7 @@ describe.skipIf(!canServe)('lazy start', () => {
       '*lost+found*',
     ]);
     expect(listed.trim().split('\n')).toHaveLength(contents.length);
+    isHeld = false;
     await expectAll(lower);
     await untilState(directory, 'complete');
     await expectEqualToOriginal(image);
@@ -273,9 +308,7 @@ describe.skipIf(!canServe)('lazy start', () => {
     await untilState(directory, 'complete');
     const { reader } = lazyPaths(directory);
     const { pid } = JSON.parse(await readFile(reader, 'utf8'));
-    for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(20)) {
-      if (!(await isAlive(pid))) break;
-    }
+    await expect.poll(() => isAlive(pid), { timeout: LIMIT_MS, interval: 20 }).toBe(false);
     const before = await readsOf(directory);
     await execute('find', [lower, '-size', '+0']);
     expect((await readsOf(directory)) - before).toBeLessThanOrEqual(2);
@@ -387,12 +420,13 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
 
   it('fails reads with EIO when S3 is gone for too long, and reads what is local', async () => {
     holdBack(() => refuse);
-    const { directory, lower } = await startAndMount({ patienceSeconds: 2 });
+    // The start and the mount lie within the patience.
+    const { directory, lower } = await startAndMount({ patienceSeconds: 15 });
     const large = contents.at(-1) as Content;
     await expect(sha256Of(join(lower, large.path))).rejects.toThrow('Input/output error');
     expect(await untilState(directory, 'failed')).toEqual({
       state: 'failed',
-      reason: expect.stringContaining('no frame for 2 s'),
+      reason: expect.stringContaining('no frame for 15 s'),
       isBroken: false,
     });
     await execute('find', [lower, '-type', 'f', '-size', '+0']);
@@ -422,11 +456,10 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
 
   it('fetches a frame with wrong bytes again, before anybody reads them', async () => {
     let wrong = 0;
-    holdBack(() => {
+    const { directory, image, lower } = await startThen(() => {
       wrong += 1;
       return wrong <= 2 ? { flipBit: 1_000 } : undefined;
     });
-    const { directory, image, lower } = await startAndMount();
     await expectAll(lower);
     await untilState(directory, 'complete');
     expect(wrong).toBeGreaterThan(2);
@@ -434,8 +467,7 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
   });
 
   it('fails reads of a frame whose bytes stay wrong, and reports the snapshot as broken', async () => {
-    holdBack(() => ({ flipBit: 1_000 }));
-    const { directory, lower } = await startAndMount();
+    const { directory, lower } = await startThen(() => ({ flipBit: 1_000 }));
     await expect(expectAll(lower)).rejects.toThrow('Input/output error');
     const health = await untilState(directory, 'failed');
     expect(health).toMatchObject({ isBroken: true, reason: expect.stringContaining('has another sha256') });
@@ -458,7 +490,8 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
       const file = join(disk, 'image');
       await writeFile(file, '');
       await truncate(file, IMAGE_BYTES);
-      const { directory, lower } = await startAndMount({ image: { file, bytes: IMAGE_BYTES } });
+      const image = { file, bytes: IMAGE_BYTES };
+      const { directory, lower } = await startThen(() => undefined, { image });
       const health = await untilState(directory, 'failed');
       expect(health).toMatchObject({ isBroken: false, reason: expect.stringContaining('ENOSPC') });
       await expect(expectAll(lower)).rejects.toThrow('Input/output error');
@@ -515,7 +548,7 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
     expect((await lazyHealth(directory)).state).not.toBe('failed');
     expect(await held.read()).toBe(contents.find(({ path }) => path === 'warm/small-1')?.sha256);
     await removeLazyImage(directory);
-    expect(await leftovers(directory)).toEqual([]);
+    await expectNothingLeft(directory);
   });
 
   it('leaves another lazy start alone when it removes one', async () => {
@@ -545,10 +578,10 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
         .then(() => mountLazyImage(lazy.directory))
         .catch(() => undefined);
       await sleep(Math.random() * 700);
-      for (const pid of await serversOf(lazy.directory)) process.kill(pid, 'SIGKILL');
+      await killServer(lazy.directory);
       await starting;
       await removeLazyImage(lazy.directory);
-      expect(await leftovers(lazy.directory)).toEqual([]);
+      await expectNothingLeft(lazy.directory);
     }
   });
 
@@ -566,16 +599,13 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
       await closed;
       await removeLazyImage(lazy.directory);
       // What had only just been started finds no request, and ends.
-      for (const deadline = performance.now() + 30_000; performance.now() < deadline; await sleep(50)) {
-        if ((await leftovers(lazy.directory)).length === 0) break;
-      }
-      expect(await leftovers(lazy.directory)).toEqual([]);
+      await expectNothingLeft(lazy.directory);
     }
   });
 
   it('starts lazily on a slow link only', async () => {
     const slow = await fresh();
-    s3.fault = (call) => (isOfMetadata(call) ? undefined : { delayMs: 3_000 });
+    holdBack(() => ({ delayMs: 60_000 }));
     await startLazyImage({ ...slow, program: PROGRAM });
     expect(await isWorthwhile(slow.directory, frames.length)).toBe(true);
     s3.fault = undefined;
@@ -633,7 +663,7 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
       set: SET,
       canClone: true,
       region: 'us-east-1',
-      patience: { until: performance.now() + 60_000 },
+      patience: { until: performance.now() + 600_000 },
       directory,
       program: PROGRAM,
     });
@@ -740,10 +770,12 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
   });
 
   describe('on a runner', () => {
-    /** Frames behind the metadata arrive after this time. */
-    const slowly = (delayMs: number) => {
+    /** Frames behind the metadata arrive after the call of the result. */
+    const hold = () => {
+      const { promise: until, resolve: release } = Promise.withResolvers<void>();
       world.server.fault = ({ key, range }) =>
-        key.includes('/frames/') && !range?.startsWith('bytes=0-') ? { delayMs } : undefined;
+        key.includes('/frames/') && !range?.startsWith('bytes=0-') ? { until } : undefined;
+      return release;
     };
 
     function runner(name = 'runner', paths: string[] = []) {
@@ -776,16 +808,16 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
       const expected = listing(join(maker.warm, 'deep'));
       await removeEverything(maker);
       await rm(dirname(path), { recursive: true });
-      slowly(2_000);
+      const release = hold();
       const { lazy, directories, boot, trees } = runner('runner', [path]);
       expect(await boot()).toMatchObject({ outcome: 'restored', id: current().id });
       expect(await lazyHealth(lazy)).toEqual({ state: 'filling' });
       expect(await isWarm(directories)).toBe(true);
       const first = await trees.clone();
       const inFirst = (name: string) => join(trees.point(first.name), name);
+      release();
       expect(await readFile(inFirst(join(inTree(path), 'entry')), 'utf8')).toBe('of a tool');
       await writeFile(inFirst('warm/of-the-job'), 'x');
-      world.server.fault = undefined;
       await untilState(lazy, 'complete');
       expect(existsSync(inFirst('warm/of-the-job'))).toBe(true);
       await trees.discard(first.name);
@@ -809,7 +841,7 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
 
     it('gives no job a tree after the process was killed, also after a restart of aw-runner', async () => {
       await saved();
-      slowly(5_000);
+      hold();
       const { lazy, directories, boot, trees } = runner();
       await boot();
       const first = await trees.clone();
@@ -823,7 +855,7 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
 
     it('restores anew after a reboot', async () => {
       await saved();
-      slowly(5_000);
+      hold();
       const { lazy, directories, boot, trees } = runner();
       await boot();
       // What a boot ends: processes, mounts and /run.
@@ -860,8 +892,7 @@ describe.skipIf(!canServe || needed !== undefined)('a lazy start of a snapshot',
       await trees.discard((await trees.clone()).name);
       expect(loopsBelow(directories.images)).toEqual([]);
       // A process that was still starting finds no request, and ends.
-      for (const deadline = performance.now() + 60_000; performance.now() < deadline; await sleep(50))
-        if ((await leftovers(lazy)).length === 0) break;
+      await expectNothingLeft(lazy);
     });
   });
 });

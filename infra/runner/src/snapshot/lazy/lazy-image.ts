@@ -22,8 +22,11 @@ const WORTHWHILE_SECONDS = 3;
 /** How long the link is measured: the first requests and their slow start lie within it. */
 const MEASURE_SECONDS = 0.3;
 
-/** How long the process may take until it serves the image, in milliseconds. It reads an index of at most 64 MiB. */
-const START_MS = 30_000;
+/**
+ * How long the process may take until it serves the image, in milliseconds. It reads an index of at most 64 MiB. One that has ended
+ * is found sooner, so this is for one that hangs.
+ */
+const START_MS = 60_000;
 
 /** How long the process may take to end after the unmount, in milliseconds. */
 const END_MS = 5_000;
