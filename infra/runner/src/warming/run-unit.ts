@@ -38,15 +38,13 @@ export type RunUnitOptions = {
 
 /**
  * Runs the program of a warming run to its end, in a unit of its own. When it is over, however it ended, nothing that it has started
- * is alive: its cgroup was killed and seen empty. Only then the tree may be saved.
+ * is alive: its cgroup was killed and seen empty. Only then the tree may be saved. `endEarlierRun` comes first.
  *
  * @throws if it cannot be run, ends with another code than 0, or `signal` stops it; {CgroupNotEmpty} if something outlives the kill
  */
 export async function runInUnit(program: WarmingProgram, options: RunUnitOptions): Promise<void> {
   const { units, user, warm, state, signal, log } = options;
   signal.throwIfAborted();
-  await endUnit(units, log);
-  await removed(units);
   await units.ensureUser(user);
   await units.prepare(UNIT);
   const logFile = join(state, 'warming.log');
@@ -70,7 +68,6 @@ export async function runInUnit(program: WarmingProgram, options: RunUnitOptions
     signal.throwIfAborted();
     if (code !== 0) throw new Error(`${program.argv[0]} ended with ${code ?? 'a signal'}`);
   } finally {
-    // Systemd kills aw-runner alone, so the next start finds a run that goes on, and ends it here.
     await endUnit(units, log);
     await output.end();
   }
@@ -111,8 +108,15 @@ async function endUnit(units: PlacedUnits, log: (line: string) => void): Promise
   await units.discard(UNIT);
 }
 
-/** systemd removes a unit some time after its end, and starts no other one of its name before. */
-async function removed(units: PlacedUnits): Promise<void> {
+/**
+ * Ends the run that an earlier aw-runner has left: its unit goes on when aw-runner is killed. Before anything else of the next run:
+ * its command could change the checkout, and the configuration of git with it, while that is made anew.
+ *
+ * @throws {CgroupNotEmpty} if something outlives the kill
+ */
+export async function endEarlierRun(units: PlacedUnits, log: (line: string) => void): Promise<void> {
+  await endUnit(units, log);
+  // systemd removes a unit some time after its end, and starts no other one of its name before.
   const until = performance.now() + REMOVAL_MS;
   while ((await units.state(UNIT)) && performance.now() < until) await sleep(POLL_MS);
 }

@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -131,8 +131,15 @@ describe('a warming run', () => {
     expect(await states.read(INSTANCE)).toMatchObject({ warmingRun: 'failed' });
   });
 
-  test('ends the command that a killed aw-runner has left, before it starts its own', async () => {
-    const { driver, idle } = instance({ command: ['sh', '-c', 'exit 1'] });
+  test.each([
+    ['starts its own', {}],
+    ['checks the sources out', { checkout: { directory: 'src', repository: '/nowhere', ref: 'main' } }],
+  ])('ends the command that a killed aw-runner has left, before it %s', async (_, { checkout }) => {
+    const { driver, idle } = instance({
+      command: ['sh', '-c', 'exit 1'],
+      user: userInfo().username,
+      ...(checkout && { checkout: { ...checkout, directory: join(folder, checkout.directory) } }),
+    });
     await units.port.start({
       name: 'warming',
       argv: ['/bin/sleep', '600'],

@@ -12,7 +12,7 @@ import type { StateFile } from '../state.ts';
 import { bazelProgram } from './bazel-program.ts';
 import { checkOut, resetCheckout } from './checkout.ts';
 import type { WarmingProgram } from './run-script.ts';
-import { runInUnit } from './run-unit.ts';
+import { endEarlierRun, runInUnit } from './run-unit.ts';
 
 export type WarmingRunOptions = {
   config: RunnerConfig;
@@ -113,6 +113,7 @@ async function runCommand(options: WarmingRunOptions): Promise<SaveFacts> {
   const owner = user === userInfo().username ? undefined : user;
   const git = { provider: config.agent.driver, user: owner, signal, log };
   try {
+    await endEarlierRun(units, log);
     await units.ensureUser(user);
     const commit = checkout && (await checkOut(checkout, git));
     await runInUnit(program, { units, user, warm, state, signal, log });
