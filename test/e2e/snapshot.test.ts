@@ -306,6 +306,24 @@ describe.skipIf(reason !== undefined)('snapshots', () => {
     expect(loopsBelow(join(world.folder, 'disk/runner'))).toHaveLength(1);
   });
 
+  test('a loop device without a mount, as between the two of a killed program, keeps no instance from the next snapshot', async () => {
+    const first = await maker();
+    await world.saveAndPromote(first);
+    const runner = world.instance('runner');
+    await world.restore(runner);
+    writeFileSync(join(first.warm, 'new'), randomBytes(1_000_000));
+    const { id } = await world.saveAndPromote(first);
+    const trees = join(runner.images, 'trees');
+    const [image = ''] = readdirSync(trees).filter((name) => name.endsWith('.img'));
+    for (const point of mountsBelow(join(world.folder, 'disk/runner')).reverse())
+      execFileSync('umount', [point]);
+    await expect.poll(() => loopsBelow(trees)).toEqual([]);
+    execFileSync('losetup', ['--find', join(trees, image)]);
+    expect(await world.restore(runner)).toMatchObject({ outcome: 'restored', id });
+    expect(mountsBelow(join(world.folder, 'disk/runner'))).toHaveLength(2);
+    expect(loopsBelow(trees)).toHaveLength(1);
+  });
+
   test('two restores at once: one waits, both are warm, and nothing is mounted twice', async () => {
     const { id } = await world.saveAndPromote(await maker());
     const runner = world.instance('runner');

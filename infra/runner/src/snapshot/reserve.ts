@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { extentsOf, sharedBytes } from './extents.ts';
 import { BLOCK } from './image.ts';
-import { loops } from './mounts.ts';
+import { mounts } from './mounts.ts';
 import type { Paths } from './paths.ts';
 
 const GIB = 2 ** 30;
@@ -52,13 +52,15 @@ export function reserves(
  */
 export async function balanceReserve(paths: Paths, lacking = 0, fresh?: string): Promise<boolean> {
   const names = (await readdir(paths.trees).catch(() => [])).filter((name) => name.endsWith('.img'));
-  const attached = await loops();
+  const table = await mounts();
   const spaces = await Promise.all(
     names.map(async (name) => {
       const image = join(paths.trees, name);
-      const loop = attached.find(({ file }) => file === image)?.name;
+      const point = paths.treeMount(name.slice(0, -'.img'.length));
+      // Not by the loop device: it is there before the mount, and after it until the kernel has written everything back.
+      const loop = table.findLast((mount) => mount.point === point)?.source.slice('/dev/'.length);
       if (loop === undefined) return [];
-      const { bfree } = await statfs(paths.treeMount(name.slice(0, -'.img'.length)));
+      const { bfree } = await statfs(point);
       // All that a new clone has is shared.
       const shared =
         name === `${fresh}.img`
