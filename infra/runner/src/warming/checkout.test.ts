@@ -52,7 +52,6 @@ test('checks a ref out, first and again, and leaves what a build has left beside
   await checkOut(settings(), run);
   writeFileSync(inCheckout('file'), 'of the run before');
   writeFileSync(inCheckout('output'), 'of the build');
-  writeFileSync(inCheckout('.git/index.lock'), '');
   const sha = commit('two');
   expect(await checkOut(settings(), run)).toBe(sha);
   expect(readFileSync(inCheckout('file'), 'utf8')).toBe('two');
@@ -81,6 +80,16 @@ test('a checkout of one commit becomes one of the whole history', async () => {
   await checkOut(settings({ depth: 0 }), run);
   expect(git(directory(), 'rev-list', '--count', 'HEAD')).toBe('2');
 });
+
+test.each(['index', 'shallow', 'config', 'HEAD', 'packed-refs', 'refs/hearth/warm', 'refs/remotes/origin/main'])(
+  'the lock of %s, which a killed git has left, keeps no run from its checkout',
+  async (name) => {
+    await checkOut(settings(), run);
+    writeFileSync(inCheckout(`.git/${name}.lock`), '');
+    const sha = commit('two');
+    expect(await checkOut(settings(), run)).toBe(sha);
+  },
+);
 
 test('what a command has written to the configuration and the hooks is gone, and none of it runs', async () => {
   const mark = join(folder, 'ran');
@@ -173,6 +182,7 @@ test('submodules are checked out, and are moved with the commit', async () => {
     );
     mkdirSync(inCheckout('.git/modules/lib/info'), { recursive: true });
     writeFileSync(inCheckout('.git/modules/lib/info/attributes'), '* filter=x\n');
+    writeFileSync(inCheckout('.git/modules/lib/index.lock'), '');
     writeFileSync(join(library, 'header'), '2');
     git(library, 'commit', '-qam', '2');
     git(join(origin(), 'lib'), 'pull', '-q', `file://${library}`, 'main');

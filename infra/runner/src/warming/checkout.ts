@@ -80,18 +80,11 @@ export async function resetCheckout(
   // A file or a link in its place would lead to a configuration elsewhere.
   if (own && !own.isDirectory()) await asUser(['rm', '-f', '--', '.git'], directory, run);
   else if (own) {
-    const left = [
-      'commondir',
-      'config',
-      'config.worktree',
-      'hooks',
-      'FETCH_HEAD',
-      'credentials',
-      'index.lock',
-      'shallow.lock',
-    ];
+    const left = ['commondir', 'config', 'config.worktree', 'hooks', 'FETCH_HEAD', 'credentials'];
     const paths = left.map((name) => join('.git', name));
     await asUser(['rm', '-rf', '--', ...paths], directory, run);
+    // Of a git that was killed. No ref has such a name (git-check-ref-format(1)).
+    await asUser(['find', '.git', '-type', 'f', '-name', '*.lock', '-delete'], directory, run);
     // `submodule update` makes those of submodules anew.
     const names = ['config', 'config.worktree', 'commondir']
       .flatMap((name) => ['-o', '-name', name])
