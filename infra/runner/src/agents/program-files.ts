@@ -57,7 +57,11 @@ export function agentProgram(
 
   /** Puts a complete folder in place in one step. */
   async function place(version: string, fill: (staging: string) => Promise<void>): Promise<void> {
-    const staging = join(dirname(directory), `.${basename(directory)}-${randomBytes(6).toString('hex')}`);
+    const [parent, prefix] = [dirname(directory), `.${basename(directory)}-`];
+    // Of an aw-runner that was killed: some hundred megabytes each.
+    for (const name of await readdir(parent).catch(() => []))
+      if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
+    const staging = join(parent, `${prefix}${randomBytes(6).toString('hex')}`);
     // Root only, until nothing in it can gain rights.
     await mkdir(staging, { recursive: true, mode: 0o700 });
     try {
