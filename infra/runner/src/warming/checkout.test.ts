@@ -81,15 +81,20 @@ test('a checkout of one commit becomes one of the whole history', async () => {
   expect(git(directory(), 'rev-list', '--count', 'HEAD')).toBe('2');
 });
 
-test.each(['index', 'shallow', 'config', 'HEAD', 'packed-refs', 'refs/hearth/warm', 'refs/remotes/origin/main'])(
-  'the lock of %s, which a killed git has left, keeps no run from its checkout',
-  async (name) => {
-    await checkOut(settings(), run);
-    writeFileSync(inCheckout(`.git/${name}.lock`), '');
-    const sha = commit('two');
-    expect(await checkOut(settings(), run)).toBe(sha);
-  },
-);
+test.each([
+  'index',
+  'shallow',
+  'config',
+  'HEAD',
+  'packed-refs',
+  'refs/hearth/warm',
+  'refs/remotes/origin/main',
+])('the lock of %s, which a killed git has left, keeps no run from its checkout', async (name) => {
+  await checkOut(settings(), run);
+  writeFileSync(inCheckout(`.git/${name}.lock`), '');
+  const sha = commit('two');
+  expect(await checkOut(settings(), run)).toBe(sha);
+});
 
 test('what a command has written to the configuration and the hooks is gone, and none of it runs', async () => {
   const mark = join(folder, 'ran');

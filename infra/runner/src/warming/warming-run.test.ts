@@ -132,13 +132,13 @@ describe('a warming run', () => {
   });
 
   test.each([
-    ['starts its own', {}],
-    ['checks the sources out', { checkout: { directory: 'src', repository: '/nowhere', ref: 'main' } }],
-  ])('ends the command that a killed aw-runner has left, before it %s', async (_, { checkout }) => {
+    ['starts its own', undefined],
+    ['checks the sources out', { repository: '/nowhere', ref: 'main' }],
+  ])('ends the command that a killed aw-runner has left, before it %s', async (_, checkout) => {
     const { driver, idle } = instance({
       command: ['sh', '-c', 'exit 1'],
       user: userInfo().username,
-      ...(checkout && { checkout: { ...checkout, directory: join(folder, checkout.directory) } }),
+      ...(checkout && { checkout: { ...checkout, directory: join(folder, 'src') } }),
     });
     await units.port.start({
       name: 'warming',
