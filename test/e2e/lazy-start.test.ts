@@ -603,6 +603,24 @@ f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=mmap.PROT_READ); print('
     }
   });
 
+  it('removes a start whose mount still waits for S3 after SIGKILL of aw-runner', async () => {
+    const lazy = await fresh();
+    s3.fault = () => refuse;
+    const file = `${lazy.image}.request`;
+    await writeFile(file, JSON.stringify(lazy.request));
+    const starter = join(import.meta.dirname, 'programs/start-lazy-image.ts');
+    const child = spawn(process.execPath, [starter, lazy.directory, file, PROGRAM], { stdio: 'ignore' });
+    const closed = once(child, 'close');
+    // The kernel reads the superblock, which nobody has.
+    for (const deadline = performance.now() + 60_000; performance.now() < deadline; await sleep(20)) {
+      if ((await readStatus(lazyPaths(lazy.directory)))?.progress.misses) break;
+    }
+    child.kill('SIGKILL');
+    await closed;
+    await removeLazyImage(lazy.directory);
+    expect(await leftovers(lazy.directory)).toEqual([]);
+  });
+
   it('starts lazily on a slow link only', async () => {
     const slow = await fresh();
     holdBack(() => ({ delayMs: 60_000 }));

@@ -199,11 +199,11 @@ export async function lazyHealth(directory: string): Promise<LazyHealth> {
 export async function removeLazyImage(directory: string): Promise<void> {
   const paths = lazyPaths(directory);
   await endMetadataReader(paths);
-  await unmountLazy(paths);
+  await unmountLazy(paths, () => endServing(paths));
   const status = await readStatus(paths);
   if (status) await ended(status.process);
   // A process that was still starting can have mounted its file meanwhile.
-  await unmountLazy(paths);
+  await unmountLazy(paths, () => endServing(paths));
   await rm(paths.directory, { recursive: true, force: true });
 }
 

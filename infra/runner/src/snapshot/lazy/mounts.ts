@@ -74,13 +74,14 @@ const REMOVAL_MS = 10_000;
  * Removes every mount and loop device of a lazy start, last one first, whatever a killed program left. Never a lazy umount: blocks
  * and processes of a tree that something holds would stay without a name.
  *
+ * @param endServing ends the process that serves the image; called when nothing of the image is mounted
  * @throws if something holds a mount
  */
-export async function unmountLazy(paths: LazyPaths): Promise<void> {
+export async function unmountLazy(paths: LazyPaths, endServing: () => Promise<void>): Promise<void> {
   const deadline = performance.now() + REMOVAL_MS;
   for (;;) {
     try {
-      await unmountAll(paths);
+      await unmountAll(paths, endServing);
       return;
     } catch (error) {
       if (performance.now() > deadline) throw error;
@@ -89,11 +90,13 @@ export async function unmountLazy(paths: LazyPaths): Promise<void> {
   }
 }
 
-async function unmountAll(paths: LazyPaths): Promise<void> {
+async function unmountAll(paths: LazyPaths, endServing: () => Promise<void>): Promise<void> {
   const all = (await mounts()).reverse();
   const trees = all.filter(({ type, source }) => type === 'overlay' && source === paths.directory);
   const own = all.filter(({ point }) => point === paths.lower);
   for (const { point } of [...trees, ...own]) await execute('umount', [point]);
+  // Nobody uses the image. What a killed program has begun, as its mount, can wait for frames in the kernel: it fails now.
+  await endServing();
   for (const loop of await loopsOf((file) => file === paths.served))
     await execute('losetup', ['-d', `/dev/${loop}`]);
   for (const { point, type } of all) {
