@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -18,6 +19,9 @@ const reason =
 if (reason) console.warn(`the tests of agents as units of systemd are skipped: ${reason}`);
 
 const NODE = '/usr/local/lib/aw-runner/node';
+const LEFT = '/run/aw-runner-left';
+const BOOTSTRAP = `#!/bin/sh\npgrep -xf 'sleep 30303' >>${LEFT} || :\n`;
+const UNIT_FILE = '/etc/systemd/system/aw-runner.service';
 const SECRET = 'not-for-anybody-else';
 /** What follows an event a moment later. The limit ends what hangs. */
 const soon = { timeout: 200_000, interval: 200 };
@@ -35,6 +39,12 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
       [NODE]: process.execPath,
       ...(root.startsWith('/tmp/') && { [root]: root }),
     });
+    // The unit of the product; what it runs before each start finds what an earlier one has left.
+    instance.write('/usr/local/lib/aw-runner/bootstrap.sh', BOOTSTRAP, 0o755);
+    const start = `${NODE} --no-warnings ${program} start '${JSON.stringify(unit('gha-2', 'exec sleep 30002'))}'`;
+    const script = `#!/bin/sh\n${start}\nsetsid sleep 30303 &\nexec sleep 30003\n`;
+    instance.write('/usr/local/lib/aw-runner/aw-runner', script, 0o755);
+    instance.write(UNIT_FILE, readFileSync(join(root, 'infra/runner/aw-runner.service'), 'utf8'));
     instance.boot();
     for (const end = performance.now() + soon.timeout; ; await sleep(200)) {
       if (/running|degraded/.test(shell('systemctl is-system-running'))) break;
@@ -114,25 +124,21 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     );
   });
 
-  test('outlives a restart of the service that has started it, and is found by the next one', async () => {
-    const spec = JSON.stringify(unit('gha-2', 'exec sleep 30002')).replaceAll('"', '\\"');
-    instance.run(
-      ...[
-        'systemd-run',
-        '--unit=aw-runner',
-        '--property=KillMode=process',
-        '--property=Restart=always',
-        '--',
-      ],
-      ...['sh', '-c', `${NODE} ${program} start "${spec}" || true; exec sleep 30003`],
-    );
+  test('outlives a restart of the service that has started it, and is found by the next one; other processes of the service do not', async () => {
+    const starts = () => Number(shell('systemctl show --property=NRestarts --value aw-runner'));
+    instance.run('systemctl', 'start', 'aw-runner');
     await expect.poll(() => state('gha-2')?.main?.pid ?? 0, soon).toBeGreaterThan(0);
+    await expect.poll(() => shell('pgrep -xf "sleep 30303"'), soon).not.toBe('');
     const before = state('gha-2')?.main;
-    expect(shell('systemctl restart aw-runner && systemctl is-active aw-runner')).toBe('active');
     shell('systemctl kill --signal=KILL --kill-whom=main aw-runner');
+    await expect.poll(starts, soon).toBe(1);
+    await expect.poll(() => shell('systemctl is-active aw-runner'), soon).toBe('active');
+    expect(state('gha-2')?.main).toEqual(before);
+    expect(shell('systemctl restart aw-runner && systemctl is-active aw-runner')).toBe('active');
     expect(state('gha-2')?.main).toEqual(before);
     instance.run('systemctl', 'stop', 'aw-runner');
     expect(state('gha-2')?.main).toEqual(before);
+    expect(shell(`cat ${LEFT}; pgrep -xf "sleep 30303"`)).toBe('');
   });
 
   test('is not started twice under one name', () => {

@@ -79,7 +79,7 @@ describe.skipIf(reason !== undefined)('aw-runner with systemd and an agent', () 
         `Environment=AWS_ENDPOINT_URL_SQS=${services.url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test`,
         'Restart=always',
         'RestartSec=1',
-        'KillMode=process',
+        'KillMode=mixed',
         '[Install]',
         'WantedBy=multi-user.target',
         '',
