@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -15,7 +15,18 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 test('a new directory is given to the user', async () => {
   await userDirectory(units, join(folder, 'work'), 'runner');
-  expect(given).toEqual([`${join(folder, 'work')} to runner`]);
+  expect(given).toHaveLength(1);
+  expect(given[0]).toMatch(/ to runner$/);
+  expect(readdirSync(folder)).toEqual(['work']);
+});
+
+test('it exists only when it is given: a killed aw-runner leaves none that jobs cannot write', async () => {
+  const killed = { giveDirectory: () => Promise.reject(new Error('killed')) };
+  await expect(userDirectory(killed, join(folder, 'work'), 'runner')).rejects.toThrow('killed');
+  expect(existsSync(join(folder, 'work'))).toBe(false);
+  await userDirectory(units, join(folder, 'work'), 'runner');
+  expect(given).toHaveLength(1);
+  expect(readdirSync(folder)).toEqual(['work']);
 });
 
 test('one that exists stays as it is', async () => {

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rename, stat } from 'node:fs/promises';
 import type { AgentUnits } from './units.ts';
 
 /**
@@ -11,11 +11,13 @@ export async function userDirectory(
   path: string,
   user: string,
 ): Promise<void> {
-  try {
-    await mkdir(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
-    throw error;
-  }
-  await units.giveDirectory(path, user);
+  const exists = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  if (exists) return;
+  // It gets its name when it belongs to the user. One that a killed aw-runner has left is used.
+  const fresh = `${path}.new`;
+  await mkdir(fresh, { recursive: true });
+  await units.giveDirectory(fresh, user);
+  await rename(fresh, path);
 }
