@@ -11,7 +11,7 @@ import { parseEvent } from '../../scripts/timeline/events.ts';
 import { type Fleet, foldEvents } from '../../scripts/timeline/fleet.ts';
 import { readLogs } from '../../scripts/timeline/sources/cloudwatch.ts';
 import { readRecording, writeRecording } from '../../scripts/timeline/sources/local-run.ts';
-import { localFleet } from '../support/local-fleet.ts';
+import { localFleet, PATIENCE_SECONDS } from '../support/local-fleet.ts';
 import { HOSTILE_NAME } from '../support/timeline-events.ts';
 
 /**
@@ -21,6 +21,7 @@ import { HOSTILE_NAME } from '../support/timeline-events.ts';
  */
 const GROUP = { provider: 'bk', name: 'default' } as const;
 
+const patience = { seconds: PATIENCE_SECONDS };
 let cloud: Cloud;
 let folder: string;
 const startedAt = new Date();
@@ -41,19 +42,17 @@ beforeAll(async () => {
   });
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, scalingSchedule());
   await waitFor('the first scale-out', () => cloud.gateway.calls.all.some(isScaleOut), {
-    seconds: 120,
+    ...patience,
     state: () => cloud.gateway.functions.lines.all.slice(-5),
   });
   await waitFor(
     'the end of the job',
     () => cloud.providers.jobs('bk').find(({ id }) => id === job.id)?.result,
-    {
-      seconds: 120,
-    },
+    patience,
   );
   await fleet.setDesired(GROUP, 0);
   await fleet.untilGone(GROUP);
-}, 600_000);
+}, 1_800_000);
 afterAll(async () => {
   await cloud?.stop();
   await rm(folder, { recursive: true, force: true });
@@ -85,17 +84,28 @@ async function fromLogs(): Promise<Fleet> {
 
 test('the recording and the logs show the same runner, each with what it has', async () => {
   const file = join(folder, 'day.jsonl');
-  await writeRecording(file, cloud, 'a small day', startedAt);
-  const recorded = foldEvents((await readRecording(file)).map((event) => parseEvent(event, file)));
+  const hasEnded = ({ groups }: Fleet) => {
+    const runner = groups[0]?.runners[0];
+    return runner?.drainAt !== undefined && runner.endedAt !== undefined;
+  };
+  // What aw-runner printed last can come after the end of its instance.
+  const recorded = await waitFor(
+    'the recording of the end of the runner',
+    async () => {
+      await writeRecording(file, cloud, 'a small day', startedAt);
+      const fleet = foldEvents((await readRecording(file)).map((event) => parseEvent(event, file)));
+      return hasEnded(fleet) && fleet;
+    },
+    { ...patience, state: () => cloud.runners.lines.all.slice(-5) },
+  );
   // The log of an invocation follows its effect.
   const logged = await waitFor(
     'the logs of the end of the runner',
     async () => {
       const fleet = await fromLogs();
-      const runner = fleet.groups[0]?.runners[0];
-      return runner?.drainAt !== undefined && runner.endedAt !== undefined && fleet;
+      return hasEnded(fleet) && fleet;
     },
-    { seconds: 60, state: () => cloud.gateway.functions.lines.all.slice(-5) },
+    { ...patience, state: () => cloud.gateway.functions.lines.all.slice(-5) },
   );
   for (const fleet of [recorded, logged]) {
     expect(fleet.groups.map(({ id, runners }) => [id, runners.length])).toEqual([['bk/default', 1]]);

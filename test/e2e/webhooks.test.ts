@@ -7,8 +7,9 @@ import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 import { fireSchedule } from '../../scripts/local/deploy/fire-schedule.ts';
 import { WEBHOOK_SECRETS } from '../../scripts/local/deploy/settings.ts';
 import { functionUrl } from '../../scripts/local/function-urls/service.ts';
+import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
-import { localFleet } from '../support/local-fleet.ts';
+import { localFleet, PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /**
  * Webhooks of the stand-ins, from their delivery at the public URL to the desired capacity, with the built functions. The schedule of
@@ -18,6 +19,10 @@ let cloud: Cloud;
 let url: string;
 
 const GHA = { provider: 'gha', name: 'default' } as const;
+/** Longer than the whole test: a runner with such a job takes no other one. */
+const LONG = 'sleep 3600';
+const patience = { seconds: PATIENCE_SECONDS };
+
 const BK = { provider: 'bk', name: 'default' } as const;
 
 beforeAll(async () => {
@@ -31,6 +36,12 @@ beforeAll(async () => {
   cloud.providers.buildkite.behave({ metricsPollSeconds: 0 });
 });
 afterAll(() => cloud?.stop());
+
+/**
+ * Answers for a request without a place: above the concurrency, at the end of the function's own time, and at that of Lambda, which
+ * comes first on a slow computer.
+ */
+const REFUSALS = [429, 503, 502];
 
 const desired = (name: string) => cloud.autoScaling.groups().find((group) => group.name === name)?.desired;
 const outcomes = () => cloud.gateway.functions.outcomes.all.filter((one) => one.function === 'scaling');
@@ -46,14 +57,18 @@ async function untilQuiet(): Promise<void> {
   };
   // A hint is sent at most 10 s late, and a source is read again after 10 s.
   await sleep(11_000);
-  await waitFor('the end of all hints', () => unfinished() === 0, { seconds: 120, state: outcomes });
+  await waitFor(
+    'the end of all hints',
+    async () => (await messagesIn(cloud, cloud.queues.inbox('scaling'))) === 0 && unfinished() === 0,
+    { ...patience, state: outcomes },
+  );
 }
 
 async function poll(): Promise<void> {
   const done = () => outcomes().filter(({ detail }) => detail && 'polls' in detail).length;
   const before = done();
   await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-scaling-poll');
-  await waitFor('the end of a poll', () => done() > before, { seconds: 120, state: outcomes });
+  await waitFor('the end of a poll', () => done() > before, { ...patience, state: outcomes });
 }
 
 test('strangers who fill the concurrency of the URL stop webhooks, and nothing else', async () => {
@@ -76,26 +91,26 @@ test('strangers who fill the concurrency of the URL stop webhooks, and nothing e
   };
   const strangers = Array.from({ length: 12 }, stranger);
   try {
-    await waitFor('the URL to be full', () => statuses.includes(429), { seconds: 60 });
+    await waitFor('the URL to be full', () => statuses.includes(429), patience);
     const job = cloud.providers.queueJob(GHA, 'sleep 1');
     await waitFor('the delivery to end', () => deliveries().every(({ status }) => status !== 0), {
-      seconds: 60,
+      ...patience,
       state: deliveries,
     });
     expect(
       deliveries()
         .map(({ status }) => status)
-        .filter((status) => ![429, 503].includes(status)),
+        .filter((status) => !REFUSALS.includes(status)),
     ).toEqual([]);
     expect(desired('aw-gha-default')).toBe(0);
     // Polls, reports of instances, registrations and jobs go on.
     await poll();
     expect(desired('aw-gha-default')).toBe(1);
     const before = statuses.length;
-    expect(await localFleet(cloud).untilEnded(job, 180)).toMatchObject({ result: 'succeeded', starts: 1 });
+    expect(await localFleet(cloud).untilEnded(job)).toMatchObject({ result: 'succeeded', starts: 1 });
     expect(statuses.slice(before)).toContain(429);
     // The requests that were let in, and none of the others, reached the function.
-    expect(statuses.filter((status) => status !== 429 && status !== 503)).toEqual([]);
+    expect(statuses.filter((status) => !REFUSALS.includes(status))).toEqual([]);
   } finally {
     repair();
     attack.abort();
@@ -109,9 +124,9 @@ test('a queued job of GitHub makes its group grow without a poll, also if its we
   cloud.providers.github.behave({ webhookDeliveries: 2 });
   await untilQuiet();
   const before = desired('aw-gha-default') ?? 0;
-  for (let count = 0; count < 3; count += 1) cloud.providers.queueJob(GHA, 'sleep 60');
+  for (let count = 0; count < 3; count += 1) cloud.providers.queueJob(GHA, LONG);
   await waitFor('the group to grow', () => (desired('aw-gha-default') ?? 0) >= Math.min(4, before + 2), {
-    seconds: 90,
+    ...patience,
     state: () => [outcomes(), deliveries(), webhookLog()],
   });
   // The outcome of the hint follows the change of the capacity.
@@ -121,20 +136,20 @@ test('a queued job of GitHub makes its group grow without a poll, also if its we
       const found = outcomes().filter(({ detail }) => detail && 'hinted' in detail);
       return found.length > 0 && found;
     },
-    { seconds: 60, state: outcomes },
+    { ...patience, state: outcomes },
   );
   expect(hinted.every(({ detail }) => detail?.hinted === 1)).toBe(true);
   cloud.providers.github.behave({ webhookDeliveries: 1 });
 });
 
 test('a signed webhook of Buildkite, and its partner event alone, make its group grow', async () => {
-  cloud.providers.queueJob(BK, 'sleep 60');
-  await waitFor('the group to grow', () => desired('aw-bk-default') === 1, { seconds: 90, state: outcomes });
+  cloud.providers.queueJob(BK, LONG);
+  await waitFor('the group to grow', () => desired('aw-bk-default') === 1, { ...patience, state: outcomes });
   await untilQuiet();
   const before = cloud.gateway.calls.all.filter(({ operation }) => operation === 'InvokeFunctionUrl').length;
   cloud.providers.buildkite.behave({ webhookDeliveries: 0 });
-  cloud.providers.queueJob(BK, 'sleep 60');
-  await waitFor('the group to grow', () => desired('aw-bk-default') === 2, { seconds: 90, state: outcomes });
+  cloud.providers.queueJob(BK, LONG);
+  await waitFor('the group to grow', () => desired('aw-bk-default') === 2, { ...patience, state: outcomes });
   const urls = cloud.gateway.calls.all
     .filter(({ operation }) => operation === 'InvokeFunctionUrl')
     .slice(before)
@@ -150,7 +165,7 @@ test('a webhook that is lost costs a poll, and no job', async () => {
   await poll();
   // At its maximum the group cannot grow; the job waits for a place then.
   expect(desired('aw-gha-default')).toBeGreaterThanOrEqual(Math.min(4, before));
-  expect(job.now.state).not.toBe('finished');
+  expect(['succeeded', undefined]).toContain(job.now.result);
   cloud.providers.github.behave({ webhookDeliveries: 1 });
 });
 
@@ -190,7 +205,7 @@ test('forged, foreign and malformed requests get an answer without content, and 
   const binary = { ...sign(bytes), 'content-type': 'application/octet-stream' };
   expect(outcomes()).toHaveLength(before);
   expect(await send('github', binary, bytes)).toEqual([202, '{}']);
-  await waitFor('the hint of the only valid one', () => outcomes().length > before, { seconds: 60 });
+  await waitFor('the hint of the only valid one', () => outcomes().length > before, patience);
   expect(webhookLog().join('\n')).not.toMatch(/secret-plans|padding/);
 });
 

@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { lowPort } from '../free-port.ts';
 
-/** What jobs wait at until a test or a step lets them go on: a job of a fixed length can end while their computer is slow. */
+/** Where jobs wait until a test or a step opens it: a job of a fixed length can end while the computer is slow. */
 export type Gate = {
   /** A command that ends once the gate is open. It needs bash, as agents have it. */
   wait: string;
-  /** Lets all jobs go on, those that come later too. */
+  /** All jobs continue, those that come later too. */
   open(): Promise<void>;
 };
 

@@ -9,7 +9,7 @@ import { type Demo, expectThat, type Step } from '../step.ts';
 import { instanceOf, scaleOutTo, untilFinished } from './runners.ts';
 
 /** Longest wait for an instance, and for a job. */
-const LONGEST_SECONDS = 240;
+const LONGEST_SECONDS = 600;
 
 /** The result of one build, as `cached-build.ts` prints it. */
 type Build = { hits: number; actions: number; output: string };
@@ -62,7 +62,7 @@ export const buildCache: Step = {
         const claims = await claimsOf(demo);
         return claims.size === first.actions && claims;
       },
-      { seconds: 60, state: () => linesOf(demo, instanceOf(writer)).slice(-5) },
+      { seconds: 300, state: () => linesOf(demo, instanceOf(writer)).slice(-5) },
     );
     demo.log(`${first.actions} actions ran on ${instanceOf(writer)}, and are in S3`);
 

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CI_PROVIDERS, type CiProvider, groupId } from '../../../../shared/fleet/names.ts';
 import type { QueuedJob } from '../../ci-providers.ts';
+import type { Cloud } from '../../cloud.ts';
 import { fireSchedule } from '../../deploy/fire-schedule.ts';
 import { BURST, BURST_MAX } from '../fleet.ts';
+import { type Gate, makeGate } from '../gate.ts';
 import { inService, instancesOf, linesOf, restoreOf } from '../queries.ts';
 import { percentile } from '../statistics.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
@@ -29,11 +31,24 @@ const RUNNERS = sum(BURST_MAX);
 /** How long Buildkite is down at least, in milliseconds. */
 const OUTAGE_MS = 10_000;
 
-/** Shows whether the caches of the snapshot are there, as a build would find them. */
-const command = (provider: CiProvider) =>
-  `[ -e "$AW_WARM_DIR/node_modules/esbuild/package.json" ] && echo warm || echo cold; sleep ${JOB_SECONDS[provider]}`;
+/** What the jobs of CircleCI wait at, so that each runner has one at the scale-in. One per cloud: steps run side by side. */
+const gates = new WeakMap<Cloud, Promise<Gate>>();
 
-function queueWave(demo: Demo, wave: Readonly<Record<CiProvider, number>>): QueuedJob[] {
+function gateOf({ cloud }: Demo): Promise<Gate> {
+  const gate = gates.get(cloud) ?? makeGate();
+  gates.set(cloud, gate);
+  return gate;
+}
+
+async function queueWave(demo: Demo, wave: Readonly<Record<CiProvider, number>>): Promise<QueuedJob[]> {
+  const gate = await gateOf(demo);
+  // Shows whether the caches of the snapshot are there, as a build would find them.
+  const command = (provider: CiProvider) =>
+    [
+      '[ -e "$AW_WARM_DIR/node_modules/esbuild/package.json" ] && echo warm || echo cold',
+      ...(provider === 'cci' ? [gate.wait] : []),
+      `sleep ${JOB_SECONDS[provider]}`,
+    ].join('; ');
   const jobs = CI_PROVIDERS.flatMap((provider) =>
     Array.from({ length: wave[provider] }, () =>
       demo.cloud.providers.queueJob(BURST[provider], command(provider)),
@@ -64,7 +79,7 @@ async function untilRaised(demo: Demo, providers: readonly CiProvider[]): Promis
     await demo.waitFor(
       `${groupId(BURST[provider])} to be raised to ${BURST_MAX[provider]}`,
       () => groupOf(demo, provider).desired === BURST_MAX[provider],
-      { seconds: 150, state: () => groupOf(demo, provider).desired },
+      { seconds: 300, state: () => groupOf(demo, provider).desired },
     );
     demo.log(`${groupId(BURST[provider])}: desired capacity 0 -> ${BURST_MAX[provider]}`);
   }
@@ -80,14 +95,14 @@ export const firstWave: Step = {
       `the groups begin with ${before} runners`,
     );
     const began = performance.now();
-    queueWave(demo, FIRST_WAVE);
+    await queueWave(demo, FIRST_WAVE);
     // Without it the next poll is that of the schedule, in less than a minute.
     await fireSchedule(demo.cloud.clients.scheduler, demo.cloud.schedules, 'aw-scaling-poll');
     await untilRaised(demo, ['gha', 'bk']);
     const raised = (performance.now() - began) / 1000;
     const isStarted = () => burstOf(demo, 'gha').filter(({ startedAt }) => startedAt !== undefined);
     await demo.waitFor('all jobs of GitHub to run', () => isStarted().length === FIRST_WAVE.gha, {
-      seconds: 240,
+      seconds: 600,
       state: () => burstOf(demo, 'gha').map(({ state }) => state),
     });
     return `${BURST_MAX.gha + BURST_MAX.bk} runners asked for after ${raised.toFixed(1)} s, the ${FIRST_WAVE.gha} jobs of GitHub began`;
@@ -99,9 +114,9 @@ export const allJobs: Step = {
   title: `burst: ${JOBS} jobs, from 0 to ${RUNNERS} runners`,
   async run(demo) {
     await demo.waitFor('the outage', () => isOut(demo), { seconds: 300 });
-    queueWave(demo, SECOND_WAVE);
+    await queueWave(demo, SECOND_WAVE);
     await untilRaised(demo, ['cci']);
-    await untilFinished(demo, demo.burst, 300);
+    await untilFinished(demo, demo.burst, 900);
     const waits = demo.burst.map(({ now }) => ((now.startedAt ?? 0) - now.queuedAt) / 1000);
     const [median, most] = [50, 99].map((percent) => percentile(waits, percent).toFixed(1));
     return `queue wait p50 ${median} s, p99 ${most} s; ${demo.burst.length} succeeded, 0 killed`;
@@ -118,7 +133,7 @@ export const outage: Step = {
     await demo.waitFor(
       'jobs on Buildkite',
       () => burstOf(demo, 'bk').some(({ state }) => state === 'running'),
-      { seconds: 240, state: () => burstOf(demo, 'bk').map(({ state }) => state) },
+      { seconds: 600, state: () => burstOf(demo, 'bk').map(({ state }) => state) },
     );
     const began = Date.now();
     providers.buildkite.behave({
@@ -134,7 +149,7 @@ export const outage: Step = {
           ({ at, function: name, text }) =>
             name === 'scaling' && at.getTime() >= began && /capacity held.*503|503.*capacity held/.test(text),
         ),
-      { seconds: 120 },
+      { seconds: 300 },
     );
     const held = groupOf(demo, 'bk').desired;
     expectThat(held === before, `the capacity changed from ${before} to ${held} without a backlog`);
@@ -143,9 +158,9 @@ export const outage: Step = {
     providers.buildkite.behave({ faults: [] });
     const seconds = (Date.now() - began) / 1000;
     demo.log(`Buildkite answers again after ${seconds.toFixed(1)} s`);
-    await demo.waitFor('the end of all jobs', () => demo.burst.length === JOBS, { seconds: 60 });
+    await demo.waitFor('the end of all jobs', () => demo.burst.length === JOBS, { seconds: 300 });
     const jobs = demo.burst.filter(({ provider }) => provider === 'bk');
-    await untilFinished(demo, jobs, 240);
+    await untilFinished(demo, jobs, 600);
     return `${seconds.toFixed(1)} s, capacity held at ${held}, 0 of ${jobs.length} jobs killed`;
   },
 };
@@ -163,12 +178,13 @@ export const scaleInOfBurst: Step = {
     const id = await demo.waitFor(
       'a runner that terminates',
       () => groupOf(demo, 'cci').instances.find(({ state }) => state.startsWith('Terminating'))?.id,
-      { seconds: 30 },
+      { seconds: 300 },
     );
     const job = demo.burst.find((one) => instanceOf(one) === id && one.now.state === 'running');
     expectThat(job !== undefined, `${id} terminates, and runs no job`);
     demo.log(`${id} terminates, and runs a job`);
-    await untilFinished(demo, [job]);
+    await (await gateOf(demo)).open();
+    await untilFinished(demo, [job], 300);
     await untilTerminated(demo, 'cci', id);
     return `the job of ${(((job.now.finishedAt ?? 0) - (job.now.startedAt ?? 0)) / 1000).toFixed(1)} s finished, then the runner terminated`;
   },
@@ -180,18 +196,18 @@ export const reclaimOfBurst: Step = {
     const job = await demo.waitFor(
       'a job on GitHub',
       () => demo.burst.find((one) => one.provider === 'gha' && one.now.state === 'running'),
-      { seconds: 240, state: () => burstOf(demo, 'gha').map(({ state }) => state) },
+      { seconds: 600, state: () => burstOf(demo, 'gha').map(({ state }) => state) },
     );
     const id = instanceOf(job);
     const known = new Set(groupOf(demo, 'gha').instances.map((instance) => instance.id));
     const began = performance.now();
     demo.cloud.autoScaling.reclaim(id);
     demo.log(`EC2 sends the interruption notice to ${id}, which runs a job`);
-    await untilFinished(demo, [job]);
+    await untilFinished(demo, [job], 300);
     await demo.waitFor(
       'its replacement',
       () => inService(demo, groupNameOf(demo, BURST.gha)).some((one) => !known.has(one)),
-      { seconds: 120 },
+      { seconds: 300 },
     );
     const seconds = (performance.now() - began) / 1000;
     await untilTerminated(demo, 'gha', id);
@@ -203,7 +219,7 @@ async function untilTerminated(demo: Demo, provider: CiProvider, id: string): Pr
   await demo.waitFor(
     `the termination of ${id}`,
     () => !groupOf(demo, provider).instances.some((instance) => instance.id === id),
-    { seconds: 150, state: () => linesOf(demo, id).slice(-5) },
+    { seconds: 300, state: () => linesOf(demo, id).slice(-5) },
   );
 }
 
@@ -218,7 +234,7 @@ export const backToMinimum: Step = {
         `the end of all runners of ${groupId(BURST[provider])}`,
         () => instancesOf(demo, name).length === 0,
         {
-          seconds: 240,
+          seconds: 600,
           state: () => groupOf(demo, provider).instances.map(({ id }) => linesOf(demo, id).slice(-3)),
         },
       );

@@ -36,10 +36,10 @@ export const registrationsOfTheDay: Step = {
     await demo.waitFor(
       'the termination of all runners',
       () => groups.every((name) => instancesOf(demo, name).length === 0),
-      { seconds: 100 },
+      { seconds: 300 },
     );
     await demo.waitFor('the removal of all registrations', () => leftBehind(demo).length === 0, {
-      seconds: 60,
+      seconds: 300,
       state: () => leftBehind(demo),
     });
     const issued = cloud.gateway.calls.all.filter(

@@ -73,7 +73,7 @@ export const poisonedMessage: Step = {
     const line = await demo.waitFor(
       'the outcome of the forged report',
       () => cloud.gateway.functions.outcomes.all.find((one) => one.reason === 'forged-instance'),
-      { seconds: 30 },
+      { seconds: 300 },
     );
     expectThat(line.outcome === 'dead', `the outcome of the report is ${line.outcome}`);
     const opened = await incident(demo, ALARMS.deadLetters, 'triggered');

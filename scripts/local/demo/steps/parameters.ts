@@ -20,14 +20,14 @@ export const handEdit: Step = {
   async run(demo) {
     const replica = demo.cloud.deployment.replicaRegions[0];
     const before = await demo.waitFor('the declared value', () => currentValue(demo, replica), {
-      seconds: 60,
+      seconds: 300,
     });
     const began = performance.now();
     await demo.cloud.clients.ssm.send(
       new PutParameterCommand({ Name: NAME, Value: '{"maxRunners":999}', Type: 'String', Overwrite: true }),
     );
     demo.log(`an operator writes {"maxRunners":999} to ${NAME}`);
-    await demo.waitFor('the repair', async () => (await currentValue(demo)) === before, { seconds: 60 });
+    await demo.waitFor('the repair', async () => (await currentValue(demo)) === before, { seconds: 300 });
     const seconds = (performance.now() - began) / 1000;
     expectThat((await currentValue(demo, replica)) === before, `the replica in ${replica} differs`);
     demo.log('the parameter has its declared value again');

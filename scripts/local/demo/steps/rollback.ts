@@ -22,7 +22,7 @@ export const corruptSnapshot: Step = {
     const id = await demo.waitFor(
       'a new runner in service',
       () => inService(demo, DEFAULT_GROUP).find((one) => !before.has(one)),
-      { seconds: 90 },
+      { seconds: 300 },
     );
     const outcome = restoreOf(demo, id)?.outcome;
     expectThat(outcome === 'previous', `the restore of the new runner has the result ${outcome}`);
@@ -33,7 +33,7 @@ export const corruptSnapshot: Step = {
         const found = await pointerOf(demo);
         return found?.quarantined.some((entry) => entry.id === bad) && { current: found.current?.id };
       },
-      { seconds: 60 },
+      { seconds: 300 },
     );
     expectThat(pointer.current === good, `the pointer names ${pointer.current}`);
     demo.log(`${bad} is quarantined; the pointer names ${pointer.current} again`);

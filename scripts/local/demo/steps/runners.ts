@@ -1,10 +1,9 @@
-import { createServer } from 'node:net';
 import { SetDesiredCapacityCommand } from '@aws-sdk/client-auto-scaling';
 import { autoScalingGroupName, type Group } from '../../../../shared/fleet/names.ts';
 import { parseRegistrationName } from '../../../../shared/fleet/registration.ts';
 import type { QueuedJob } from '../../ci-providers.ts';
-import { freePort } from '../../free-port.ts';
 import { GROUPS } from '../fleet.ts';
+import { makeGate } from '../gate.ts';
 import { inService, instancesOf, linesOf, restoreOf } from '../queries.ts';
 import { type Demo, expectThat, type Step } from '../step.ts';
 
@@ -24,7 +23,12 @@ export function instanceOf(job: QueuedJob): string {
 }
 
 /** Scales a group out, and waits until its runners are in service. @returns their ids */
-export async function scaleOutTo(demo: Demo, group: Group, runners: number, seconds = 60): Promise<string[]> {
+export async function scaleOutTo(
+  demo: Demo,
+  group: Group,
+  runners: number,
+  seconds = 300,
+): Promise<string[]> {
   await setCapacity(demo, group, runners);
   return demo.waitFor(
     `${runners} runners of ${group.provider}/${group.name} in service`,
@@ -43,23 +47,27 @@ export async function occupy(
   runners: number,
   seconds: number,
 ): Promise<QueuedJob[]> {
-  // Jobs wait for the last agent, so that all of them run at once. A port, since a job sees no file that is made after its start.
-  const port = await freePort();
-  const command = `until (exec 3<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.2; done; sleep ${seconds}`;
-  const jobs = Array.from({ length: runners }, () => demo.cloud.providers.queueJob(group, command));
-  await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
-    // The outage of Buildkite in the second act can come at the same time, and its agents then start again after up to a minute.
-    seconds: 180,
-    state: () => jobs.map(({ now }) => now.state),
-  });
-  createServer((socket) => socket.destroy())
-    .listen(port, '127.0.0.1')
-    .unref();
+  const { jobs, release } = await hold(demo, group, runners, seconds);
+  await release();
   return jobs;
 }
 
+/** Queues one job per runner, and waits until all of them run. Each goes on for so many seconds after `release`. */
+async function hold(demo: Demo, group: Group, runners: number, seconds: number) {
+  // Jobs wait for the last agent, so that all of them run at once.
+  const gate = await makeGate();
+  const command = `${gate.wait}; sleep ${seconds}`;
+  const jobs = Array.from({ length: runners }, () => demo.cloud.providers.queueJob(group, command));
+  await demo.waitFor('all jobs to run', () => jobs.every(({ now }) => now.state === 'running'), {
+    // The outage of Buildkite in the second act can come at the same time, and its agents then start again after up to a minute.
+    seconds: 300,
+    state: () => jobs.map(({ now }) => now.state),
+  });
+  return { jobs, release: gate.open };
+}
+
 /** Waits until the jobs have ended. @throws {StepFailed} unless all have succeeded, each on one agent */
-export async function untilFinished(demo: Demo, jobs: readonly QueuedJob[], seconds = 90): Promise<void> {
+export async function untilFinished(demo: Demo, jobs: readonly QueuedJob[], seconds = 300): Promise<void> {
   await demo.waitFor('all jobs to end', () => jobs.every(({ now }) => now.state === 'finished'), {
     seconds,
     state: () => jobs.map(({ now }) => now.state),
@@ -82,20 +90,21 @@ async function untilGone(demo: Demo, group: Group, id: string, seconds: number):
 
 /** Scales a group in by one while each of its runners has a job. @returns seconds of the job on the runner that left */
 export async function scaleInDuringJob(demo: Demo, group: Group, runners: number): Promise<number> {
-  const jobs = await occupy(demo, group, runners, 5);
+  const { jobs, release } = await hold(demo, group, runners, 5);
   await setCapacity(demo, group, runners - 1);
   const leaving = await demo.waitFor(
     'a runner in Terminating:Wait',
     () => instancesOf(demo, groupNameOf(demo, group)).find((one) => one.state === 'Terminating:Wait'),
-    { seconds: 30 },
+    { seconds: 300 },
   );
   const id = leaving.id;
   const job = jobs.find((one) => instanceOf(one) === id);
   expectThat(job?.now.state === 'running', `the job on ${id} is ${job?.now.state}, not running`);
   demo.log(`${id} is in Terminating:Wait and runs a job`);
   const late = demo.cloud.providers.queueJob(group, 'sleep 1');
+  await release();
   await untilFinished(demo, jobs);
-  await untilGone(demo, group, id, 60);
+  await untilGone(demo, group, id, 300);
   await untilFinished(demo, [late]);
   expectThat(instanceOf(late) !== id, 'the draining runner accepted another job');
   demo.log('the job finished, the runner accepted no other job, and the instance is terminated');
@@ -112,7 +121,7 @@ async function untilComplete(demo: Demo, group: Group): Promise<string[]> {
       const ids = inService(demo, name);
       return ids.length === desired && instancesOf(demo, name).length === desired && ids;
     },
-    { seconds: 90, state: () => demo.cloud.autoScaling.groups().find((one) => one.name === name)?.desired },
+    { seconds: 300, state: () => demo.cloud.autoScaling.groups().find((one) => one.name === name)?.desired },
   );
 }
 
@@ -131,7 +140,7 @@ export async function reclaimDuringJob(demo: Demo, group: Group): Promise<{ seco
       const running = inService(demo, groupNameOf(demo, group));
       return !running.includes(id) && running.length >= runners.length;
     },
-    { seconds: 100, state: () => linesOf(demo, id).slice(-5) },
+    { seconds: 300, state: () => linesOf(demo, id).slice(-5) },
   );
   demo.log('the job finished; a replacement is in service');
   return { seconds: (performance.now() - began) / 1000, jobs: jobs.length };
@@ -177,14 +186,14 @@ export const idleRelease: Step = {
     const { github } = demo.cloud.providers;
     const [id = ''] = await scaleOutTo(demo, GROUPS.small, 1);
     const own = () => github.registrations().find(({ name }) => name.startsWith(id));
-    await demo.waitFor('the agent', () => own()?.online, { seconds: 30 });
+    await demo.waitFor('the agent', () => own()?.online, { seconds: 300 });
     const began = performance.now();
     await setCapacity(demo, GROUPS.small, 0);
-    await demo.waitFor('the end of its intake', () => own()?.labels.length === 0, { seconds: 30 });
+    await demo.waitFor('the end of its intake', () => own()?.labels.length === 0, { seconds: 300 });
     demo.log(
       `${id} is idle: its labels are removed, and GitHub has 70 s to show a job that it had assigned before`,
     );
-    await untilGone(demo, GROUPS.small, id, 120);
+    await untilGone(demo, GROUPS.small, id, 300);
     expectThat(own() === undefined, 'the registration is left behind');
     return `no job lost, registration removed, terminated after ${((performance.now() - began) / 1000).toFixed(1)} s`;
   },

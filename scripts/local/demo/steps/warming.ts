@@ -15,7 +15,7 @@ async function warmingRun(demo: Demo): Promise<string> {
       const instances = instancesOf(demo, WARMING_GROUP);
       return instances.length > 0 && instances;
     },
-    { seconds: 60 },
+    { seconds: 300 },
   );
   const id = instance?.id ?? '';
   demo.log(`the schedule fired; instance ${id} runs the warming command`);
@@ -25,13 +25,13 @@ async function warmingRun(demo: Demo): Promise<string> {
       const id = (await pointerOf(demo))?.current?.id;
       return id !== undefined && id > before ? id : undefined;
     },
-    { seconds: 180, state: () => linesOf(demo, id).slice(-5) },
+    { seconds: 300, state: () => linesOf(demo, id).slice(-5) },
   );
   demo.log(`snapshot ${current} is verified and promoted`);
   await demo.waitFor(
     'the termination of the warming instance',
     () => instancesOf(demo, WARMING_GROUP).length === 0,
-    { seconds: 60, state: () => linesOf(demo, id).slice(-5) },
+    { seconds: 300, state: () => linesOf(demo, id).slice(-5) },
   );
   demo.log(`instance ${id} is drained and terminated`);
   return current;
