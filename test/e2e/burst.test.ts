@@ -9,6 +9,7 @@ import { THROTTLED } from '../../scripts/local/gateway/faults.ts';
 import { messagesIn } from '../../scripts/local/queue-depth.ts';
 import { startCloud } from '../../scripts/local/start-cloud.ts';
 import type { Report } from '../../shared/fleet/report.ts';
+import { PATIENCE_SECONDS } from '../support/local-fleet.ts';
 
 /** 500 launches and 500 terminations: 1,000 lifecycle events. */
 const INSTANCES = 500;
@@ -21,7 +22,16 @@ beforeAll(async () => {
     root: resolve(import.meta.dirname, '../..'),
     functions: ['lifecycle'],
     instances: 'none',
-    groups: [{ provider: 'gha', name: 'default', min: 0, max: INSTANCES }],
+    groups: [
+      {
+        provider: 'gha',
+        name: 'default',
+        min: 0,
+        max: INSTANCES,
+        // The instances send no heartbeats.
+        heartbeatTimeout: { boot: 3_600, drain: 3_600 },
+      },
+    ],
     // Every tenth event comes twice: EventBridge delivers at least once.
     deliveries() {
       delivered += 1;
@@ -31,7 +41,9 @@ beforeAll(async () => {
 });
 afterAll(() => cloud?.stop());
 
-test('1,000 lifecycle events, some twice and some throttled: each hook is completed exactly once', async () => {
+test('1,000 lifecycle events, some twice and some throttled: each hook is completed exactly once', {
+  timeout: 2_400_000,
+}, async () => {
   const stopThrottling = cloud.gateway.faults.add({
     service: 'autoscaling',
     caller: 'lifecycle',
@@ -49,18 +61,18 @@ test('1,000 lifecycle events, some twice and some throttled: each hook is comple
     seconds: { restore: 1, boot: 2 },
   }));
   await waitFor('all instances in service', () => statesOf().every((state) => state === 'InService'), {
-    seconds: 90,
+    seconds: 2 * PATIENCE_SECONDS,
     state: () => countOf(statesOf()),
   });
 
   await setDesired(0);
   await report(ids, (id) => ({ ...sender(id), report: 'Runner Drained' }));
   await waitFor('all instances gone', () => statesOf().length === 0, {
-    seconds: 90,
+    seconds: 2 * PATIENCE_SECONDS,
     state: () => countOf(statesOf()),
   });
   await waitFor('empty inboxes', async () => (await depth('aw-lifecycle-inbox', 'aw-reports')) === 0, {
-    seconds: 150,
+    seconds: 2 * PATIENCE_SECONDS,
   });
 
   // Events are published in the background, after the reports of the instances.

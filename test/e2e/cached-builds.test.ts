@@ -27,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => cloud?.stop());
 
 test('a build on one instance is all hits on another, also after a job there has claimed other outputs', {
-  timeout: 900_000,
+  timeout: 2_400_000,
 }, async () => {
   const signal = new AbortController().signal;
   const demo: Demo = {

@@ -8,6 +8,9 @@ import { startedFor } from '../../scripts/local/cleanup/clean.ts';
 import { mountsBelow } from '../../scripts/local/cleanup/system.ts';
 import { waitFor } from '../../scripts/local/demo/wait-for.ts';
 
+/** Limit of a wait: it only ends what hangs. */
+const patience = { seconds: 120 };
+
 const root = resolve(import.meta.dirname, '../..');
 
 type Held = {
@@ -36,7 +39,8 @@ async function hold(): Promise<Held> {
   const started: Held = { command, stderr, ended, ...JSON.parse(String(line)) };
   held = started;
   // There is something to clean up: the emulator, its workers, the guard, a runner and its agent; as root, a mount.
-  expect((await startedFor(started.folder)).length).toBeGreaterThanOrEqual(5);
+  // The agent follows the instance in service.
+  await waitFor('its processes', async () => (await startedFor(started.folder)).length >= 5, patience);
   if (process.platform === 'linux' && process.getuid?.() === 0) {
     expect(await mountsBelow(started.folder)).not.toEqual([]);
   }
@@ -44,11 +48,9 @@ async function hold(): Promise<Held> {
 }
 
 async function expectNothingLeft(folder: string): Promise<void> {
-  await waitFor('the end of its processes', async () => (await startedFor(folder)).length === 0, {
-    seconds: 10,
-  });
+  await waitFor('the end of its processes', async () => (await startedFor(folder)).length === 0, patience);
+  await waitFor('the removal of its folder', () => !existsSync(folder), patience);
   expect(await mountsBelow(folder)).toEqual([]);
-  expect(existsSync(folder)).toBe(false);
 }
 
 test('kill -9 of MiniStack ends the command with a clear message and no leftovers', async () => {

@@ -85,7 +85,7 @@ describe.skipIf(why !== undefined)('the page', () => {
         .map((one) => one.jobs.filter(({ name }) => name.includes('postgres')));
       const found = jobs.filter((one) => one.length > 0).length;
       await browser.until(`document.getElementById('found').textContent !== ''`);
-      expect(await rows()).toBe(found);
+      await browser.until(`document.getElementById('scroller').dataset.rows === '${found}'`);
       expect(await text('found')).toBe(`${found} runners, ${jobs.flat().length} jobs`);
       await browser.press('Escape');
       await browser.until(`document.getElementById('scroller').dataset.rows === '${fleet.figures.runners}'`);
@@ -122,7 +122,7 @@ describe.skipIf(why !== undefined)('the page', () => {
       expect(details).toContain('booting');
       for (const { name } of runner?.jobs ?? []) expect(details).toContain(name);
       await browser.press('Escape');
-      expect(await browser.evaluate(`document.getElementById('details').hidden`)).toBe(true);
+      await browser.until(`document.getElementById('details').hidden`);
     });
 
     test('a drag in the charts shows that time', async () => {

@@ -11,7 +11,7 @@ export type BrowserPage = {
   open(file: string): Promise<void>;
   /** Value of an expression in the page; promises are awaited. */
   evaluate<T>(expression: string): Promise<T>;
-  /** Evaluates until the value is true. @throws after a minute, with the last value */
+  /** Evaluates until the value is true. @throws after minutes, with the last value */
   until(expression: string): Promise<void>;
   /** Presses a key as a user does, for example `ArrowDown` or `/`. */
   press(key: string): Promise<void>;
@@ -35,7 +35,7 @@ type Answer = {
 };
 
 /** Longest wait of `until`, in milliseconds. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 
 /** Starts Chromium (Debian's package) with an empty profile. */
 export async function openBrowser(): Promise<BrowserPage> {
@@ -141,7 +141,7 @@ export async function openBrowser(): Promise<BrowserPage> {
         const value = await evaluate<unknown>(expression);
         if (value === true) return;
         // A page with an exception seldom continues.
-        if (problems.some((one) => one.startsWith('exception'))) limit = Math.min(limit, Date.now() + 2_000);
+        if (problems.some((one) => one.startsWith('exception'))) limit = Math.min(limit, Date.now() + 20_000);
         if (Date.now() > limit)
           throw new Error(`${expression} stays ${JSON.stringify(value)}; ${problems.join('; ')}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -185,7 +185,7 @@ export async function openBrowser(): Promise<BrowserPage> {
     async close() {
       socket.close();
       // Chromium starts processes of its own, all in its group.
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
       await ended;
       await rm(profile, { recursive: true, force: true, maxRetries: 5 });
     },

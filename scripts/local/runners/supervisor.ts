@@ -56,13 +56,15 @@ export function createRunners(options: RunnersOptions): Runners {
   let disk: Promise<boolean> | undefined;
 
   async function launch(instance: LaunchedInstance): Promise<void> {
+    const entry = { process: undefined, gone: false };
+    instances.set(instance.id, entry);
     disk ??= mountRunnersDisk(options.folder);
     const hasTrees = await disk;
     const group = groupOf(instance, options.deployment);
     const folder = folderOf(instance.id);
     const config = await prepare(instance, group, folder, { ...options, hasTrees });
-    const entry = { process: undefined, gone: false };
-    instances.set(instance.id, entry);
+    // Terminated while its disks were made.
+    if (entry.gone) return cleanRun(folder);
     keepRunning(instance, config, groupId(group), entry).catch(options.onError);
   }
 

@@ -17,7 +17,7 @@ try {
   await withCloud(options, async (cloud, signal) => {
     const instances = () => cloud.autoScaling.groups().flatMap((group) => group.instances);
     await waitFor('an instance in service', () => instances().some(({ state }) => state === 'InService'), {
-      seconds: 60,
+      seconds: 300,
       signal,
     });
     console.log(JSON.stringify({ folder: cloud.folder, ministackPid: cloud.ministackPid }));
