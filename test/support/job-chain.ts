@@ -40,7 +40,7 @@ export async function openJobChain(folder: string): Promise<JobChain> {
   installFakeAgent('gha', agent);
   const github = await startGithub({
     tokens: ['t'],
-    behaviour: { assignmentLagSeconds: 0, pickupSeconds: 4, pollSeconds: 2, lockSeconds: 15 },
+    behaviour: { assignmentLagSeconds: 0, pickupSeconds: 10, pollSeconds: 2, lockSeconds: 120 },
   });
   const cgroup = join(CGROUPS, 'hearth-local', `turnover-${process.pid}`);
   let child: ChildProcess | undefined;

@@ -22,7 +22,7 @@ const INSTANCE = 'i-0123456789abcdef0';
 const POLL_MS = 1_000;
 
 /** The clock of the chain, by which it waits; the same one for all programs of an instance. */
-const SPEED = 10;
+const SPEED = 5;
 const BEGAN = Date.UTC(2026, 0);
 
 const directories = {
@@ -40,7 +40,7 @@ async function rest(method: string, path: string, body?: unknown): Promise<Respo
     method,
     headers: { authorization: 'Bearer t' },
     ...(body !== undefined && { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(60_000),
   });
 }
 
@@ -99,7 +99,7 @@ const chain = PROVIDER_AGENTS.gha?.(
   },
 );
 if (!chain) throw new Error('no chain');
-await chain.prepare(AbortSignal.timeout(60_000));
+await chain.prepare(AbortSignal.timeout(300_000));
 let isStopped = false;
 process.once('SIGTERM', () => {
   isStopped = true;
