@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { processes } from '../../infra/runner/src/processes.ts';
 import { parseSetKey } from '../../shared/snapshot/layout.ts';
 import { type Container, container, whyNoContainer } from '../support/container.ts';
 import { type InstanceServices, startInstanceServices } from '../support/instance-services.ts';
@@ -116,11 +115,9 @@ describe.skipIf(reason !== undefined)('an instance with systemd and cloud-init',
       .toBe('x\n');
 
     // systemd starts it again, and the first command is stopped before the second one starts.
-    const [runner] = (await processes()).filter(
-      ({ argv }) => argv.includes('/usr/local/lib/aw-runner/aw-runner.mjs') && argv.includes('run'),
-    );
-    if (!runner) throw new Error('aw-runner does not run');
-    process.kill(runner.pid, 'SIGKILL');
+    // By its unit: another container of this computer can have a program at the same path.
+    const kill = ['systemctl', 'kill', '--signal=KILL', '--kill-whom=main', 'aw-runner'];
+    expect(instance.run(...kill)).toMatchObject({ status: 0 });
     await expect.poll(() => manifests().length, soon).toBe(1);
     expect(log()).toContain('warming: the run is killed');
     // As the user of jobs, in a unit of its own, without the metadata service.
