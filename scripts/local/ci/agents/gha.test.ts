@@ -240,7 +240,8 @@ test('a listener that is killed during a job: the job fails when its lock is ove
   // Renewed each second, so that a computer that stands still for some seconds loses no job.
   const lockSeconds = 6;
   github.behave({ lockSeconds });
-  const { job, program } = await working('sleep 600');
+  const { job, program } = await working('echo "kept $$"; exec sleep 600');
+  await until('the process of its step', () => /kept \d+/.test(job.log));
   await until(
     'the end of the first lock',
     () => Date.now() > (job.startedAt ?? 0) + (lockSeconds + 1) * 1000,
@@ -251,6 +252,8 @@ test('a listener that is killed during a job: the job fails when its lock is ove
   await until('the loss', () => job.state === 'finished');
   expect(job.result).toBe('lost');
   expect(github.registrations()).toMatchObject([{ name: 'a', online: false }]);
+  // The step outlives its worker.
+  signal(Number(/kept (\d+)/.exec(job.log)?.[1]), 'SIGKILL');
 });
 
 test('a stand-in that is killed and started again loses neither the job nor its result', async () => {
