@@ -250,6 +250,14 @@ describe.skipIf(reason !== undefined)('agents as units of systemd', () => {
     });
   });
 
+  test('the pipe of a start whose aw-runner was killed is removed with the unit', () => {
+    shell('mkfifo /run/aw-runner/gha-5.0123456789abcdef /run/aw-runner/gha-55.0123456789abcdef');
+    call('remove', 'gha-5');
+    expect(shell('ls -A /run/aw-runner')).toBe('gha-55.0123456789abcdef');
+    call('remove', 'gha-55');
+    expect(shell('ls -A /run/aw-runner')).toBe('');
+  });
+
   test('a secret with two lines is refused, and no unit is left', async () => {
     // A start that an earlier test has interrupted removes its pipe.
     await expect.poll(() => shell('ls -A /run/aw-runner'), soon).toBe('');

@@ -129,6 +129,9 @@ export const systemdUnits: AgentUnitsFactory = ({ log }) => ({
   async remove(name) {
     await run('systemctl', ['stop', service(name)]).catch(ignoreMissing);
     await run('systemctl', ['reset-failed', service(name)]).catch(ignoreMissing);
+    // The pipe of a start whose aw-runner was killed.
+    const left = (await readdir(RUNTIME).catch(none)).filter((entry) => entry.startsWith(`${name}.`));
+    for (const entry of left) await rm(join(RUNTIME, entry), { force: true });
   },
 });
 
