@@ -10,7 +10,9 @@ import {
   restoreSnapshot,
   sweepJobTrees,
 } from '../../infra/runner/src/snapshot/index.ts';
+import { mounts } from '../../infra/runner/src/snapshot/mounts.ts';
 import type { Directories } from '../../infra/runner/src/snapshot/paths.ts';
+import { isWarm } from '../../infra/runner/src/snapshot/restore.ts';
 import { saveSnapshot } from '../../infra/runner/src/snapshot/save.ts';
 import { inTree } from '../../infra/runner/src/snapshot/warm-paths.ts';
 import { type JobSpace, openJobSpace } from '../support/job-space.ts';
@@ -86,6 +88,20 @@ describe.skipIf(reason !== undefined)('directories of a set', () => {
     const night = await world.saveAndPromote(second);
     expect(night.kind).toBe('difference');
     expect(night.uploadedBytes).toBeLessThan(saved.uploadedBytes * 0.1);
+  });
+
+  test('an instance on which only some of them are bound, as after a kill, is not warm, and the next restore binds the others', async () => {
+    const paths = [place('go/mod'), place('docker')];
+    const first = await boot('first', paths);
+    writeFileSync(place('go/mod/module'), 'm');
+    const bound = async () => (await mounts()).filter(({ point }) => [first.warm, ...paths].includes(point));
+    // An unmount begins with the mount that a restore makes last.
+    execFileSync('umount', [(await bound())[2]?.point ?? '']);
+    expect(await isWarm(first)).toBe(false);
+    await world.restore(first);
+    expect(await isWarm(first)).toBe(true);
+    expect(await bound()).toHaveLength(3);
+    expect(readFileSync(place('go/mod/module'), 'utf8')).toBe('m');
   });
 
   test('in the directories of agents, what a place needs belongs to the user of jobs', async () => {

@@ -141,6 +141,8 @@ async function fill(paths: Paths, base: Base, options: FetchOptions): Promise<nu
   const plan = planRestore(index, older?.index);
   const part = paths.part(id);
   const origin = { index: manifest.index.sha256, base: older?.id ?? null };
+  // A removal that was killed can have left the record of the frames alone.
+  if (!(await stat(part).catch(() => undefined))) await rm(paths.partFrames(id), { force: true });
   const log = await openFrameLog(paths.partFrames(id), origin, async () => {
     await rm(part, { force: true });
     if (older) await cloneFile(paths.base(older.id), part);
