@@ -127,6 +127,23 @@ describe.skipIf(reason !== undefined)('faults', () => {
     expect(await world.restore(world.instance('runner'))).toMatchObject({ outcome: 'restored', id });
   });
 
+  test('the record of an image that a killed removal has left alone: the restore begins anew', async () => {
+    const { id } = await snapshotOf(2 * MIB);
+    const runner = world.instance('runner');
+    const base = join(runner.images, 'base');
+    let record: Buffer | undefined;
+    world.server.fault = ({ range }) => {
+      const file = join(base, `${id}.frames`);
+      if (range && existsSync(file)) record = readFileSync(file);
+      return range ? { delayMs: 50 } : undefined;
+    };
+    expect(await world.restore(runner)).toMatchObject({ outcome: 'restored', id });
+    for (const name of basesOf(runner)) rmSync(join(base, name));
+    writeFileSync(join(base, `${id}.frames`), record ?? '');
+    expect(record?.length).toBeGreaterThan(0);
+    expect(await world.restore(runner)).toMatchObject({ outcome: 'restored', id });
+  });
+
   test('a refusal in the middle of a restore: cold, and nothing of it stays', async () => {
     await snapshotOf(30 * MIB);
     let ranges = 0;
@@ -397,6 +414,29 @@ describe.skipIf(reason !== undefined)('faults', () => {
     expect(existsSync(tree.point)).toBe(false);
     expect(mountsBelow(join(maker.images, 'trees'))).toHaveLength(1);
     expect(loopsBelow(maker.images)).toHaveLength(1);
+  });
+
+  test('what a killed discard still runs on a tree that is not mounted any more does not reach the disk of the instance', async () => {
+    const { maker } = await snapshotOf(MIB);
+    const tree = await cloneTree(maker);
+    const bin = join(world.folder, 'bin');
+    const [started, released] = [join(bin, 'started'), join(bin, 'released')];
+    mkdirSync(bin);
+    const { PATH = '' } = process.env;
+    const script = `#!/bin/sh\ntouch ${started}\nuntil [ -e ${released} ]; do sleep 0.02; done\nPATH='${PATH}' exec xfs_io "$@"\n`;
+    writeFileSync(join(bin, 'xfs_io'), script, { mode: 0o755 });
+    process.env.PATH = `${bin}:${PATH}`;
+    const discarding = discardTree(maker, tree.name);
+    try {
+      await expect.poll(() => existsSync(started), { timeout: 60_000 }).toBe(true);
+    } finally {
+      process.env.PATH = PATH;
+    }
+    execFileSync('umount', [tree.point]);
+    writeFileSync(released, '');
+    await discarding;
+    writeFileSync(join(maker.images, 'file'), 'x');
+    expect(existsSync(tree.point)).toBe(false);
   });
 
   test('a snapshot with device nodes and setuid programs: they exist, and have no effect', async () => {

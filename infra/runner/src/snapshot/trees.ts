@@ -143,7 +143,9 @@ async function removeTree(paths: Paths, name: string): Promise<void> {
  */
 async function dropWrites(paths: Paths, name: string): Promise<void> {
   const point = paths.treeMount(name);
-  if (await isMounted(point)) await execute('xfs_io', ['-x', '-c', 'shutdown', point]).catch(() => undefined);
+  if (!(await isMounted(point))) return;
+  // By a directory of the tree: after its unmount, as that of another program, its mount point is a directory of the disk of all images.
+  await execute('xfs_io', ['-x', '-c', 'shutdown', join(point, 'lost+found')]).catch(() => undefined);
 }
 
 /**
@@ -206,14 +208,15 @@ async function emptyImageBytes(paths: Paths): Promise<number> {
 
 /** Binds a tree to the warm directory and to the places of the set's directories, unless it is. */
 export async function bindWarm(paths: Paths, tree: Pick<Tree, 'name' | 'point'>): Promise<void> {
-  if (!(await shows(paths, tree.name, paths.warm))) await bind(join(tree.point, WARM), paths.warm);
   for (const { path, place } of await unboundPaths(paths, tree.name)) {
     await makePlace(place, paths);
     await bind(join(tree.point, inTree(path)), place);
   }
+  // Last, and the first one of an unmount: where it is bound, all others are.
+  if (!(await shows(paths, tree.name, paths.warm))) await bind(join(tree.point, WARM), paths.warm);
 }
 
-/** Whether the warm directory shows this tree. */
+/** Whether the warm directory shows this tree, which is bound last. */
 export async function isBound(paths: Paths, name: string): Promise<boolean> {
   return shows(paths, name, paths.warm);
 }
