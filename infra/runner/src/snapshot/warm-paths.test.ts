@@ -1,8 +1,16 @@
-import { mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { findPlaces, inTree, pathOf, warmPathsProblem } from './warm-paths.ts';
+import { findPlaces, inTree, makePlace, pathOf, warmPathsProblem } from './warm-paths.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -68,4 +76,25 @@ test('a place is found through the links of the image, and one that leads elsewh
     '/file is not warm on this instance: it is no directory',
     '/var/lib/hearth-missing is not warm on this instance: its links lead to the place of /var/lib/hearth-missing/cache',
   ]);
+});
+
+test('a place exists only when it has its owner: a killed aw-runner leaves none that jobs cannot write', async () => {
+  const bin = join(folder, 'bin');
+  mkdirSync(bin);
+  const { PATH } = process.env;
+  const getent = (ids: string) =>
+    writeFileSync(join(bin, 'getent'), `#!/bin/sh\necho user:x:${ids}\n`, { mode: 0o755 });
+  const place = join(folder, 'gha/work');
+  const of = { owner: 'user', ofOwner: [join(folder, 'gha')] };
+  process.env.PATH = `${bin}:${PATH}`;
+  try {
+    getent('none:none');
+    await expect(makePlace(place, of)).rejects.toThrow('uid');
+    expect(existsSync(place)).toBe(false);
+    getent(`${process.getuid?.()}:${process.getgid?.()}`);
+    await makePlace(place, of);
+    expect(existsSync(place)).toBe(true);
+  } finally {
+    process.env.PATH = PATH;
+  }
 });

@@ -202,9 +202,14 @@ export async function makePlace(
   if (await stat(place).catch(() => undefined)) return;
   const parent = dirname(place);
   await makePlace(parent, of);
-  await mkdir(place);
+  // It gets its name when it has its owner. The user of the parent cannot know the name that it has before.
+  const fresh = await mkdtemp(join(parent, '.new-'));
   if (of.ofOwner?.some((folder) => place !== folder && isWithin(place, folder)))
-    return giveTo(place, of.owner);
-  const { uid, gid } = await stat(parent);
-  await chown(place, uid, gid);
+    await giveTo(fresh, of.owner);
+  else {
+    const { uid, gid } = await stat(parent);
+    await chown(fresh, uid, gid);
+    await chmod(fresh, 0o755);
+  }
+  await rename(fresh, place);
 }
