@@ -439,6 +439,22 @@ describe.skipIf(reason !== undefined)('faults', () => {
     expect(existsSync(tree.point)).toBe(false);
   });
 
+  test('a discard waits for a program that has copied all mounts, as the start of a job does', async () => {
+    const { maker } = await snapshotOf(MIB);
+    await world.restore(maker);
+    const tree = await cloneTree(maker);
+    // It leaves the trees of other programs of this computer.
+    const others = `findmnt --raw --noheadings --output TARGET,SOURCE | awk '$2 ~ /loop/ && index($1, "${world.folder}/") != 1 { print $1 }'`;
+    const script = `${others} | tac | xargs --no-run-if-empty umount --lazy; echo copied; exec sleep 15`;
+    const copy = spawn('unshare', ['--mount', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(copy.stdout, 'data');
+    await discardTree(maker, tree.name);
+    expect(mountsBelow(join(maker.images, 'trees'))).toHaveLength(1);
+    expect(loopsBelow(maker.images)).toHaveLength(1);
+  });
+
   test('a snapshot with device nodes and setuid programs: they exist, and have no effect', async () => {
     const maker = world.instance('maker');
     await world.restore(maker);

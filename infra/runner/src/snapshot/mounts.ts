@@ -6,6 +6,12 @@ import { ChildProcessFailed, execute } from '../child-process.ts';
 /** Limit for a mount to become free and for a loop device to be gone, in milliseconds. After it something holds the tree. */
 const RELEASE_MS = 10_000;
 
+/**
+ * The same limit when nothing of the tree is mounted here any more, in milliseconds. Each start of a job copies all mounts into a
+ * namespace of its own, and drops them when the root of the job is built; on a busy instance that takes longer than ten seconds.
+ */
+const ELSEWHERE_MS = 60_000;
+
 const POLL_MS = 20;
 
 /** One line of the mount table. */
@@ -134,6 +140,7 @@ export async function bind(from: string, to: string): Promise<void> {
  * @throws {TreeHeld} with the names of what holds it
  */
 export async function unmountImage(file: string, point: string, limit = RELEASE_MS): Promise<void> {
+  const elsewhereUntil = performance.now() + ELSEWHERE_MS;
   let until = performance.now() + limit;
   for (;;) {
     // Each time anew: a device that is free can be that of another image by now.
@@ -166,7 +173,7 @@ export async function unmountImage(file: string, point: string, limit = RELEASE_
       }
       if (busy === '') busy = `the kernel, which uses ${left.join(', ')}`;
     }
-    if (performance.now() > until) {
+    if (performance.now() > (points.length === 0 ? Math.max(until, elsewhereUntil) : until)) {
       const names = device ? [...(await mountsWithin(device)), ...(await holders(device, point))] : [];
       // A mount that was detached in another namespace is in no table.
       const by = names.length > 0 ? names.join(', ') : busy || `what uses its loop device ${loop ?? ''}`;

@@ -102,7 +102,8 @@ async function directoriesIn(folder: string): Promise<string[]> {
 /**
  * Unmounts and deletes a tree. It returns when the blocks are free again, not when the file has lost its name.
  *
- * @throws {TreeHeld} after ten seconds, with the name of what holds it: no further job may start, and the instance is replaced
+ * @throws {TreeHeld} after ten seconds, or a minute if it is mounted elsewhere only, with the name of what holds it: no further job may
+ *   start, and the instance is replaced
  */
 export async function discardTree(directories: Directories, name: string): Promise<void> {
   const paths = await snapshotPaths(directories);
