@@ -126,6 +126,8 @@ const SAMPLES: Record<string, Sample> = {
   },
 };
 
+const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
+
 /** A command beside a daemon of Docker, as aw-runner has one in runs and jobs. It needs nothing of this computer, and leaves nothing. */
 function withDaemon(command: string): string {
   const options = [
@@ -135,7 +137,10 @@ function withDaemon(command: string): string {
     `--host=unix://${path('docker.sock')}`,
     '--iptables=false --ip6tables=false --bridge=none',
   ];
-  return `unshare --net --mount dockerd ${options.join(' ')} >${path('dockerd.log')} 2>&1 &
+  // The mount namespace of the daemon is a copy, and would hold the trees of other programs until the daemon ends.
+  const own = `findmnt --raw --noheadings --output TARGET,SOURCE | awk '$2 ~ /loop/ && index($1, "${FOLDER}/") != 1 { print $1 }' | tac | xargs --no-run-if-empty umount --lazy`;
+  const start = `${own}; exec dockerd ${options.join(' ')}`;
+  return `unshare --net --mount sh -c ${quoted(start)} >${path('dockerd.log')} 2>&1 &
 daemon=$!
 until docker info >/dev/null 2>&1; do sleep 0.2; kill -0 $daemon || { cat ${path('dockerd.log')}; exit 1; }; done
 (${command}) && code=0 || code=$?
