@@ -1,4 +1,5 @@
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, mkdtemp, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { execute } from '../child-process.ts';
 
@@ -183,12 +184,27 @@ export async function copyInto(point: string, { path, place }: WarmPath): Promis
   }
 }
 
+/** @param owner undefined, or unknown: every user can write there */
 async function giveTo(directory: string, owner: string | undefined): Promise<void> {
   const [, , uid, gid] =
     owner === undefined ? [] : (await execute('getent', ['passwd', owner]).catch(() => '')).trim().split(':');
-  if (uid === undefined || gid === undefined) return chmod(directory, 0o1777);
-  await chown(directory, Number(uid), Number(gid));
-  await chmod(directory, 0o755);
+  if (uid === undefined || gid === undefined) return setAccess(directory, 0o1777);
+  await setAccess(directory, 0o755, { uid: Number(uid), gid: Number(gid) });
+}
+
+/** By its handle: a user who can write to the parent could put a link in the place of the directory meanwhile. */
+async function setAccess(
+  directory: string,
+  mode: number,
+  owner?: { uid: number; gid: number },
+): Promise<void> {
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    await handle.chmod(mode);
+    if (owner) await handle.chown(owner.uid, owner.gid);
+  } finally {
+    await handle.close();
+  }
 }
 
 /**
@@ -202,14 +218,10 @@ export async function makePlace(
   if (await stat(place).catch(() => undefined)) return;
   const parent = dirname(place);
   await makePlace(parent, of);
-  // It gets its name when it has its owner. The user of the parent cannot know the name that it has before.
+  // It gets its name when it has its owner.
   const fresh = await mkdtemp(join(parent, '.new-'));
   if (of.ofOwner?.some((folder) => place !== folder && isWithin(place, folder)))
     await giveTo(fresh, of.owner);
-  else {
-    const { uid, gid } = await stat(parent);
-    await chown(fresh, uid, gid);
-    await chmod(fresh, 0o755);
-  }
+  else await setAccess(fresh, 0o755, await stat(parent));
   await rename(fresh, place);
 }
