@@ -24,7 +24,7 @@ let cloud: Cloud;
 
 const GROUP = 'aw-bk-default';
 const SIZE = 3;
-const settled = { seconds: PATIENCE_SECONDS };
+const patience = { seconds: PATIENCE_SECONDS };
 
 beforeAll(async () => {
   cloud = await startCloud({
@@ -86,7 +86,7 @@ async function bootAll(): Promise<void> {
       }
       return inService().length === SIZE;
     },
-    settled,
+    patience,
   );
 }
 
@@ -121,7 +121,7 @@ async function run(name: string, functionName: string, finding: string) {
           ({ queue, outcome, detail }) =>
             queue === inbox && outcome === 'done' && detail !== undefined && finding in detail,
         ),
-    { ...settled, state: () => outcomes().slice(before) },
+    { ...patience, state: () => outcomes().slice(before) },
   );
 }
 const reconcile = () => run('aw-lifecycle-reconcile', 'lifecycle', 'held');
@@ -135,10 +135,10 @@ async function drainOne(): Promise<string> {
   await waitFor(
     `the wait of ${id}`,
     () => instances().some((one) => one.id === id && one.state === 'Terminating:Wait'),
-    settled,
+    patience,
   );
   await report(id, { report: 'Runner Drained' });
-  await waitFor(`the end of ${id}`, () => !instances().some((one) => one.id === id), settled);
+  await waitFor(`the end of ${id}`, () => !instances().some((one) => one.id === id), patience);
   await bootAll();
   return id;
 }
@@ -210,13 +210,13 @@ test('a group with the maximum 0 drains, and can be removed when its jobs have e
   const limits = { AutoScalingGroupName: GROUP, MinSize: 0, MaxSize: 0 };
   await cloud.clients.autoScaling.send(new UpdateAutoScalingGroupCommand(limits));
   const draining = () => instances().filter(({ state }) => state === 'Terminating:Wait');
-  await waitFor('all instances wait for their jobs', () => draining().length === SIZE, settled);
+  await waitFor('all instances wait for their jobs', () => draining().length === SIZE, patience);
   const removal = new DeleteAutoScalingGroupCommand({ AutoScalingGroupName: GROUP });
   await expect(cloud.clients.autoScaling.send(removal)).rejects.toThrow(/instances/);
   await reconcile();
   expect(draining()).toHaveLength(SIZE);
   for (const { id } of draining()) await report(id, { report: 'Runner Drained' });
-  await waitFor('no instance', () => instances().length === 0, settled);
+  await waitFor('no instance', () => instances().length === 0, patience);
   await cloud.clients.autoScaling.send(removal);
   expect(cloud.autoScaling.groups().map(({ name }) => name)).not.toContain(GROUP);
 });

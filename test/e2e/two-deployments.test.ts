@@ -29,7 +29,7 @@ let cloud: Cloud;
 let second: { deployment: Deployment; schedules: readonly MadeSchedule[] };
 
 const root = resolve(import.meta.dirname, '../..');
-const settled = { seconds: PATIENCE_SECONDS };
+const patience = { seconds: PATIENCE_SECONDS };
 const FUNCTIONS = ['lifecycle', 'warming', 'alarms', 'parameters'];
 const GROUPS = [
   { provider: 'gha', name: 'default', min: 0, max: 2, warmingSet: 'default' },
@@ -103,7 +103,7 @@ async function instanceOf(group: string): Promise<string> {
   return waitFor(
     `an instance of ${group}`,
     () => cloud.autoScaling.groups().find(({ name }) => name === group)?.instances[0]?.id,
-    settled,
+    patience,
   );
 }
 
@@ -125,7 +125,7 @@ async function report(prefix: string, group: string, instanceId: string, body: o
         ({ messageId, outcome }) => messageId === MessageId && outcome !== 'retry',
       ),
     {
-      ...settled,
+      ...patience,
       state: () => cloud.gateway.functions.outcomes.all.filter((one) => one.messageId === MessageId),
     },
   );
@@ -141,7 +141,7 @@ test('each has its own tree of parameters, and repairs no other', async () => {
           () => true,
           () => false,
         ),
-      settled,
+      patience,
     );
   }
 });
@@ -151,7 +151,7 @@ describe('while both make a snapshot', () => {
     await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-warming-run-default');
     await fireSchedule(cloud.clients.scheduler, second.schedules, 'ci-warming-run-default');
     for (const bucket of [cloud.deployment.bucket, second.deployment.bucket]) {
-      await waitFor(`a run in ${bucket}`, async () => (await runOf(bucket)).state === 'running', settled);
+      await waitFor(`a run in ${bucket}`, async () => (await runOf(bucket)).state === 'running', patience);
     }
     await waitFor(
       'both capacities',
@@ -159,7 +159,7 @@ describe('while both make a snapshot', () => {
         const { 'aw-gha-warming': aw, 'ci-gha-warming': ci } = await sizes();
         return aw === 1 && ci === 1;
       },
-      settled,
+      patience,
     );
   });
 
@@ -179,7 +179,7 @@ describe('while both make a snapshot', () => {
       cloud.gateway.functions.outcomes.all.filter((one) => one.queue === 'aw-warming-inbox').length;
     const before = handled();
     await fireSchedule(cloud.clients.scheduler, cloud.schedules, 'aw-warming-check-default');
-    await waitFor('the check', () => handled() > before, settled);
+    await waitFor('the check', () => handled() > before, patience);
     expect(await runOf(cloud.deployment.bucket)).toMatchObject({ state: 'running' });
   });
 
@@ -188,9 +188,9 @@ describe('while both make a snapshot', () => {
     const body = { report: 'Runner Unhealthy', reason: 'warming run failed: exit 1' };
     expect(await report('ci', 'gha/warming', instanceId, body)).toMatchObject({ outcome: 'done' });
     const { bucket } = second.deployment;
-    await waitFor('the end of the run', async () => (await runOf(bucket)).state === 'failed', settled);
+    await waitFor('the end of the run', async () => (await runOf(bucket)).state === 'failed', patience);
     expect(await runOf(cloud.deployment.bucket)).toMatchObject({ state: 'running' });
-    await waitFor('the end of its capacity', async () => (await sizes())['ci-gha-warming'] === 0, settled);
+    await waitFor('the end of its capacity', async () => (await sizes())['ci-gha-warming'] === 0, patience);
     expect(await sizes()).toMatchObject({ 'aw-gha-warming': 1 });
   });
 });
@@ -212,7 +212,7 @@ test('a failed launch counts for its own deployment, starts its own alarm, and p
   const incident = await waitFor(
     'an incident',
     () => cloud.pagerDuty.incidents().find(({ summary }) => summary.includes('launch-failures')),
-    { ...settled, state: () => cloud.pagerDuty.calls() },
+    { ...patience, state: () => cloud.pagerDuty.calls() },
   );
   expect(JSON.stringify(incident)).toContain('ci-launch-failures-gha-default');
   const deployments = cloud.cloudWatch.samples
@@ -226,7 +226,7 @@ test('a failed launch counts for its own deployment, starts its own alarm, and p
   await waitFor(
     'the alarm of the other deployment',
     () => states().some(([name, value]) => name === 'aw-launch-failures-gha-default' && value === 'OK'),
-    { ...settled, state: states },
+    { ...patience, state: states },
   );
 });
 

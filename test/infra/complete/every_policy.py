@@ -13,7 +13,7 @@ from checkov.terraform.checks.utils.base_cloudsplaining_iam_scanner import (
 
 
 class Forgetful(dict):
-    """Has what was written last, and is asked for nothing else."""
+    """A cache that reports no entry as present, so each policy is written before it is read."""
 
     def keys(self):
         return ()

@@ -8,7 +8,8 @@ const RELEASE_MS = 10_000;
 
 /**
  * The same limit when nothing of the tree is mounted here any more, in milliseconds. Each start of a job copies all mounts into a
- * namespace of its own, and drops them when the root of the job is built; on a busy instance that takes longer than ten seconds.
+ * namespace of its own, and drops them when the root of the job is built; on a busy instance that takes longer than ten seconds. And
+ * the kernel writes some GB back of what a killed program had begun to unmount.
  */
 const ELSEWHERE_MS = 60_000;
 
@@ -136,12 +137,11 @@ export async function bind(from: string, to: string): Promise<void> {
  * Unmounts an image everywhere in this namespace and waits until its loop device is gone. Until then its blocks are in use.
  * Never lazily: a tree that something holds must not look free.
  *
- * @param limit milliseconds for which something may hold it
  * @throws {TreeHeld} with the names of what holds it
  */
-export async function unmountImage(file: string, point: string, limit = RELEASE_MS): Promise<void> {
+export async function unmountImage(file: string, point: string): Promise<void> {
   const elsewhereUntil = performance.now() + ELSEWHERE_MS;
-  let until = performance.now() + limit;
+  let until = performance.now() + RELEASE_MS;
   for (;;) {
     // Each time anew: a device that is free can be that of another image by now.
     const loop = await deviceOf(file);

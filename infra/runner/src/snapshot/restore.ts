@@ -34,9 +34,6 @@ import { makePaths } from './warm-paths.ts';
 /** Time for which a restore repeats calls that fail, in milliseconds, unless its signal ends it earlier. */
 const PATIENCE_MS = 600_000;
 
-/** Time for the write-back of a tree that a killed program had begun to unmount, in milliseconds: at most some GB are unwritten. */
-const WRITE_BACK_MS = 60_000;
-
 export type RestoreOptions = {
   s3: Pick<S3Client, 'send'>;
   bucket: string;
@@ -282,7 +279,7 @@ async function keptTree(
   if (await isMounted(point)) return { name: before.tree, point, isTight: false };
   try {
     // The kernel completes what a killed umount or mount had begun. Until then the image is not clean, and is mounted nowhere.
-    await unmountImage(image, point, WRITE_BACK_MS);
+    await unmountImage(image, point);
   } catch (error) {
     if (!(error instanceof TreeHeld)) throw error;
     warn(error.message);
