@@ -244,6 +244,17 @@ describe('the sweep', () => {
       expect(Date.parse(second?.at ?? '') - Date.parse(first?.at ?? '')).toBe(600_000);
     });
 
+    test('instances whose runners the provider lists as busy', async () => {
+      await issue();
+      await issue(OTHER_INSTANCE, 'gha/org');
+      fake.launch(SILENT);
+      Object.assign(fake.github.named(`${OTHER_INSTANCE}-1`) ?? {}, { status: 'online', busy: true });
+      // Of another deployment that shares the repository.
+      fake.github.add('i-00000000000000999-1', { status: 'online', busy: true });
+      await handle(due);
+      expect((await noted())?.busy).toEqual([OTHER_INSTANCE]);
+    });
+
     test('not one that has requested a registration a moment ago, and one that has stopped to', async () => {
       await issue();
       fake.github.runners.length = 0;

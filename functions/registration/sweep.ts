@@ -173,7 +173,8 @@ async function removeAll(
  * Counts, per group, the instances in service that have no registration, in this sweep and in the one before: between two jobs an
  * instance has none for some seconds. Buildkite and CircleCI list no agents, so there an instance counts that never had one.
  *
- * The function `lifecycle` reads which of them request none either, and replaces them.
+ * The function `lifecycle` reads which of them request none either, and replaces them. The function `scaling` reads which instances are
+ * busy.
  */
 async function countWithoutAgent(
   groups: readonly RunnerGroup[],
@@ -185,7 +186,10 @@ async function countWithoutAgent(
   const stored = await deps.store.read(SWEEP_KEY);
   const before = parseSweep(stored?.text)?.withoutAgent ?? {};
   const now = deps.clock.now();
-  const next: Sweep = { version: 2, at: now.toISOString(), withoutAgent: {}, silent: [] };
+  const next: Sweep = {
+    ...{ version: 2, at: now.toISOString(), withoutAgent: {}, silent: [] },
+    busy: busyInstances(lists, instances),
+  };
   let total = 0;
   const inService = inServiceByGroup(instances);
   const registered = new Map(
@@ -214,6 +218,12 @@ async function countWithoutAgent(
   const precondition = stored ? { ifMatch: stored.etag } : { ifNoneMatch: true as const };
   await deps.store.write(SWEEP_KEY, next, precondition);
   return total;
+}
+
+/** Instances of the deployment whose runners the provider lists as busy. */
+function busyInstances(lists: readonly ScopeList[], instances: ReadonlyMap<string, InstanceState>): string[] {
+  const busy = lists.flatMap(({ registrations }) => registrations.filter((one) => one.busy));
+  return [...byInstance(busy).keys()].filter((instanceId) => instances.has(instanceId));
 }
 
 /** A fleet has thousands of instances in hundreds of groups: they are sorted once, and not searched for each group. */

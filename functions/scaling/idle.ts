@@ -1,6 +1,11 @@
 import * as v from 'valibot';
 import type { QueuedJob } from '../../shared/ci/backlog.ts';
-import { recordKey, registrationRecordSchema } from '../../shared/fleet/registration-record.ts';
+import {
+  parseSweep,
+  recordKey,
+  registrationRecordSchema,
+  SWEEP_KEY,
+} from '../../shared/fleet/registration-record.ts';
 import type { RunnerGroup, ScalingDeps } from './ports.ts';
 import { UNMATCHED_MS } from './unmatched.ts';
 
@@ -31,6 +36,22 @@ export function noteIdle(
   memory.busyAt.set(group, new Map([...kept, ...busy.map((id): [string, number] => [id, now])]));
 }
 
+/** Age up to which a sweep of `registration` shows who is busy, in milliseconds. There is one each five minutes. */
+const SWEEP_MS = 12 * 60_000;
+
+/**
+ * Instances whose runners the provider listed as busy in the last sweep of `registration`. Some have ended their jobs since, and a provider is
+ * wrong at times: each makes a group grow by one runner too many at most.
+ */
+export async function busyInSweep({
+  store,
+  clock,
+}: Pick<ScalingDeps, 'store' | 'clock'>): Promise<ReadonlySet<string>> {
+  const sweep = parseSweep((await store.read(SWEEP_KEY))?.text);
+  const isRecent = sweep && clock.now().getTime() - Date.parse(sweep.at) < SWEEP_MS;
+  return new Set(isRecent ? sweep.busy : []);
+}
+
 /** Remembers since when instances are known to be in service. */
 export function noteInService(
   group: string,
@@ -45,17 +66,25 @@ export function noteInService(
 /**
  * The instances of a group that can take no queued job. A read that may lack jobs shows too few that run: a repository with hundreds of
  * runs is read in turns. But an instance that was in service before a job was queued, and has not taken it for three minutes, runs
- * another one, or waits for a registration. An instance that came later shows nothing, so a job that no runner gets cannot make a group
- * grow again and again.
+ * another one, or waits for a registration. An instance that came later shows nothing by itself, so a job that no runner gets cannot make a
+ * group grow again and again: it counts if the provider lists its runner as busy.
  *
  * @param view.busy those that are known to run a job
+ * @param listedBusy see `busyInSweep`; called only for a read that may lack jobs
  * @param queued jobs that count for the group
  */
-export function occupied(
-  view: { group: RunnerGroup; running: number; busy: readonly string[]; isFloor: boolean },
+export async function occupied(
+  view: {
+    group: RunnerGroup;
+    running: number;
+    busy: readonly string[];
+    inService: readonly string[];
+    isFloor: boolean;
+  },
   queued: readonly QueuedJob[],
+  listedBusy: () => Promise<ReadonlySet<string>>,
   { memory, clock }: Pick<ScalingDeps, 'memory' | 'clock'>,
-): number {
+): Promise<number> {
   if (!view.isFloor) return view.running;
   const now = clock.now().getTime();
   const waited = queued.filter(({ since }) => now - since >= UNMATCHED_MS);
@@ -63,7 +92,9 @@ export function occupied(
   const passedOver = [...(memory.inServiceSince.get(view.group.id) ?? [])].flatMap(([id, since]) =>
     since <= latest ? [id] : [],
   );
-  return Math.max(view.running, new Set([...view.busy, ...passedOver]).size);
+  const allListed = await listedBusy();
+  const listed = view.inService.filter((id) => allListed.has(id));
+  return Math.max(view.running, new Set([...view.busy, ...passedOver, ...listed]).size);
 }
 
 /**

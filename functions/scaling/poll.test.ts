@@ -47,9 +47,9 @@ test('instances that boot are in the desired capacity already', async () => {
 });
 
 describe('a read that may lack jobs', () => {
-  const floor = (jobsWaiting: ReturnType<typeof queued>, running: string[]) =>
+  const floor = (jobsWaiting: JobList['queued'], running: string[]) =>
     fake.jobs.set('monorepo', {
-      queued: jobsWaiting,
+      queued: [...jobsWaiting],
       running: running.map((instanceId, index) => ({ id: `running-${index}`, instanceId })),
       isComplete: false,
     });
@@ -67,6 +67,61 @@ describe('a read that may lack jobs', () => {
     floor(waiting, [busy]);
     await fake.poll();
     expect(fake.desired('gha/default')).toBe(8);
+  });
+
+  describe('of a group whose runners came after the job was queued', () => {
+    let runners: string[];
+    const sweep = (busy: readonly string[], at = fake.now()) =>
+      fake.store.put(
+        'registrations/sweep.json',
+        JSON.stringify({ version: 2, at: new Date(at).toISOString(), withoutAgent: {}, silent: [], busy }),
+      );
+    beforeEach(() => {
+      const waiting = queued(fake, 3);
+      fake.pass(60);
+      runners = fake.launch('gha/default', 5);
+      floor(waiting, []);
+    });
+
+    test('takes those for busy that the provider lists as busy', async () => {
+      sweep([...runners.slice(0, 4), 'i-00000000000000999']);
+      await fake.poll();
+      expect(fake.desired('gha/default')).toBe(7);
+    });
+
+    test('counts one that is busy by the read and by the list once', async () => {
+      const { queued: waiting } = fake.jobs.get('monorepo') as JobList;
+      floor(waiting, runners.slice(0, 2));
+      sweep(runners.slice(1, 4));
+      await fake.poll();
+      expect(fake.desired('gha/default')).toBe(7);
+    });
+
+    test.each<[string, () => void]>([
+      ['there is no list', () => {}],
+      ['the list is old', () => sweep(runners, fake.now() - 720_000)],
+      [
+        'the list is of an earlier version',
+        () => {
+          const at = new Date(fake.now()).toISOString();
+          const old = { version: 2, at, withoutAgent: {}, silent: [] };
+          fake.store.put('registrations/sweep.json', JSON.stringify(old));
+        },
+      ],
+      ['the list cannot be parsed', () => fake.store.put('registrations/sweep.json', '{')],
+    ])('takes none for busy if %s', async (_, prepare) => {
+      prepare();
+      await fake.poll();
+      expect(fake.desired('gha/default')).toBe(5);
+    });
+
+    test('has no need of the list if the read lacks nothing', async () => {
+      sweep(runners);
+      const { queued: waiting } = fake.jobs.get('monorepo') as JobList;
+      fake.jobs.set('monorepo', { queued: waiting, running: [], isComplete: true });
+      await fake.poll();
+      expect(fake.desired('gha/default')).toBe(5);
+    });
   });
 
   test('does not make a group grow again and again for a job that no runner gets', async () => {

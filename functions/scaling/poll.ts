@@ -3,7 +3,7 @@ import { ProviderError } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { assignJobs } from './assign.ts';
 import { raiseTo } from './desired.ts';
-import { idleBeside, noteIdle, noteInService, occupied } from './idle.ts';
+import { busyInSweep, idleBeside, noteIdle, noteInService, occupied } from './idle.ts';
 import type { FleetGroup, RunnerGroup, ScalingDeps } from './ports.ts';
 import { labelsOf, readSource, type Work, workflowIds } from './read-source.ts';
 import type { HeldRecord } from './record.ts';
@@ -116,10 +116,15 @@ async function scaleSource(
       room: launchFailure === undefined ? max - running : 0,
     })),
   );
+  let sweep: Promise<ReadonlySet<string>> | undefined;
+  const listedBusy = () => {
+    sweep ??= busyInSweep(deps);
+    return sweep;
+  };
   for (const view of views) {
     signal.throwIfAborted();
     try {
-      await scaleGroup(view, byGroup.get(view.group.id) ?? [], record, result, deps);
+      await scaleGroup(view, byGroup.get(view.group.id) ?? [], listedBusy, record, result, deps);
     } catch (error) {
       hold(view.group.id, error, result, deps);
     }
@@ -202,6 +207,7 @@ function runningOn(
 async function scaleGroup(
   view: GroupView,
   queued: readonly QueuedJob[],
+  listedBusy: () => Promise<ReadonlySet<string>>,
   record: HeldRecord,
   result: PollResult,
   deps: ScalingDeps,
@@ -245,7 +251,7 @@ async function scaleGroup(
   const { minRunners: min, scaleOutFactor = 1 } = group.settings;
   const { max, desired } = fleet;
   const target = raiseTo(
-    { min, max, desired, running: occupied(view, counted, deps) },
+    { min, max, desired, running: await occupied(view, counted, listedBusy, deps) },
     counted.length,
     scaleOutFactor,
   );

@@ -25,7 +25,7 @@ export const registrationRecordSchema = v.object({
 });
 export type RegistrationRecord = v.InferOutput<typeof registrationRecordSchema>;
 
-/** What the last sweep of `registration` found, for `lifecycle`. Not a name of an instance's record. */
+/** What the last sweep of `registration` found, for `lifecycle` and `scaling`. Not a name of an instance's record. */
 export const SWEEP_KEY = `${RECORDS}sweep.json`;
 
 const sweepSchema = v.object({
@@ -39,6 +39,8 @@ const sweepSchema = v.object({
    * instance.
    */
   silent: v.array(v.string()),
+  /** Instances whose runners the provider lists as busy. Its view is wrong at times, so nothing but a larger capacity follows from it. */
+  busy: v.optional(v.array(v.string()), []),
 });
 export type Sweep = v.InferOutput<typeof sweepSchema>;
 
