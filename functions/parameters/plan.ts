@@ -40,14 +40,13 @@ export function planTree(
   const found = new Map(present.map((parameter) => [parameter.name, parameter]));
   for (const [name, expected] of desired.expected) {
     if (desired.isHeld(name)) continue;
-    const problem = parameterProblem(root, name, expected.value);
     const existing = found.get(name);
+    if (existing?.type === 'String' && existing.value === expected.value) continue;
+    const problem = parameterProblem(root, name, expected.value);
     if (problem !== undefined) plan.refused.push({ name, problem });
     else if (!existing) plan.writes.push({ name, value: expected.value, exists: false });
     else if (existing.type !== 'String') plan.replaces.push(name);
-    else if (existing.value !== expected.value)
-      plan.writes.push({ name, value: expected.value, exists: true });
-    else continue;
+    else plan.writes.push({ name, value: expected.value, exists: true });
     if (problem === undefined && isDrift(expected, existing, deleted.has(name))) drift.add(name);
   }
   for (const { name, type, modifiedAt } of present) {
