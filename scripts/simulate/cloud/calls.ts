@@ -48,18 +48,13 @@ export class Calls {
   readonly peakPerSecond = new Map<Api, number>();
   /** Calls above a limit. */
   readonly above = new Map<Api, number>();
-  private readonly uses = new Map<string, Use>();
+  private readonly uses = new Map<Api, Map<string, Use>>();
 
   /** @returns milliseconds until the window ends, if the call is above its limit; 0 otherwise */
   count(api: Api, scope: string, now: number, calls = 1): number {
     const limit: Limit | undefined = LIMITS[api as keyof typeof LIMITS];
     const windowMs = limit?.windowMs ?? SECOND;
-    const key = `${api} ${scope}`;
-    let use = this.uses.get(key);
-    if (!use) {
-      use = { windowStart: 0, inWindow: 0, secondStart: 0, inSecond: 0 };
-      this.uses.set(key, use);
-    }
+    const use = this.use(api, scope);
     if (now - use.windowStart >= windowMs) {
       use.windowStart = now - (now % windowMs);
       use.inWindow = 0;
@@ -78,11 +73,25 @@ export class Calls {
     return use.windowStart + windowMs - now;
   }
 
+  private use(api: Api, scope: string): Use {
+    let scopes = this.uses.get(api);
+    if (!scopes) {
+      scopes = new Map();
+      this.uses.set(api, scopes);
+    }
+    let use = scopes.get(scope);
+    if (!use) {
+      use = { windowStart: 0, inWindow: 0, secondStart: 0, inSecond: 0 };
+      scopes.set(scope, use);
+    }
+    return use;
+  }
+
   /** Calls that are left in the present window. */
   left(api: keyof typeof LIMITS, scope: string, now: number): { remaining: number; resetAt: number } {
     const { calls, windowMs } = LIMITS[api];
-    const use = this.uses.get(`${api} ${scope}`);
-    const isCurrent = use !== undefined && now - use.windowStart < windowMs;
+    const use = this.use(api, scope);
+    const isCurrent = now - use.windowStart < windowMs;
     const start = isCurrent ? use.windowStart : now - (now % windowMs);
     return { remaining: Math.max(0, calls - (isCurrent ? use.inWindow : 0)), resetAt: start + windowMs };
   }

@@ -88,6 +88,8 @@ export type Incident = {
 export class Alarms {
   readonly incidents: Incident[] = [];
   private readonly states = new Map<string, State>();
+  /** The same, by definition and by group or set. */
+  private readonly byPlace = new Map<Definition, Map<string | undefined, State>>();
   private readonly open = new Map<string, Incident>();
   private readonly byMetric = new Map<string, Definition[]>();
   private readonly kernel: Kernel;
@@ -162,10 +164,7 @@ export class Alarms {
     add: (metric, value, dimensions) => {
       for (const definition of this.byMetric.get(metric) ?? []) {
         const own = dimensions as Record<string, string>;
-        const fits = Object.entries(definition.dimensions).every(
-          ([key, wanted]) => wanted === '*' || own[key] === wanted,
-        );
-        if (!fits) continue;
+        if (!fits(definition.dimensions, own)) continue;
         const state = this.stateOf(definition, own);
         state.values ??= { sum: 0, most: Number.NEGATIVE_INFINITY, least: Number.POSITIVE_INFINITY, all: [] };
         const { values } = state;
@@ -184,9 +183,14 @@ export class Alarms {
 
   private stateOf(definition: Definition, dimensions: Record<string, string>): State {
     const place = dimensions.Group ?? dimensions.Set;
-    const name = `${PREFIX}-${definition.kind}${place === undefined ? '' : `-${place.replace('/', '-')}`}`;
-    let state = this.states.get(name);
+    let places = this.byPlace.get(definition);
+    if (!places) {
+      places = new Map();
+      this.byPlace.set(definition, places);
+    }
+    let state = places.get(place);
     if (!state) {
+      const name = `${PREFIX}-${definition.kind}${place === undefined ? '' : `-${place.replace('/', '-')}`}`;
       state = {
         ...{
           definition,
@@ -199,6 +203,7 @@ export class Alarms {
         },
       };
       this.states.set(name, state);
+      places.set(place, state);
     }
     return state;
   }
@@ -250,6 +255,11 @@ export class Alarms {
       dimensions: state.dimensions,
     };
   }
+}
+
+function fits(wanted: Definition['dimensions'], own: Readonly<Record<string, string>>): boolean {
+  for (const key in wanted) if (wanted[key] !== '*' && own[key] !== wanted[key]) return false;
+  return true;
 }
 
 function measured(statistic: Statistic, { sum, most, least, all }: Values): number {

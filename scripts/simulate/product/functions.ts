@@ -38,20 +38,25 @@ const LINGER = 5;
  * become empty is there for a few calls more: the function sees that it is, and forgets what it has remembered of its jobs.
  */
 export function activeGroups({ world, autoScaling, ci }: Deployment): () => RunnerGroup[] {
-  const left = new Map<string, number>();
-  const isActive = ({ takes, pool, settings }: WorldGroup) => {
-    const group = autoScaling.entries.get(settings.autoScalingGroup)?.group;
-    if (!group || group.desired > 0 || group.instances.length > 0) return true;
-    const counts = ci.pools.get(pool)?.counts;
-    return takes.some((key) => {
-      const { queued = 0, running = 0 } = counts?.get(key) ?? {};
-      return queued + running > 0;
-    });
+  let groups: { group: WorldGroup; isActive(): boolean; left: number }[] | undefined;
+  const open = (group: WorldGroup) => {
+    const entry = autoScaling.entries.get(group.settings.autoScalingGroup);
+    const counts = ci.pools.get(group.pool)?.counts;
+    const hasJobs = (key: string) => {
+      const own = counts?.get(key);
+      return own !== undefined && own.queued + own.running > 0;
+    };
+    const isActive = () =>
+      !entry || entry.group.desired > 0 || entry.group.instances.length > 0 || group.takes.some(hasJobs);
+    return { group, isActive, left: 0 };
   };
-  return () =>
-    world.groups.filter((group) => {
-      const calls = isActive(group) ? LINGER : (left.get(group.id) ?? 0) - 1;
-      left.set(group.id, calls);
-      return calls >= 0;
-    });
+  return () => {
+    groups ??= world.groups.map(open);
+    const active: RunnerGroup[] = [];
+    for (const each of groups) {
+      each.left = each.isActive() ? LINGER : each.left - 1;
+      if (each.left >= 0) active.push(each.group);
+    }
+    return active;
+  };
 }
