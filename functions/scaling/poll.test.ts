@@ -89,6 +89,19 @@ describe('a read that may lack jobs', () => {
       expect(fake.desired('gha/default')).toBe(7);
     });
 
+    test('counts beside the list only jobs that were seen to wait after it: the others may run by now', async () => {
+      const { queued: waiting } = fake.jobs.get('monorepo') as JobList;
+      const [first, ...rest] = waiting;
+      if (!first) throw new Error('no job');
+      floor(
+        [{ ...first, seenAt: fake.now() }, ...rest.map((job) => ({ ...job, seenAt: fake.now() - 1 }))],
+        [],
+      );
+      sweep(runners);
+      await fake.poll();
+      expect(fake.desired('gha/default')).toBe(6);
+    });
+
     test('counts one that is busy by the read and by the list once', async () => {
       const { queued: waiting } = fake.jobs.get('monorepo') as JobList;
       floor(waiting, runners.slice(0, 2));

@@ -3,7 +3,7 @@ import { ProviderError } from '../../shared/ci/provider.ts';
 import { errorText } from '../../shared/runtime/errors.ts';
 import { assignJobs } from './assign.ts';
 import { raiseTo } from './desired.ts';
-import { busyInSweep, idleBeside, noteIdle, noteInService, occupied } from './idle.ts';
+import { type BusyList, busyInSweep, demandOf, idleBeside, noteIdle, noteInService } from './idle.ts';
 import type { FleetGroup, RunnerGroup, ScalingDeps } from './ports.ts';
 import { labelsOf, readSource, type Work, workflowIds } from './read-source.ts';
 import type { HeldRecord } from './record.ts';
@@ -116,15 +116,15 @@ async function scaleSource(
       room: launchFailure === undefined ? max - running : 0,
     })),
   );
-  let sweep: Promise<ReadonlySet<string>> | undefined;
-  const listedBusy = () => {
+  let sweep: Promise<BusyList | undefined> | undefined;
+  const busyList = () => {
     sweep ??= busyInSweep(deps);
     return sweep;
   };
   for (const view of views) {
     signal.throwIfAborted();
     try {
-      await scaleGroup(view, byGroup.get(view.group.id) ?? [], listedBusy, record, result, deps);
+      await scaleGroup(view, byGroup.get(view.group.id) ?? [], busyList, record, result, deps);
     } catch (error) {
       hold(view.group.id, error, result, deps);
     }
@@ -207,7 +207,7 @@ function runningOn(
 async function scaleGroup(
   view: GroupView,
   queued: readonly QueuedJob[],
-  listedBusy: () => Promise<ReadonlySet<string>>,
+  busyList: () => Promise<BusyList | undefined>,
   record: HeldRecord,
   result: PollResult,
   deps: ScalingDeps,
@@ -250,12 +250,12 @@ async function scaleGroup(
   });
   const { minRunners: min, scaleOutFactor = 1 } = group.settings;
   const { max, desired } = fleet;
-  const target = raiseTo(
-    { min, max, desired, running: await occupied(view, counted, listedBusy, deps) },
-    counted.length,
-    scaleOutFactor,
+  const demand = await demandOf(view, counted, busyList, deps);
+  const targets = demand.map(
+    ({ running, queued }) => raiseTo({ min, max, desired, running }, queued, scaleOutFactor) ?? desired,
   );
-  if (target === undefined) return;
+  const target = Math.max(...targets);
+  if (target <= desired) return;
   if (view.launchFailure !== undefined) throw new Error(`launches fail: ${view.launchFailure}`);
   const set = await raise(fleet.name, target, deps);
   if (set !== undefined) result.raised[group.id] = set;

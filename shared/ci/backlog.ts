@@ -10,6 +10,8 @@ export type QueuedJob = {
   workflow: readonly string[];
   /** When it was queued; milliseconds since 1970. */
   since: number;
+  /** When it was last seen to wait, if that was before this read; milliseconds since 1970. It may run by now. */
+  seenAt?: number;
 };
 
 /** The numbers of jobs of a queue of Buildkite or of a resource class of CircleCI, which do not list them. */

@@ -561,7 +561,10 @@ export class Ci {
     for (const run of runs) {
       if (!run.listed || now - run.listedAt >= REMEMBERED_MS) continue;
       for (const { id, key, queuedAt } of run.listed.queued)
-        queued.push({ id: String(id), labels: key.split(LABELS_FIT), workflow: [], since: queuedAt });
+        queued.push({
+          ...{ id: String(id), labels: key.split(LABELS_FIT), workflow: [], since: queuedAt },
+          ...(run.listedAt < now && { seenAt: run.listedAt }),
+        });
       running.push(...run.listed.running);
     }
     return { queued, running, isComplete: chosen.length === pool.runs.size };

@@ -197,7 +197,8 @@ class BacklogRead {
           const since = queuedSince(job, run);
           if (this.now - since >= STALE_MS) continue;
           const labels = job.labels.map((label) => label.toLowerCase());
-          queued.push({ id: String(job.id), labels, workflow: workflowOf(run), since });
+          const seen = known.at < this.now ? { seenAt: known.at } : {};
+          queued.push({ id: String(job.id), labels, workflow: workflowOf(run), since, ...seen });
         }
         const instanceId = parseRegistrationName(job.runner_name ?? '')?.instanceId;
         if (job.status === 'in_progress' && instanceId !== undefined) {
