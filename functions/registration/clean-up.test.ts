@@ -97,6 +97,21 @@ describe('an instance that has terminated', () => {
     expect(fake.github.calls.filter(({ call }) => call.startsWith('GET'))).toHaveLength(1);
   });
 
+  test('in a fleet with a long list, the list costs eight calls per minute, and not a call per page each half minute', async () => {
+    for (let index = 0; index < 2_000; index += 1) fake.github.add(`i-${String(index).padStart(17, '1')}-1`);
+    const ids = Array.from({ length: 20 }, (_, index) => `i-${String(index).padStart(17, '0')}`);
+    for (const id of ids) await issue(id);
+    fake.github.calls.length = 0;
+    // One per ten seconds.
+    for (const id of ids) {
+      await handle(terminated(id));
+      fake.pass(10);
+    }
+    const pages = fake.github.calls.filter(({ call }) => call.startsWith('GET')).length;
+    expect(pages).toBeLessThanOrEqual(8 * (200 / 60) + 21);
+    expect(fake.github.runners).toHaveLength(2_000);
+  });
+
   test('of Buildkite and CircleCI leaves its record only', async () => {
     await issue(INSTANCE, 'cci/default');
     expect(await handle(terminated(INSTANCE, 'aw-cci-default'))).toMatchObject({ outcome: 'done' });

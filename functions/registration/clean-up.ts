@@ -67,8 +67,13 @@ async function removeOne(
   });
 }
 
-/** Life of a list of registrations, in milliseconds: a fleet that is replaced sends an event per instance. */
+/**
+ * Life of a list of registrations, and least life per registration in it, in milliseconds: a fleet that is replaced sends an event per
+ * instance. A page has 100 registrations, so lists cost at most eight calls per minute, whatever their length. GitHub allows 83 per minute,
+ * and polls and removals need most of them.
+ */
 const LIST_MS = 30_000;
+const LIST_MS_PER_REGISTRATION = 75;
 
 /**
  * What the list of the provider has of one instance. The list may be older than the last registration of an instance that ended
@@ -81,10 +86,17 @@ async function registrationsOf(
 ): Promise<KnownRegistration[]> {
   const now = clock.now().getTime();
   let list = lists.get(removable.scope);
-  if (!list || now - list.at >= LIST_MS) {
-    list = { at: now, ofInstances: collect(removable).then(byInstance) };
+  if (!list || now >= list.until) {
+    const found = collect(removable);
+    const fresh = { until: now + LIST_MS, ofInstances: found.then(byInstance) };
+    list = fresh;
     lists.set(removable.scope, list);
-    list.ofInstances.catch(() => lists.delete(removable.scope));
+    found.then(
+      ({ length }) => {
+        fresh.until = now + Math.max(LIST_MS, length * LIST_MS_PER_REGISTRATION);
+      },
+      () => lists.delete(removable.scope),
+    );
   }
   return (await list.ofInstances).get(instanceId) ?? [];
 }

@@ -39,8 +39,8 @@ export type RegistrationDeps = {
   states: Map<string, { state: InstanceState | undefined; at: number }>;
   /** The requests that each instance may still make. */
   turns: Turns;
-  /** Registrations of each instance in the lists of providers, by scope; with the time of their reading in milliseconds since 1970. */
-  lists: Map<string, { at: number; ofInstances: Promise<ReadonlyMap<string, KnownRegistration[]>> }>;
+  /** Registrations of each instance in the lists of providers, by scope; and until when they count, in milliseconds since 1970. */
+  lists: Map<string, { until: number; ofInstances: Promise<ReadonlyMap<string, KnownRegistration[]>> }>;
   metrics: MetricSink;
   logger: Pick<Logger, 'warn' | 'error'>;
   clock: Clock;
