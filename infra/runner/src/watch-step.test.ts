@@ -64,6 +64,21 @@ describe('an instance in service', () => {
     expect(step(state, {}, { idle: lately.idle - 1 })).toHaveLength(1);
   });
 
+  test('is not idle in the first minute of an agent: the provider can be about to assign a job to it', () => {
+    const listening = (seconds: number) => ({ ...none, listeningSince: NOW - seconds * 1000 });
+    expect(step(idleFor(1_800), { facts: listening(59) })).toEqual([]);
+    expect(step(idleFor(1_800), { facts: listening(60) })).toHaveLength(1);
+    expect(step(idleFor(1_800), { agent: gone, facts: listening(1) })).toHaveLength(2);
+  });
+
+  test('is not idle while it waits for its turn, for ten minutes at most', () => {
+    const waiting = (seconds: number) => ({ ...none, waitsUntil: NOW + seconds * 1000 });
+    expect(step(idleFor(1_800), { agent: gone, facts: waiting(-1_799) })).toEqual([{ do: 'start-agent' }]);
+    expect(step(idleFor(1_800), { agent: gone, facts: waiting(-1_800) })).toHaveLength(2);
+    expect(step(idleFor(2_399), { agent: gone, facts: waiting(30) })).toEqual([{ do: 'start-agent' }]);
+    expect(step(idleFor(2_400), { agent: gone, facts: waiting(30) })).toHaveLength(2);
+  });
+
   test('counts as idle while no registration can be had, and goes on trying', () => {
     expect(step(idleFor(1_800), { agent: gone })).toEqual([
       { do: 'start-agent' },

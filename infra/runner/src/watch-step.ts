@@ -47,6 +47,15 @@ export const REPEAT_IDLE_SECONDS = 300;
  */
 export const LAUNCH_HOOK_SECONDS = 300;
 
+/** Time for which an agent is not idle after it has begun to accept jobs, in milliseconds: a provider assigns a job within a minute. */
+const ASSIGNMENT_MS = 60_000;
+
+/**
+ * Longest time for which an instance that waits for the budget of registrations is not idle, in milliseconds. An installation issues 150 per
+ * minute. Instances that end before their turn are replaced, and the next ones wait as well.
+ */
+const TURN_MS = 600_000;
+
 /** The actions of one step; pure, so that tests can try every order of events. */
 export function watchStep(
   state: RunnerState,
@@ -115,8 +124,15 @@ function isLaunching({ launch }: RunnerState, { facts, now }: Pick<Observation, 
   return now - launch.at < LAUNCH_HOOK_SECONDS * 1000;
 }
 
-/** Since the last job's end or InService, whatever happened to agents in between; 0 for an agent that can have a job. */
-function idleSeconds({ idleSince, launch, since }: RunnerState, { agent, facts, now }: Observation): number {
-  if (canHaveJob(agent)) return 0;
-  return (now - Math.max(idleSince ?? launch?.at ?? since, facts.lastJobEnd ?? 0)) / 1000;
+/** Since when an instance is idle at the earliest: the last job's end or InService, whatever happened to agents in between. */
+export function idleFrom({ idleSince, launch, since }: RunnerState, facts: AgentFacts): number {
+  const from = Math.max(idleSince ?? launch?.at ?? since, facts.lastJobEnd ?? 0);
+  return Math.max(from, Math.min(facts.waitsUntil ?? 0, from + TURN_MS));
+}
+
+/** 0 for an agent that can have a job, or can be about to get its first one. */
+function idleSeconds(state: RunnerState, { agent, facts, now }: Observation): number {
+  const isNew = agent?.state === 'idle' && now - (facts.listeningSince ?? 0) < ASSIGNMENT_MS;
+  if (canHaveJob(agent) || isNew) return 0;
+  return (now - idleFrom(state, facts)) / 1000;
 }

@@ -7,6 +7,7 @@ import type { ReportBody } from '../../../infra/runner/src/reporter.ts';
 import { newState, type RunnerState } from '../../../infra/runner/src/state.ts';
 import {
   heartbeat,
+  idleFrom,
   LAUNCH_HOOK_SECONDS,
   type LastReportedAt,
   type Observation,
@@ -337,7 +338,7 @@ export class SimulatedInstance {
       if (!isWarming && !record.agent && !this.isStarting && !state.unhealthyReported)
         due.push(record.notBefore);
       if (!isWarming && !isBusy) {
-        const since = Math.max(state.idleSince ?? state.launch?.at ?? state.since, record.lastJobEnd ?? 0);
+        const since = idleFrom(state, this.chain.facts());
         due.push(Math.max(since + idleTimeoutMinutes * MINUTE, last.idle + REPEAT_IDLE_SECONDS * SECOND));
       }
     }

@@ -64,6 +64,8 @@ const recordSchema = v.object({
   faults: v.number(),
   /** No request and no start before this time. */
   notBefore: time,
+  /** The same, after a request that the budget of registrations has refused. */
+  waitsUntil: v.exactOptional(time),
   /** Why no further job should run on this instance. */
   problem: v.exactOptional(v.string()),
   /** Exits for an update, by the version of the program that exited. */

@@ -279,6 +279,23 @@ describe('registration', () => {
     expect(next.facts().inServiceAt).toBeDefined();
   });
 
+  test('shows until when it waits for its turn, and since when its agent listens', async () => {
+    const one = instance();
+    const chain = one.restart();
+    one.registration.setFault(() => 'credential');
+    await one.pass(chain, 5);
+    expect(chain.facts().waitsUntil).toBeUndefined();
+    one.registration.setFault(() => 'budget');
+    await one.pass(chain, 60);
+    const { waitsUntil = 0, listeningSince } = chain.facts();
+    expect(listeningSince).toBeUndefined();
+    expect(waitsUntil).toBeGreaterThan(one.clock.now - 60_000);
+    one.registration.setFault(() => undefined);
+    expect(await one.pass(chain, 120)).toEqual({ state: 'idle' });
+    expect(chain.facts().waitsUntil).toBeLessThan(one.clock.now);
+    expect(chain.facts().listeningSince).toBeGreaterThan(one.clock.now - 120_000);
+  });
+
   test('an answer that is lost leaves nothing behind', async () => {
     const one = instance();
     const chain = one.restart();

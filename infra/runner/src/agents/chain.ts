@@ -105,13 +105,14 @@ export class AgentChain implements AgentDriver {
   }
 
   facts() {
-    const { inServiceAt, lastJobEnd, problem, release } = this.#record ?? {};
+    const { inServiceAt, lastJobEnd, waitsUntil, problem, release, agent } = this.#record ?? {};
     const isReleasing =
       release !== undefined &&
       release.tries > 0 &&
       release.removedAt === undefined &&
       this.#context.now() < releaseEndsAt(release);
-    return { registers: true, inServiceAt, lastJobEnd, problem, isReleasing };
+    const listeningSince = agent?.idleSince;
+    return { registers: true, inServiceAt, lastJobEnd, listeningSince, waitsUntil, problem, isReleasing };
   }
 
   start(): Promise<void> {
@@ -291,6 +292,7 @@ export class AgentChain implements AgentDriver {
       const isOutage = ['credential', 'settings', 'unavailable'].includes(result.reason);
       const wait = isOutage ? backOff(record.refusals) : 0;
       record.notBefore = now() + jitter(Math.max(wait, result.retryAfterSeconds * 1000));
+      if (result.reason === 'budget') record.waitsUntil = record.notBefore;
       throw this.#refusal(`no registration: ${result.reason}`);
     }
     if (result.outcome === 'failed' && !result.isLost) record.previous = previous;

@@ -26,6 +26,10 @@ export type AgentFacts = {
   inServiceAt?: number | undefined;
   /** End of the last job; milliseconds since 1970. */
   lastJobEnd?: number | undefined;
+  /** Since when the present agent accepts jobs and runs none; milliseconds since 1970. */
+  listeningSince?: number | undefined;
+  /** Until when the instance waits for its turn, since its installation has spent its budget of registrations; milliseconds since 1970. */
+  waitsUntil?: number | undefined;
   /** Why no further job should run on this instance. */
   problem?: string | undefined;
   /** Whether the registration of an idle agent is still to be removed in a drain: until then the provider can assign a job to it. */
