@@ -78,6 +78,27 @@ test('an hour without the function registration: idle agents of GitHub that drai
   expect(summary.hooksTimedOut).toBe(0);
 });
 
+test('more instances than the budget serves in a short idle timeout: they stay until their turn, and take jobs', async () => {
+  const { summary, violations } = await simulate({
+    ...WEEK,
+    ...{
+      length: 1.5 * HOUR,
+      startHour: 9,
+      closing: 10 * HOUR,
+      jobMinutes: 15,
+      load: 0.5,
+      idleTimeoutMinutes: 1,
+    },
+    ...{ providers: ['gha'], groups: 4, runners: 500, installations: 1, outage: 0, spot: 0 },
+    faults: ['registration', 'agents'],
+  });
+  expect(violations).toEqual([]);
+  const { queued } = summary.jobs;
+  expect(summary.jobs).toMatchObject({ done: queued, killed: 0, lost: 0, expired: 0 });
+  // Where they end before their turn it is half as many again as there are jobs.
+  expect(summary.instances.launched).toBeLessThan(queued);
+});
+
 describe('a decision that is wrong is noticed:', () => {
   const QUIET: Options = {
     ...SMALL,

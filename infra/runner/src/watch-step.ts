@@ -47,7 +47,10 @@ export const REPEAT_IDLE_SECONDS = 300;
  */
 export const LAUNCH_HOOK_SECONDS = 300;
 
-/** Time for which an agent is not idle after it has begun to accept jobs, in milliseconds: a provider assigns a job within a minute. */
+/**
+ * Time for which an agent accepts jobs at least before its instance is idle, in milliseconds, if the idle timeout is not shorter: a provider
+ * assigns a job within a minute.
+ */
 const ASSIGNMENT_MS = 60_000;
 
 /**
@@ -80,7 +83,11 @@ export function watchStep(
   // An instance without an agent costs its price and never takes a job. It is idle all the same: without a provider it goes.
   const start: Action[] = agent?.state === 'gone' && !state.unhealthyReported ? [{ do: 'start-agent' }] : [];
   const idle = idleSeconds(state, observation);
-  const isDue = idle >= times.idleTimeoutMinutes * 60 && now - last.idle >= REPEAT_IDLE_SECONDS * 1000;
+  const timeoutMs = times.idleTimeoutMinutes * 60_000;
+  const isNew =
+    agent?.state === 'idle' &&
+    now - (observation.facts.listeningSince ?? 0) < Math.min(ASSIGNMENT_MS, timeoutMs);
+  const isDue = idle * 1000 >= timeoutMs && !isNew && now - last.idle >= REPEAT_IDLE_SECONDS * 1000;
   return [...ready, ...start, ...(isDue ? [{ do: 'report-idle', seconds: idle } as const] : [])];
 }
 
@@ -130,9 +137,7 @@ export function idleFrom({ idleSince, launch, since }: RunnerState, facts: Agent
   return Math.max(from, Math.min(facts.waitsUntil ?? 0, from + TURN_MS));
 }
 
-/** 0 for an agent that can have a job, or can be about to get its first one. */
+/** 0 for an agent that can have a job. */
 function idleSeconds(state: RunnerState, { agent, facts, now }: Observation): number {
-  const isNew = agent?.state === 'idle' && now - (facts.listeningSince ?? 0) < ASSIGNMENT_MS;
-  if (canHaveJob(agent) || isNew) return 0;
-  return (now - idleFrom(state, facts)) / 1000;
+  return canHaveJob(agent) ? 0 : (now - idleFrom(state, facts)) / 1000;
 }
