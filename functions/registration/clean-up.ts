@@ -77,7 +77,8 @@ const LIST_MS_PER_REGISTRATION = 75;
 
 /**
  * What the list of the provider has of one instance. The list may be older than the last registration of an instance that ended
- * suddenly; that one is in the record.
+ * suddenly; that one is in the record. An earlier one that was left behind after the list was read stays for a day, after which GitHub removes
+ * it.
  */
 async function registrationsOf(
   instanceId: string,
