@@ -474,6 +474,13 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
     return envelopeOf(scheduleSource(PREFIX), detailType, detail, kernel.now);
   }
 
+  const canGrow = (id: string) => {
+    const group = autoScaling.entries.get(nameById.get(id) ?? '')?.group;
+    return group !== undefined && group.desired < group.max;
+  };
+  /** Groups below their maximum at the last check. */
+  let growable: ReadonlySet<string> = new Set();
+
   /** Rules about what lasts. */
   async function check(): Promise<void> {
     for (const set of warming.sets) {
@@ -490,13 +497,13 @@ async function play(options: Options, tampering: Tampering): Promise<Result> {
         'tree-follows',
         `${stale}: its capacity has been wrong for ${Math.round(milliseconds / MINUTE)} min`,
       );
+    // A group that an operator has lowered in this moment grows with the next poll.
+    const growableBefore = growable;
+    growable = new Set(world.groups.flatMap(({ id }) => (canGrow(id) ? [id] : [])));
     for (const { job, takers } of ci.oldest()) {
       const waited = kernel.now - job.queuedAt;
       if (waited < PATIENCE_MS || !faults.isCalm(job.pool.provider, 2 * PATIENCE_MS)) continue;
-      const growing = takers.find((id) => {
-        const group = autoScaling.entries.get(nameById.get(id) ?? '')?.group;
-        return group && group.desired < group.max;
-      });
+      const growing = takers.find((id) => growableBefore.has(id) && canGrow(id));
       if (growing !== undefined)
         invariants.broken(
           'grows-with-backlog',
