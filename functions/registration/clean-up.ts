@@ -69,8 +69,8 @@ async function removeOne(
 
 /**
  * Life of a list of registrations, and least life per registration in it, in milliseconds: a fleet that is replaced sends an event per
- * instance. A page has 100 registrations, so lists cost at most eight calls per minute, whatever their length. GitHub allows 83 per minute,
- * and polls and removals need most of them.
+ * instance. A page has 100 registrations, so lists cost at most eight calls per minute in each of the two execution environments, whatever
+ * their length. GitHub allows 5,000 calls per hour (REST API, "Rate limits"), and polls and removals need most of them.
  */
 const LIST_MS = 30_000;
 const LIST_MS_PER_REGISTRATION = 75;

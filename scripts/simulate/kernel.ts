@@ -66,7 +66,7 @@ export class Kernel {
       if (this.hasContinuations) {
         this.hasContinuations = false;
         this.waits += 1;
-        await (this.waits % WAITS_PER_TURN === 0 ? turn() : settled());
+        await (this.waits % WAITS_PER_TURN === 0 ? afterTurn() : afterContinuations());
       }
       if (this.failure) throw this.failure.error;
       if (after()) return;
@@ -79,12 +79,12 @@ export class Kernel {
 const WAITS_PER_TURN = 200;
 
 /** After every continuation that needs no timer and no input: Node runs them all before what is left for the next tick. */
-function settled(): Promise<void> {
+function afterContinuations(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }
 
 /** The same after a turn of the event loop, which costs ten times as much. */
-function turn(): Promise<void> {
+function afterTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 

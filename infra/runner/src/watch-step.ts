@@ -131,7 +131,10 @@ function isLaunching({ launch }: RunnerState, { facts, now }: Pick<Observation, 
   return now - launch.at < LAUNCH_HOOK_SECONDS * 1000;
 }
 
-/** Since when an instance is idle at the earliest: the last job's end or InService, whatever happened to agents in between. */
+/**
+ * Since when an instance is idle at the earliest: the last job's end or InService, whatever happened to agents in between; or the end of its
+ * wait for its turn.
+ */
 export function idleFrom({ idleSince, launch, since }: RunnerState, facts: AgentFacts): number {
   const from = Math.max(idleSince ?? launch?.at ?? since, facts.lastJobEnd ?? 0);
   return Math.max(from, Math.min(facts.waitsUntil ?? 0, from + TURN_MS));

@@ -64,7 +64,7 @@ const recordSchema = v.object({
   faults: v.number(),
   /** No request and no start before this time. */
   notBefore: time,
-  /** The same, after a request that the budget of registrations has refused. */
+  /** `notBefore` after the last request that the budget of registrations has refused. */
   waitsUntil: v.exactOptional(time),
   /** Why no further job should run on this instance. */
   problem: v.exactOptional(v.string()),
