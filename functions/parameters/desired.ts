@@ -196,9 +196,11 @@ const backlogSchema = v.strictObject({
   readAt: v.string(),
 });
 
+const liveValueSchema = v.pipe(v.string(), v.parseJson(), v.union([capacitySchema, backlogSchema]));
+
 /** Whether a value has the form of a capacity or a backlog that this function writes. */
 export function isLiveValue(value: string): boolean {
-  return v.is(v.pipe(v.string(), v.parseJson(), v.union([capacitySchema, backlogSchema])), value);
+  return v.is(liveValueSchema, value);
 }
 
 /** The capacity of every declared group that Auto Scaling knows. */

@@ -72,13 +72,13 @@ export class HeldRecord {
   /** Notes what was read of a group; `save` writes it. */
   note(id: string, next: GroupBacklog): void {
     const before = this.current.groups[id];
-    const isFresh = before && Date.parse(next.readAt) - Date.parse(before.readAt) < READ_AT_MS;
     const isSame =
       before?.queued === next.queued && before.running === next.running && before.oldest === next.oldest;
+    const isFresh = isSame && Date.parse(next.readAt) - Date.parse(before.readAt) < READ_AT_MS;
     this.current.groups[id] = {
       ...next,
       unmatched: next.unmatched.slice(0, MAX_UNMATCHED),
-      ...(isFresh && isSame && { readAt: before.readAt }),
+      ...(isFresh && { readAt: before.readAt }),
     };
   }
 

@@ -8,15 +8,14 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
-type Scheduled = { at: number; order: number; run: () => unknown };
+type Run = () => unknown;
 
 /** Events of the same time run in the order in which they were scheduled. */
 export class Kernel {
   now: number;
   /** Events that have run. */
   steps = 0;
-  private readonly heap: Scheduled[] = [];
-  private scheduled = 0;
+  private readonly schedule = new Schedule();
   private hasContinuations = false;
   private waits = 0;
 
@@ -26,12 +25,11 @@ export class Kernel {
   }
 
   /** Runs something at a time; one that has passed means now. */
-  at(time: number, run: Scheduled['run']): void {
-    this.scheduled += 1;
-    push(this.heap, { at: Math.max(time, this.now), order: this.scheduled, run });
+  at(time: number, run: Run): void {
+    this.schedule.add(Math.max(time, this.now), run);
   }
 
-  after(milliseconds: number, run: Scheduled['run']): void {
+  after(milliseconds: number, run: Run): void {
     this.at(this.now + milliseconds, run);
   }
 
@@ -57,11 +55,10 @@ export class Kernel {
 
   /** @param after called after each event; a true result ends the run */
   async run(until: number, after: () => boolean = () => false): Promise<void> {
-    for (let next = this.heap[0]; next !== undefined && next.at <= until; next = this.heap[0]) {
-      pop(this.heap);
-      this.now = next.at;
+    while (this.schedule.nextAt <= until) {
+      this.now = this.schedule.nextAt;
       this.steps += 1;
-      const result = next.run();
+      const result = this.schedule.take()();
       if (result instanceof Promise) await result;
       if (this.hasContinuations) {
         this.hasContinuations = false;
@@ -88,36 +85,89 @@ function afterTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-const isBefore = (a: Scheduled, b: Scheduled) => a.at < b.at || (a.at === b.at && a.order < b.order);
+/** Children per node: a heap of four has half as many levels as one of two, and the times of four children are one line of the cache. */
+const CHILDREN = 4;
 
-function push(heap: Scheduled[], item: Scheduled): void {
-  let index = heap.length;
-  heap.push(item);
-  while (index > 0) {
-    const parent = (index - 1) >> 1;
-    const above = heap[parent] as Scheduled;
-    if (isBefore(above, item)) break;
-    heap[index] = above;
-    index = parent;
-  }
-  heap[index] = item;
-}
+/** What runs when: a heap by time, and by the order of adding where times are equal. Tens of thousands of events are in it at once. */
+class Schedule {
+  private times = new Float64Array(1024);
+  private orders = new Float64Array(1024);
+  private readonly runs: Run[] = [];
+  private added = 0;
 
-function pop(heap: Scheduled[]): void {
-  const last = heap.pop();
-  if (heap.length === 0 || last === undefined) return;
-  let index = 0;
-  for (;;) {
-    let child = 2 * index + 1;
-    if (child >= heap.length) break;
-    const right = heap[child + 1];
-    if (right !== undefined && isBefore(right, heap[child] as Scheduled)) child += 1;
-    const below = heap[child] as Scheduled;
-    if (isBefore(last, below)) break;
-    heap[index] = below;
-    index = child;
+  /** The time of the first one; infinite if there is none. */
+  get nextAt(): number {
+    return this.runs.length === 0 ? Number.POSITIVE_INFINITY : (this.times[0] as number);
   }
-  heap[index] = last;
+
+  add(at: number, run: Run): void {
+    this.added += 1;
+    let index = this.runs.length;
+    if (index === this.times.length) this.grow();
+    this.runs.push(run);
+    while (index > 0) {
+      const parent = Math.floor((index - 1) / CHILDREN);
+      // One that is equal was added before.
+      if ((this.times[parent] as number) <= at) break;
+      this.move(parent, index);
+      index = parent;
+    }
+    this.set(index, at, this.added, run);
+  }
+
+  /** Removes the first one. There has to be one. */
+  take(): Run {
+    const { runs } = this;
+    const first = runs[0] as Run;
+    const last = runs.length - 1;
+    const run = runs.pop() as Run;
+    if (last === 0) return first;
+    const at = this.times[last] as number;
+    const order = this.orders[last] as number;
+    let index = 0;
+    for (;;) {
+      const child = this.firstChild(index, last);
+      if (child === undefined || !this.isBefore(child, at, order)) break;
+      this.move(child, index);
+      index = child;
+    }
+    this.set(index, at, order, run);
+    return first;
+  }
+
+  /** The child that comes first; undefined if the node has none. */
+  private firstChild(parent: number, length: number): number | undefined {
+    const start = CHILDREN * parent + 1;
+    if (start >= length) return undefined;
+    let first = start;
+    for (let child = start + 1; child < Math.min(start + CHILDREN, length); child += 1) {
+      if (this.isBefore(child, this.times[first] as number, this.orders[first] as number)) first = child;
+    }
+    return first;
+  }
+
+  private isBefore(index: number, at: number, order: number): boolean {
+    const own = this.times[index] as number;
+    return own < at || (own === at && (this.orders[index] as number) < order);
+  }
+
+  private move(from: number, to: number): void {
+    this.set(to, this.times[from] as number, this.orders[from] as number, this.runs[from] as Run);
+  }
+
+  private set(index: number, at: number, order: number, run: Run): void {
+    this.times[index] = at;
+    this.orders[index] = order;
+    this.runs[index] = run;
+  }
+
+  private grow(): void {
+    const { times, orders } = this;
+    this.times = new Float64Array(2 * times.length);
+    this.orders = new Float64Array(2 * orders.length);
+    this.times.set(times);
+    this.orders.set(orders);
+  }
 }
 
 /** Random numbers of one purpose (the generator is mulberry32). Purposes do not disturb each other: a change of one keeps the others. */
