@@ -9,6 +9,7 @@ const group = (id: string, labels: string[], room = 100, workflows: string[] = [
   labels,
   room,
   workflows,
+  unmatched: new Set<string>(),
 });
 
 function counts(jobs: QueuedJob[], groups: ReturnType<typeof group>[]) {
@@ -51,6 +52,16 @@ test('what a full group cannot take counts for the next one, and for the first i
   });
 });
 
+test('an unmatched job stays with the group that knows it, and takes no room of the others', () => {
+  const held = [job('0', 'linux'), job('1', 'linux')];
+  const knowing = { ...group('gha/large', ['linux', 'large'], 3), unmatched: new Set(['0', '1']) };
+  const full = group('gha/small', ['linux'], 0);
+  const jobs = [...held, ...Array.from({ length: 3 }, (_, index) => job(`new-${index}`, 'linux'))];
+  expect(counts(jobs, [full, knowing])).toEqual({ 'gha/small': 0, 'gha/large': 5, none: 0 });
+  // The first choice gets room again, and the jobs stay where they are known.
+  expect(counts(held, [{ ...full, room: 5 }, knowing])).toEqual({ 'gha/small': 0, 'gha/large': 2, none: 0 });
+});
+
 test('a group with workflows takes their jobs only', () => {
   const groups = [group('gha/a', ['linux'], 9, ['ci.yml', '7']), group('gha/b', ['linux'])];
   const of = (id: string, ...workflow: string[]): QueuedJob => ({ ...job(id, 'linux'), workflow });
@@ -72,9 +83,15 @@ test('every job counts exactly once, for a group that has all of its labels', ()
   fc.assert(
     fc.property(
       fc.array(labels, { maxLength: 30 }),
-      fc.array(fc.record({ labels, room: fc.integer({ min: -2, max: 5 }), workflows: fc.constant([]) }), {
-        maxLength: 5,
-      }),
+      fc.array(
+        fc.record({
+          labels,
+          room: fc.integer({ min: -2, max: 5 }),
+          workflows: fc.constant([]),
+          unmatched: fc.uniqueArray(fc.integer({ min: 0, max: 29 }).map(String)).map((ids) => new Set(ids)),
+        }),
+        { maxLength: 5 },
+      ),
       (jobLabels, shapes) => {
         const jobs = jobLabels.map((each, index) => job(String(index), ...each));
         const groups = shapes.map((shape, index) => ({ ...shape, id: `gha/${index}` }));

@@ -10,6 +10,8 @@ export type Candidate = {
   workflows: readonly string[];
   /** Queued jobs that the group has room for. */
   room: number;
+  /** Ids of jobs that its runners do not get (`unmatched.ts`). */
+  unmatched: ReadonlySet<string>;
 };
 
 /** The queued jobs of each group, by its id, and those that no group can run. */
@@ -22,6 +24,8 @@ export type Assignment = {
  * Counts each queued job for exactly one group: of those whose labels contain all labels of the job, the one with the fewest
  * further labels, then the first by name. A group takes jobs until it has no room, and the next one takes the rest; if none has
  * room, the first choice keeps the job. Two groups that could both run a job never both grow for it.
+ *
+ * An unmatched job stays with the group that knows it, and takes no room: the jobs that the group launches runners for need it.
  */
 export function assignJobs(jobs: readonly QueuedJob[], groups: readonly Candidate[]): Assignment {
   const byGroup = new Map<string, QueuedJob[]>(groups.map(({ id }) => [id, []]));
@@ -38,6 +42,11 @@ export function assignJobs(jobs: readonly QueuedJob[], groups: readonly Candidat
         job.labels.every((label) => set.has(label)) &&
         (workflows.length === 0 || workflows.some((workflow) => job.workflow.includes(workflow))),
     );
+    const knowing = fitting.find(({ unmatched }) => unmatched.has(job.id));
+    if (knowing) {
+      byGroup.get(knowing.id)?.push(job);
+      continue;
+    }
     const chosen = fitting.find(({ id }) => (room.get(id) ?? 0) > 0) ?? fitting[0];
     if (!chosen) {
       unrunnable.push(job);

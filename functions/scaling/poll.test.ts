@@ -334,6 +334,25 @@ describe('unmatched jobs', () => {
     expect(fake.desired('gha/default')).toBe(3);
   });
 
+  test('take no room from jobs that overflow from another group', async () => {
+    fake.declare('gha/default', { maxRunners: 1 });
+    fake.declare('gha/large', { labels: ['linux', 'large'], maxRunners: 3 });
+    const [idle = ''] = fake.launch('gha/large', 1);
+    registered(idle);
+    const held = queued(fake, 2, ['linux', 'large'], 'held');
+    fake.jobs.set('monorepo', { queued: held, running: [], isComplete: true });
+    await minutes(4);
+    expect(fake.metrics).toContain('UnmatchedJobs 2 gha/large');
+    const [busy = ''] = fake.launch('gha/default', 1);
+    fake.jobs.set('monorepo', {
+      queued: [...held, ...queued(fake, 2, ['linux'], 'overflow')],
+      running: [busy, idle].map((instanceId) => ({ id: `on ${instanceId}`, instanceId })),
+      isComplete: true,
+    });
+    await minutes(1);
+    expect(fake.desired('gha/large')).toBe(3);
+  });
+
   describe('beside runners that end before three minutes', () => {
     /** A runner comes into service, is seen by two polls, and ends. */
     async function shortLived(change: object | undefined = { id: 7 }): Promise<void> {

@@ -115,6 +115,7 @@ async function scaleSource(
       labels: labelsOf(group),
       workflows: workflowIds(group),
       room: launchFailure === undefined ? max - running : 0,
+      unmatched: new Set(record.group(group.id)?.unmatched),
     })),
   );
   let sweep: Promise<BusyList | undefined> | undefined;
